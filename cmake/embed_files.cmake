@@ -1,0 +1,15 @@
+# Run by farm_embed at build time: writes OUTPUT from FILES.
+set(text "#include \"base/embedded.h\"\n\n#include <stddef.h>\n\n")
+set(table "")
+set(index 0)
+foreach(file ${FILES})
+    get_filename_component(base ${file} NAME)
+    file(READ ${file} bytes HEX)
+    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${bytes}")
+    string(APPEND text "static const char file_${index}[] = {${bytes}0};\n")
+    string(APPEND table "    {\"${base}\", file_${index}, sizeof file_${index} - 1},\n")
+    math(EXPR index "${index} + 1")
+endforeach()
+string(APPEND text
+    "\nconst struct embedded_file ${NAME}[] = {\n${table}    {NULL, NULL, 0},\n};\n")
+file(WRITE ${OUTPUT} "${text}")

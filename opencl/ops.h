@@ -1,0 +1,162 @@
+/* The operations a model's forward function is made of.
+ *
+ * All tensors are NHWC (tensor.h); y is written, the rest is read; y is never an input
+ * unless said. Wrong shapes are the programmer's mistake and asserted. What an op computes
+ * for one batch row depends on that row alone, bit for bit. Each op lies in
+ * op_<name>.c with its kernels in kernels/<name>.cl.
+ */
+#ifndef FARM_OPS_H
+#define FARM_OPS_H
+
+#include "opencl/stream.h"
+
+enum activation {
+    ACTIVATION_NONE,
+    ACTIVATION_SILU,
+    ACTIVATION_GELU,       /* exact, with erf */
+    ACTIVATION_QUICK_GELU, /* x sigmoid(1.702 x) */
+    ACTIVATION_GEGLU,      /* linear only: first half times gelu(second half) */
+};
+
+/* ---- op_linear.c: y = act(x W^T + b) (+ residual) */
+
+struct linear {
+    size_t in, out;   /* W is [out, in]; with GEGLU y has out / 2 columns */
+    bool geglu;       /* packed so that a column stands beside its gate */
+    cl_mem weights;   /* packed for the device */
+    cl_mem bias;      /* f32 [out]; NULL: none */
+    enum dtype dtype; /* of the packed weights */
+    size_t slot;      /* for the op's own use */
+};
+
+/* `weight` is [out, in] or [out, in, 1, 1]; `bias` [out] or NULL. Converts and packs. */
+bool linear_load(struct linear *self, struct gpu *gpu, enum dtype dtype, bool geglu,
+                 const struct host_tensor *weight, const struct host_tensor *bias,
+                 struct error *error);
+void linear_clear(struct linear *self, struct gpu *gpu);
+
+/* x [rows, in], y [rows, out], residual (NULL or y's shape, may be y) added after the
+ * activation. */
+void linear(struct stream *s, struct tensor y, struct tensor x, const struct linear *w,
+            enum activation activation, const struct tensor *residual);
+
+/* ---- op_conv.c: y = act(conv(x) + b + row_bias) (+ residual), 3x3 or 1x1 */
+
+struct conv {
+    size_t in, out, size; /* size: 3 or 1 */
+    cl_mem weights, bias;
+    enum dtype dtype;
+    size_t slot;
+};
+
+/* `weight` is [out, in, size, size]. */
+bool conv_load(struct conv *self, struct gpu *gpu, enum dtype dtype,
+               const struct host_tensor *weight, const struct host_tensor *bias,
+               struct error *error);
+void conv_clear(struct conv *self, struct gpu *gpu);
+
+struct conv_options {
+    unsigned stride; /* 1 (also when 0) or 2 */
+    bool pad_end; /* pad right and bottom by one instead of all round (3x3, stride 2) */
+    size_t up_h, up_w; /* not 0: x is first enlarged to this size, nearest:
+                            source = floor(i * in / out), as torch's nearest */
+    enum activation activation;
+    const struct tensor *row_bias; /* [n, 1, 1, out]: time embedding; NULL: none */
+    const struct tensor *residual; /* y's shape; NULL: none */
+};
+
+/* Same padding (size / 2 all round) unless pad_end. y's size follows from x's. */
+void conv2d(struct stream *s, struct tensor y, struct tensor x, const struct conv *w,
+            const struct conv_options *options);
+
+/* ---- op_norm.c */
+
+struct norm {
+    size_t c;
+    cl_mem gamma, beta; /* f32 [c] */
+    float eps;
+};
+
+bool norm_load(struct norm *self, struct gpu *gpu, float eps,
+               const struct host_tensor *gamma, const struct host_tensor *beta,
+               struct error *error);
+void norm_clear(struct norm *self, struct gpu *gpu);
+
+/* Over h x w x (c / groups) of each row and group, f32, variance in two passes. SILU or
+ * NONE. y may be x. */
+void group_norm(struct stream *s, struct tensor y, struct tensor x,
+                const struct norm *w, size_t groups, enum activation activation);
+
+/* Over c of each n, h, w. y may be x. */
+void layer_norm(struct stream *s, struct tensor y, struct tensor x,
+                const struct norm *w);
+
+/* ---- op_attention.c: softmax(q k^T / sqrt(c / heads)) v for each head */
+
+struct attention_options {
+    size_t heads;      /* heads lie side by side in c */
+    bool causal;       /* token i sees tokens 0 .. i */
+    cl_mem key_counts; /* int32 [n]: keys of each row that count; NULL: all */
+};
+
+/* q, y [n, h, w, c] with h w queries; k, v [n, kh, kw, c] with kh kw keys. Any head width. */
+void attention(struct stream *s, struct tensor y, struct tensor q, struct tensor k,
+               struct tensor v, const struct attention_options *options);
+
+/* ---- op_embed.c */
+
+/* y[n, 0, t] = table[ids[n t]] + position[t]; ids int32 on the device [n, tokens], table
+ * [1, 1, vocabulary, c], position [1, 1, at least tokens, c]. */
+void token_embedding(struct stream *s, struct tensor y, cl_mem ids, struct tensor table,
+                     struct tensor position);
+
+/* y [n, 1, 1, c]: DDPM's sinusoidal embedding of the step's timestep (step.h), the same
+ * for every row: [sin, cos] or, flipped, [cos, sin] of t exp(-ln(10000) i /
+ * (c/2 - freq_shift)). `step` as sample_input takes it. */
+void time_embedding(struct stream *s, struct tensor y, cl_mem step,
+                    bool flip_sin_to_cos, float freq_shift);
+
+/* ---- op_pointwise.c */
+
+void silu(struct stream *s, struct tensor y, struct tensor x); /* y may be x */
+void add(struct stream *s, struct tensor y, struct tensor a,
+         struct tensor b); /* y may be a */
+
+/* y[..., 0 .. a.c - 1] = a, the rest b. */
+void concat(struct stream *s, struct tensor y, struct tensor a, struct tensor b);
+
+/* y = x scale, converted between dtypes as they are; y may be x. */
+void scale(struct stream *s, struct tensor y, struct tensor x, float factor);
+
+/* ---- op_sample.c: what happens to latents around the UNet
+ *
+ * One step of any sampler is linear but for one clamp, with coefficients the host knows
+ * before (worker/sd/sampler.h). They are read from a small device buffer, so that every
+ * step enqueues the same commands:
+ *
+ *     e  = guidance <= 1: e_cond; else e_uncond + guidance (e_cond - e_uncond)
+ *     d  = d_x x + d_e e, clamped to +-clip where clip > 0
+ *     x' = x_x x + x_e e + x_d d + sum h[i] history[i] + noise z
+ *     history[save] = d where save >= 0
+ */
+struct step {
+    float timestep, input_scale, guidance;
+    float d_x, d_e, clip;
+    float x_x, x_e, x_d, h[4], noise;
+    int save;
+};
+
+/* y [rows, h, w, c] = input_scale x, where rows is n (no guidance) or 2n (x twice);
+ * x [n, h, w, c] f32. `step` holds one struct step. */
+void sample_input(struct stream *s, struct tensor y, struct tensor x, cl_mem step);
+
+/* x [n, h, w, c] f32 in place; e [rows, h, w, c], uncond rows first when rows is 2n;
+ * history: 4 tensors like x; z like x (read only when noise is not 0, may be any then). */
+void sample_update(struct stream *s, struct tensor x, struct tensor e,
+                   const struct tensor history[4], struct tensor z, cl_mem step);
+
+/* Writes one struct step for the kernels enqueued after; *step must live until the stream
+ * ends. */
+void step_write(struct stream *s, cl_mem buffer, const struct step *step);
+
+#endif

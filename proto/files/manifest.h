@@ -1,0 +1,31 @@
+/* A model as a list of files with sizes and hashes: what travels instead of its folder.
+ *
+ * The id is the BLAKE2b-256 of the packed files alone (path, size, blob id, sorted by
+ * path): equal content is one model whatever it is called.
+ */
+#ifndef FARM_MANIFEST_H
+#define FARM_MANIFEST_H
+
+#include "base/error.h"
+#include "proto/farm.pb-c.h"
+#include "proto/files/blob.h"
+
+/* Reads a diffusers folder: model_index.json, the JSON and text files and the safetensors
+ * the pipeline's parts need; hashes everything (BLAKE2b of file and pieces, SHA-256);
+ * fills factor, default size, family and the reason it was recognised by. `name` may be
+ * NULL: the folder's last part. Refuses folders with no model_index.json, pickled weights
+ * (.bin, .ckpt: says to convert them to safetensors), and families that are not done. */
+Farm__Manifest *manifest_from_folder(const char *folder, const char *name,
+                                     struct error *error);
+void manifest_destroy(Farm__Manifest **self);
+
+void manifest_id(const Farm__Manifest *self, uint8_t id[BLOB_ID]);
+
+/* A manifest from elsewhere: names are relative, plain, unique and sorted, hashes have
+ * their length, piece counts fit the sizes, limits on number and total (1 TiB) hold. */
+bool manifest_check(const Farm__Manifest *self, struct error *error);
+
+/* First 10 hex digits of the SHA-256 of the UNet's weights: A1111's "Model hash". */
+void manifest_model_hash(const Farm__Manifest *self, char text[11]);
+
+#endif

@@ -1,0 +1,45 @@
+/* Carrying blobs in ranges: the state of one blob on its way in.
+ *
+ * The receiver asks (Want) and so decides the pace: at most TRANSFER_WINDOW frames are
+ * outstanding a peer. A blob with known piece hashes is verified piece by piece and resumed
+ * from the last good piece; every blob is verified whole before it gets its name.
+ * Pure but for the file it writes; the owner sends the Wants and feeds the Chunks.
+ */
+#ifndef FARM_TRANSFER_H
+#define FARM_TRANSFER_H
+
+#include "proto/files/blob.h"
+
+enum { TRANSFER_FRAME = 256 << 10, TRANSFER_WINDOW = 8 };
+
+struct transfer;
+
+/* `pieces`: count x 32 bytes, or NULL when the blob's pieces are not known (results). The
+ * partial file is kept under the blob's name in the store's new/ folder when `resume`, so
+ * that a later start goes on from the last verified piece. */
+struct transfer *transfer_new(struct blob_store *store, const uint8_t id[BLOB_ID],
+                              uint64_t size, const uint8_t (*pieces)[BLOB_ID],
+                              size_t piece_count, bool resume, struct error *error);
+void transfer_destroy(struct transfer **self);
+
+const uint8_t *transfer_id(const struct transfer *self);
+uint64_t transfer_received(const struct transfer *self);
+uint64_t transfer_size(const struct transfer *self);
+
+/* The next range to ask for; false when the window is full or everything was asked for. */
+bool transfer_next(struct transfer *self, uint64_t *offset, uint32_t *length);
+
+/* Everything asked for and not received is to be asked for again (the link reopened). */
+void transfer_restart(struct transfer *self);
+
+/* A range that came. ERROR_INPUT when it was not asked for or a piece does not hash to
+ * what it must (that piece will be asked for again). */
+bool transfer_take(struct transfer *self, uint64_t offset, const void *data,
+                   size_t size, struct error *error);
+
+/* Whether all is here; then transfer_finish verifies the whole, gives the blob its name
+ * and leaves the syncing to the caller. On a wrong hash the partial file is removed. */
+bool transfer_is_complete(const struct transfer *self);
+bool transfer_finish(struct transfer *self, struct error *error);
+
+#endif

@@ -1,0 +1,67 @@
+/* The options of a render: one table from which the command line, the wire, the task key
+ * and the PNG's text come. Adding an option is one row in options.c and one field here.
+ */
+#ifndef FARM_OPTIONS_H
+#define FARM_OPTIONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "proto/farm.pb-c.h"
+
+/* One image to be made, every option resolved. Text is on the heap, owned. */
+struct task {
+    char *model; /* name in jobs; manifest id as 64 hex digits once resolved */
+    char *prompt;
+    char *negative;
+    uint64_t seed;
+    uint64_t steps;
+    double cfg;
+    uint64_t width, height; /* 0: the model's own */
+    char *sampler;          /* "DPM++ 2M" */
+    char *schedule;         /* "Automatic", "Normal", "Karras" */
+    double eta;             /* DDIM's */
+    uint64_t clip_skip;
+    char *rng;       /* "torch-cpu" */
+    char *precision; /* "auto", "f32", "f16" */
+};
+
+enum option_type {
+    OPTION_TEXT,
+    OPTION_COUNT,
+    OPTION_NUMBER,
+    OPTION_SIZE,
+    OPTION_CHOICE
+};
+
+struct option {
+    const char *name; /* "clip-skip"; the command line's --clip-skip */
+    enum option_type type;
+    size_t offset;        /* in struct task; OPTION_SIZE: width, height follows it */
+    const char *fallback; /* default, as text */
+    double least, most;   /* of counts, numbers, sizes */
+    const char *choices;  /* OPTION_CHOICE: "torch-cpu|..." */
+    const char *metavar;  /* for help: "N", "WxH" */
+    const char *help;
+    bool decides_pixels; /* part of the task key */
+};
+
+/* All options, sorted by name; a null name ends them. `seed` and `prompt` are among them:
+ * an axis may range over any. */
+extern const struct option options[];
+const struct option *option_find(const char *name);
+
+void task_init(struct task *self); /* defaults */
+void task_clear(struct task *self);
+void task_copy(struct task *self, const struct task *from);
+
+/* Sets an option from text. ERROR_INPUT names option, value and what is allowed. A choice
+ * is matched without regard to case and stored as the table spells it. */
+bool task_set(struct task *self, const char *name, const char *value,
+              struct error *error);
+
+/* The option's value as text that task_set takes back unchanged; heap, the caller's. */
+char *task_get(const struct task *self, const struct option *option);
+
+#endif

@@ -1,0 +1,33 @@
+/* A1111's generation parameters text: written into PNGs, read back by `farmctl info`. */
+#ifndef FARM_PARAMS_H
+#define FARM_PARAMS_H
+
+#include "base/buffer.h"
+#include "proto/job/options.h"
+
+/* Appends
+ *     prompt
+ *     Negative prompt: ...                                 (when not empty)
+ *     Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 1,
+ *     Size: 512x512, Model hash: ..., Model: name, RNG: CPU, ..., Version: clfarm 0.1.0
+ * (the last in one line). Values with comma, colon or newline stand as JSON strings. */
+bool params_write(const struct task *task, const char *model_name,
+                  const char *model_hash, struct buffer *into, struct error *error);
+
+struct params_field {
+    char *name, *value;
+};
+
+/* What such a text says; prompts and fields are heap copies. */
+struct params {
+    char *prompt, *negative;
+    struct params_field *field;
+    size_t count;
+};
+
+/* Reads text of A1111 or ours. Never fails on odd text: what is no "Name: value" line is
+ * part of the prompt, as A1111 reads it. ERROR_MEMORY only. */
+bool params_read(const char *text, struct params *into, struct error *error);
+void params_clear(struct params *self);
+
+#endif

@@ -1,0 +1,54 @@
+/* Frames <-> messages.
+ *
+ * A message is one protobuf Envelope frame and at most one payload frame. Reading checks
+ * sizes, unpacks through an allocator with a cap, and checks every text field for UTF-8
+ * and zeros, so that code behind it can trust form, if not content.
+ */
+#ifndef FARM_WIRE_H
+#define FARM_WIRE_H
+
+#include <czmq.h>
+
+#include "base/error.h"
+#include "proto/farm.pb-c.h"
+
+enum {
+    WIRE_VERSION = 1,
+    WIRE_CONTROL_LIMIT = 1 << 20, /* bytes of a control message */
+    WIRE_BULK_LIMIT = 320 << 10,  /* bytes of a bulk message */
+    WIRE_UNPACK_LIMIT = 8 << 20,  /* heap bytes one unpacked envelope may take */
+};
+
+struct message {
+    Farm__Envelope *envelope; /* never NULL in a message that was read */
+    zframe_t *payload;        /* NULL when there is none */
+    zframe_t *peer;           /* routing id when read from a ROUTER, else NULL */
+    uint8_t key[32]; /* who sent it: authenticated CURVE key; zeros on a DEALER */
+};
+
+void message_clear(struct message *self);
+
+/* Reads one message from a DEALER or ROUTER (the routing id and the User-Id the gate gave
+ * are taken off a ROUTER's). false with ERROR_INPUT when what came is no message of ours;
+ * peer and key are then filled nevertheless, so that it can be refused. Does not block
+ * when called because the socket polled readable. */
+bool wire_receive(zsock_t *socket, size_t limit, struct message *into,
+                  struct error *error);
+
+/* Sends without ever blocking. `peer` NULL on a DEALER (borrowed otherwise). `payload` may
+ * be NULL; it is copied. ERROR_BUSY when the peer's queue is full, ERROR_UNREACHABLE when
+ * a ROUTER does not know the peer. */
+bool wire_send(zsock_t *socket, zframe_t *peer, const Farm__Envelope *envelope,
+               const void *payload, size_t size, struct error *error);
+
+/* The name of a body for logs: "submit"; "nothing" for none. */
+const char *wire_name(Farm__Envelope__BodyCase body);
+
+/* bytes fields: a borrowed C string as one; a field as a heap C string ("" when empty);
+ * whether a field is exactly `size` bytes. */
+ProtobufCBinaryData wire_text(const char *text);
+ProtobufCBinaryData wire_bytes(const void *data, size_t size);
+char *wire_string(ProtobufCBinaryData field);
+bool wire_is(ProtobufCBinaryData field, const void *data, size_t size);
+
+#endif

@@ -1,0 +1,101 @@
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/path.h"
+#include "tests/test.h"
+
+static char *folder;
+
+static int make_folder(void **state)
+{
+    folder = path_format("/tmp/farm-path-XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    char *command = path_format("rm -rf '%s'", folder);
+    int status = system(command);
+    free(command);
+    free(folder);
+    return status;
+}
+
+static void a_written_file_reads_back_and_has_its_mode(void **state)
+{
+    char *path = path_format("%s/secret", folder);
+    struct buffer read = {0};
+    assert_true(path_write(path, "abc", 3, 0600, NULL));
+    assert_true(path_write(path, "abcd", 4, 0600, NULL));
+    assert_true(path_read(path, 4, &read, NULL));
+    assert_string_equal(buffer_text(&read), "abcd");
+    struct stat found;
+    assert_int_equal(stat(path, &found), 0);
+    assert_int_equal(found.st_mode & 0777, 0600);
+    buffer_clear(&read);
+    free(path);
+}
+
+static void a_file_above_the_limit_is_refused_by_name(void **state)
+{
+    char *path = path_format("%s/large", folder);
+    struct buffer read = {0};
+    struct error error = {0};
+    assert_true(path_write(path, "abcdef", 6, 0600, NULL));
+    assert_false(path_read(path, 5, &read, &error));
+    assert_int_equal(error.kind, ERROR_INPUT);
+    assert_non_null(strstr(error.text, "large: larger than 5 bytes"));
+    buffer_clear(&read);
+    free(path);
+}
+
+static void folders_are_made_with_the_ones_above(void **state)
+{
+    char *path = path_format("%s/a/b/c", folder);
+    assert_true(path_make_folders(path, 0700, NULL));
+    assert_true(path_make_folders(path, 0700, NULL));
+    assert_int_equal(access(path, W_OK), 0);
+    free(path);
+}
+
+static void a_file_in_the_way_of_a_folder_is_an_error(void **state)
+{
+    struct error error = {0};
+    char *file = path_format("%s/file", folder);
+    char *path = path_format("%s/file/below", folder);
+    assert_true(path_write(file, "", 0, 0600, NULL));
+    assert_false(path_make_folders(path, 0700, &error));
+    assert_false(path_make_folders(file, 0700, &error));
+    assert_non_null(strstr(error.text, "is not a folder"));
+    free(path);
+    free(file);
+}
+
+static void a_lock_is_held_until_it_is_closed(void **state)
+{
+    struct error error = {0};
+    char *path = path_format("%s/lock", folder);
+    int first = path_lock(path, false, &error);
+    assert_true(first >= 0);
+    assert_int_equal(path_lock(path, false, &error), -1);
+    assert_int_equal(error.kind, ERROR_BUSY);
+    close(first);
+    int second = path_lock(path, false, &error);
+    assert_true(second >= 0);
+    close(second);
+    free(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_written_file_reads_back_and_has_its_mode),
+        cmocka_unit_test(a_file_above_the_limit_is_refused_by_name),
+        cmocka_unit_test(folders_are_made_with_the_ones_above),
+        cmocka_unit_test(a_file_in_the_way_of_a_folder_is_an_error),
+        cmocka_unit_test(a_lock_is_held_until_it_is_closed),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}

@@ -1,0 +1,72 @@
+/* A loaded model on one device, from text to pixels.
+ *
+ * Everything here belongs to the thread that owns the gpu.
+ */
+#ifndef FARM_PIPELINE_H
+#define FARM_PIPELINE_H
+
+#include "opencl/gpu.h"
+#include "opencl/tensor.h"
+
+/* A model's files by their names in its diffusers folder; in a piece cache their paths are
+ * hashes. Names and paths are heap, owned by whoever made the list. */
+struct model_file {
+    char *name; /* "unet/config.json" */
+    char *path; /* where it lies */
+};
+struct model_files {
+    struct model_file *file;
+    size_t count;
+};
+
+/* The folder's files, all levels; and the path of one, NULL when there is none. */
+bool model_files_from_folder(struct model_files *self, const char *folder,
+                             struct error *error);
+const char *model_files_path(const struct model_files *self, const char *name);
+void model_files_clear(struct model_files *self);
+
+/* One image. Texts are borrowed. Images rendered together may differ in prompt, negative
+ * and seed only. */
+struct image_request {
+    const char *prompt, *negative;
+    uint64_t seed;
+    size_t steps;
+    double cfg;
+    size_t width, height; /* 0: the model's own */
+    const char *sampler, *schedule;
+    double eta;
+    unsigned clip_skip; /* 1: last layer */
+};
+
+struct image {
+    size_t width, height;
+    uint8_t *rgb; /* height x width x 3, heap */
+    size_t c, h, w;
+    float *latents; /* [c, h, w] as the sampler left them, heap */
+    bool truncated; /* the prompt had more than 75 tokens */
+};
+void image_clear(struct image *self);
+
+/* Called from inside rendering: images started together stand at step `done` of `of`. False
+ * stops the rendering (ERROR_BUSY "stopped"). */
+typedef bool pipeline_progress(void *owner, size_t done, size_t of);
+
+struct pipeline;
+
+/* Loads text encoder, UNet and VAE. Names the file, tensor and shape when one is wrong. */
+struct pipeline *pipeline_load(struct gpu *gpu, const struct model_files *files,
+                               enum dtype dtype, struct error *error);
+void pipeline_destroy(struct pipeline **self);
+
+/* Pixels per latent; the model's default size. */
+size_t pipeline_factor(const struct pipeline *self);
+void pipeline_default_size(const struct pipeline *self, size_t *width, size_t *height);
+
+/* Renders `count` images in one batch into images[0 .. count - 1]. An image's bytes do not
+ * depend on its neighbours or on count. On failure no image is filled. ERROR_INPUT for what
+ * the request asks wrongly, ERROR_MEMORY when a smaller batch might do. */
+bool pipeline_render(struct pipeline *self, const struct image_request *requests,
+                     size_t count, pipeline_progress *progress, void *owner,
+                     struct image *images, struct error *error);
+
+#endif

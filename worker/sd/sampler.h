@@ -1,0 +1,35 @@
+/* Samplers: a run as a list of steps, each linear in what the device holds.
+ *
+ * A sampler is one function that fills steps and one row in the table. Its steps' numbers
+ * depend on nothing but schedule and options, so the whole run is known before it starts.
+ */
+#ifndef FARM_SAMPLER_H
+#define FARM_SAMPLER_H
+
+#include "opencl/ops.h"
+#include "worker/sd/schedule.h"
+
+struct sampler_options {
+    const char *schedule; /* "Automatic", "Normal", "Karras" */
+    size_t steps;
+    double eta;
+    double guidance; /* copied into every step */
+};
+
+struct sampler_run {
+    struct step *step; /* heap; one a UNet evaluation */
+    size_t count;
+    double start_scale; /* first latents = noise times this */
+};
+
+/* `name`: a label ("DPM++ 2M", "Euler a") or class name ("DPMSolverMultistepScheduler");
+ * case does not matter. ERROR_INPUT lists what there is. */
+bool sampler_plan(struct sampler_run *self, const char *name,
+                  const struct schedule_config *config,
+                  const struct sampler_options *options, struct error *error);
+void sampler_run_clear(struct sampler_run *self);
+
+/* The labels, NULL-terminated. */
+const char *const *sampler_names(void);
+
+#endif

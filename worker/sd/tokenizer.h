@@ -1,0 +1,27 @@
+/* CLIP's tokenizer: text -> token ids, as transformers' CLIPTokenizer gives them. */
+#ifndef FARM_TOKENIZER_H
+#define FARM_TOKENIZER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct tokenizer;
+
+/* From vocab.json, merges.txt and, where not NULL, tokenizer_config.json and
+ * special_tokens_map.json (which wins): special tokens, padding. */
+struct tokenizer *tokenizer_open(const char *vocabulary, const char *merges,
+                                 const char *config, const char *special,
+                                 struct error *error);
+void tokenizer_close(struct tokenizer **self);
+
+int32_t tokenizer_start(const struct tokenizer *self);
+int32_t tokenizer_end(const struct tokenizer *self);
+int32_t tokenizer_pad(const struct tokenizer *self);
+
+/* Ids without start and end, heap; any UTF-8 text (what is no UTF-8 is ERROR_INPUT). */
+bool tokenizer_encode(const struct tokenizer *self, const char *text, int32_t **ids,
+                      size_t *count, struct error *error);
+
+#endif
