@@ -40,26 +40,31 @@ struct option {
     enum option_type type;
     size_t offset;        /* in struct task; OPTION_SIZE: width, height follows it */
     const char *fallback; /* default, as text */
-    double least, most;   /* of counts, numbers, sizes */
-    const char *choices;  /* OPTION_CHOICE: "torch-cpu|..." */
-    const char *metavar;  /* for help: "N", "WxH" */
+    double least, most;   /* of counts, numbers, sizes; of texts their bytes */
+    const char *choices; /* OPTION_CHOICE: "f32|DDIM=DDIMScheduler": name=other names */
+    const char *metavar; /* for help: "N", "WxH" */
     const char *help;
     bool decides_pixels; /* part of the task key */
 };
 
 /* All options, sorted by name; a null name ends them. `seed` and `prompt` are among them:
- * an axis may range over any. */
+ * an axis may range over any. OPTION_COUNT_ALL is their number. */
+enum { OPTION_COUNT_ALL = 13 };
 extern const struct option options[];
 const struct option *option_find(const char *name);
 
 void task_init(struct task *self); /* defaults */
 void task_clear(struct task *self);
-void task_copy(struct task *self, const struct task *from);
+void task_copy(struct task *self, const struct task *from); /* into an empty one */
 
 /* Sets an option from text. ERROR_INPUT names option, value and what is allowed. A choice
  * is matched without regard to case and stored as the table spells it. */
 bool task_set(struct task *self, const char *name, const char *value,
               struct error *error);
+
+/* The same with bytes from a message, which may hold anything. */
+bool task_set_bytes(struct task *self, ProtobufCBinaryData name,
+                    ProtobufCBinaryData value, struct error *error);
 
 /* The option's value as text that task_set takes back unchanged; heap, the caller's. */
 char *task_get(const struct task *self, const struct option *option);

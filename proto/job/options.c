@@ -1,0 +1,328 @@
+#include "proto/job/options.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <utf8proc.h>
+
+#define FIELD(name) offsetof(struct task, name)
+#define SEED_MOST   18446744073709551615.0
+#define TEXT_MOST   65536
+
+const struct option options[OPTION_COUNT_ALL + 1] = {
+    {"cfg", OPTION_NUMBER, FIELD(cfg), "7", 0, 100, NULL, "X",
+     "guidance: how strongly the prompt is followed; 1 or less: not guided", true},
+    {"clip-skip", OPTION_COUNT, FIELD(clip_skip), "1", 1, 12, NULL, "N",
+     "text encoder layer to stop at, counted from the last", true},
+    {"eta", OPTION_NUMBER, FIELD(eta), "0", 0, 1, NULL, "X",
+     "share of fresh noise in each step of DDIM", true},
+    {"model", OPTION_TEXT, FIELD(model), "emoji", 1, 255, NULL, "NAME",
+     "a model the farm knows, or a folder to add to it first", true},
+    {"negative", OPTION_TEXT, FIELD(negative), "", 0, TEXT_MOST, NULL, "TEXT",
+     "what the picture should not show", true},
+    {"precision", OPTION_CHOICE, FIELD(precision), "auto", 0, 0, "auto|f32|f16", "NAME",
+     "storage on the device", true},
+    {"prompt", OPTION_TEXT, FIELD(prompt), "", 0, TEXT_MOST, NULL, "TEXT",
+     "what the picture should show", true},
+    {"rng", OPTION_CHOICE, FIELD(rng), "torch-cpu", 0, 0, "torch-cpu=CPU", "NAME",
+     "which noise a seed means", true},
+    {"sampler", OPTION_CHOICE, FIELD(sampler), "DPM++ 2M", 0, 0,
+     "Euler=EulerDiscreteScheduler"
+     "|Euler a=EulerAncestralDiscreteScheduler"
+     "|DPM++ 2M=DPMSolverMultistepScheduler"
+     "|DDIM=DDIMScheduler"
+     "|PNDM=PNDMScheduler",
+     "NAME", "the sampling method", true},
+    {"schedule", OPTION_CHOICE, FIELD(schedule), "Automatic", 0, 0,
+     "Automatic|Normal|Karras", "NAME", "the noise schedule", true},
+    {"seed", OPTION_COUNT, FIELD(seed), "0", 0, SEED_MOST, NULL, "LIST",
+     "7, 0..15, 1,5,9, random:8 or -1 (random); one image each", true},
+    {"size", OPTION_SIZE, FIELD(width), "auto", 8, 8192, NULL, "WxH",
+     "pixels; auto: the model's own size", true},
+    {"steps", OPTION_COUNT, FIELD(steps), "20", 1, 1000, NULL, "N", "denoising steps",
+     true},
+    {NULL, OPTION_TEXT, 0, NULL, 0, 0, NULL, NULL, NULL, false},
+};
+
+const struct option *option_find(const char *name)
+{
+    for (const struct option *option = options; option->name; option++)
+        if (!strcmp(option->name, name))
+            return option;
+    return NULL;
+}
+
+static char *print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static char *print(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    char *text = NULL;
+    if (vasprintf(&text, format, arguments) < 0)
+        abort();
+    va_end(arguments);
+    return text;
+}
+
+static void replace(char **field, char *text)
+{
+    free(*field);
+    *field = text;
+}
+
+/* Text */
+
+static bool is_utf8(const char *text)
+{
+    const utf8proc_uint8_t *at = (const utf8proc_uint8_t *)text;
+    utf8proc_int32_t point;
+    for (utf8proc_ssize_t used; *at; at += used)
+        if ((used = utf8proc_iterate(at, -1, &point)) <= 0)
+            return false;
+    return true;
+}
+
+static bool set_text(const struct option *option, void *field, const char *value,
+                     struct error *error)
+{
+    size_t size = strlen(value);
+    if ((double)size < option->least)
+        return error_set_kind(error, ERROR_INPUT, "%s: must not be empty",
+                              option->name);
+    if ((double)size > option->most)
+        return error_set_kind(error, ERROR_INPUT,
+                              "%s: %zu bytes, at most %.0f are taken", option->name,
+                              size, option->most);
+    if (!is_utf8(value))
+        return error_set_kind(error, ERROR_INPUT, "%s: the text is not UTF-8",
+                              option->name);
+    replace(field, print("%s", value));
+    return true;
+}
+
+static char *get_text(const struct option *option, const void *field)
+{
+    (void)option;
+    return print("%s", *(char *const *)field);
+}
+
+/* Counts */
+
+static bool digits(const char *text, const char *end, uint64_t *value)
+{
+    *value = 0;
+    for (const char *at = text; at < end; at++)
+        if (*at < '0' || *at > '9' || __builtin_mul_overflow(*value, 10, value) ||
+            __builtin_add_overflow(*value, (uint64_t)(*at - '0'), value))
+            return false;
+    return end > text;
+}
+
+static bool set_count(const struct option *option, void *field, const char *value,
+                      struct error *error)
+{
+    uint64_t read;
+    if (!digits(value, value + strlen(value), &read) || (double)read < option->least ||
+        (double)read > option->most)
+        return error_set_kind(error, ERROR_INPUT,
+                              "%s: \"%.40s\" is not a whole number from %.0f to %.0f",
+                              option->name, value, option->least, option->most);
+    *(uint64_t *)field = read;
+    return true;
+}
+
+static char *get_count(const struct option *option, const void *field)
+{
+    (void)option;
+    return print("%" PRIu64, *(const uint64_t *)field);
+}
+
+/* Numbers */
+
+static bool set_number(const struct option *option, void *field, const char *value,
+                       struct error *error)
+{
+    char *end = NULL;
+    double read = strtod(value, &end);
+    /* the set of characters keeps out what strtod takes besides: inf, nan, 0x, blanks */
+    if (!*value || *end || value[strspn(value, "0123456789.eE+-")] ||
+        !(read >= option->least && read <= option->most))
+        return error_set_kind(error, ERROR_INPUT,
+                              "%s: \"%.40s\" is not a number from %g to %g",
+                              option->name, value, option->least, option->most);
+    *(double *)field = read + 0.0; /* -0 is 0 */
+    return true;
+}
+
+static char *get_number(const struct option *option, const void *field)
+{
+    (void)option;
+    double value = *(const double *)field;
+    for (int precision = 6;; precision++) {
+        char *text = print("%.*g", precision, value);
+        if (precision == 17 || strtod(text, NULL) == value)
+            return text;
+        free(text);
+    }
+}
+
+/* Sizes: width, and height behind it; both 0 is the model's own */
+
+static bool set_size(const struct option *option, void *field, const char *value,
+                     struct error *error)
+{
+    uint64_t *size = field;
+    if (!strcmp(value, "auto")) {
+        size[0] = size[1] = 0;
+        return true;
+    }
+    uint64_t width, height;
+    const char *cross = strchr(value, 'x');
+    if (!cross || !digits(value, cross, &width) ||
+        !digits(cross + 1, cross + strlen(cross), &height))
+        return error_set_kind(error, ERROR_INPUT,
+                              "%s: \"%.40s\" is not WIDTHxHEIGHT, like 512x512",
+                              option->name, value);
+    uint64_t least = (uint64_t)option->least, most = (uint64_t)option->most;
+    if (width < least || height < least || width > most || height > most)
+        return error_set_kind(
+            error, ERROR_INPUT,
+            "%s: \"%.40s\" is out of range: each side has from %" PRIu64 " to %" PRIu64
+            " pixels",
+            option->name, value, least, most);
+    size[0] = width;
+    size[1] = height;
+    return true;
+}
+
+static char *get_size(const struct option *option, const void *field)
+{
+    (void)option;
+    const uint64_t *size = field;
+    if (!size[0] && !size[1])
+        return print("auto");
+    return print("%" PRIu64 "x%" PRIu64, size[0], size[1]);
+}
+
+/* Choices: "name=other name=...|name|..." */
+
+static char *choice_names(const struct option *option)
+{
+    char *names = print("%s", option->choices), *into = names;
+    bool other = false;
+    for (const char *at = option->choices; *at; at++) {
+        other = (other || *at == '=') && *at != '|';
+        if (!other)
+            *into++ = *at;
+    }
+    *into = 0;
+    char *listed = print("%s", "");
+    for (char *save = NULL, *name = strtok_r(names, "|", &save); name;
+         name = strtok_r(NULL, "|", &save))
+        replace(&listed, print("%s%s%s", listed, *listed ? ", " : "", name));
+    free(names);
+    return listed;
+}
+
+static bool set_choice(const struct option *option, void *field, const char *value,
+                       struct error *error)
+{
+    size_t size = strlen(value);
+    const char *name = option->choices;
+    for (const char *at = name; size; at++) {
+        size_t length = strcspn(at, "=|");
+        if (length == size && !strncasecmp(at, value, size)) {
+            replace(field, print("%.*s", (int)strcspn(name, "=|"), name));
+            return true;
+        }
+        at += length;
+        if (!*at)
+            break;
+        if (*at == '|')
+            name = at + 1;
+    }
+    char *names = choice_names(option);
+    error_set_kind(error, ERROR_INPUT, "%s: there is no \"%.60s\"; there is %s",
+                   option->name, value, names);
+    free(names);
+    return false;
+}
+
+static const struct kind {
+    bool (*set)(const struct option *option, void *field, const char *value,
+                struct error *error);
+    char *(*get)(const struct option *option, const void *field);
+    bool owns;
+} kinds[] = {
+    [OPTION_TEXT] = {set_text, get_text, true},
+    [OPTION_COUNT] = {set_count, get_count, false},
+    [OPTION_NUMBER] = {set_number, get_number, false},
+    [OPTION_SIZE] = {set_size, get_size, false},
+    [OPTION_CHOICE] = {set_choice, get_text, true},
+};
+
+static void *field_of(const struct task *self, const struct option *option)
+{
+    return (char *)self + option->offset;
+}
+
+void task_init(struct task *self)
+{
+    *self = (struct task){0};
+    for (const struct option *option = options; option->name; option++)
+        if (!option->least || *option->fallback)
+            kinds[option->type].set(option, field_of(self, option), option->fallback,
+                                    NULL);
+}
+
+void task_clear(struct task *self)
+{
+    for (const struct option *option = options; option->name; option++)
+        if (kinds[option->type].owns)
+            replace(field_of(self, option), NULL);
+    *self = (struct task){0};
+}
+
+void task_copy(struct task *self, const struct task *from)
+{
+    *self = *from;
+    for (const struct option *option = options; option->name; option++)
+        if (kinds[option->type].owns) {
+            char **text = field_of(self, option);
+            *text = *text ? print("%s", *text) : NULL;
+        }
+}
+
+bool task_set(struct task *self, const char *name, const char *value,
+              struct error *error)
+{
+    const struct option *option = option_find(name);
+    if (!option)
+        return error_set_kind(error, ERROR_INPUT,
+                              "there is no option \"%.60s\"; `farmctl help render` "
+                              "lists them",
+                              name);
+    return kinds[option->type].set(option, field_of(self, option), value, error);
+}
+
+bool task_set_bytes(struct task *self, ProtobufCBinaryData name,
+                    ProtobufCBinaryData value, struct error *error)
+{
+    if ((name.len && memchr(name.data, 0, name.len)) ||
+        (value.len && memchr(value.data, 0, value.len)))
+        return error_set_kind(error, ERROR_INPUT, "an option's text holds a zero");
+    char *name_text = print("%.*s", (int)name.len, (char *)name.data);
+    char *value_text = print("%.*s", (int)value.len, (char *)value.data);
+    bool ok = task_set(self, name_text, value_text, error);
+    free(value_text);
+    free(name_text);
+    return ok;
+}
+
+char *task_get(const struct task *self, const struct option *option)
+{
+    return kinds[option->type].get(option, field_of(self, option));
+}
