@@ -1,0 +1,34 @@
+"""Makes tests/golden/ with PyTorch, transformers and diffusers (README.md)."""
+
+import argparse
+import os
+from pathlib import Path
+
+# One instruction set and one thread, so that machines agree on the bits.
+os.environ.update(ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2", MKL_CBWR="AVX2,STRICT")
+os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", DIFFUSERS_VERBOSITY="error")
+
+import torch  # noqa: E402
+
+import model_cases  # noqa: E402
+import tiny_model  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--into", type=Path, default=ROOT / "tests/golden")
+    into = parser.parse_args().into
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    emoji = ROOT / "models/emoji"
+    tiny_model.make(into / "tiny", emoji / "tokenizer")
+    cases = []
+    for name, folder in (("tiny", into / "tiny"), ("emoji", emoji)):
+        cases += model_cases.make(name, folder, into)
+    tiny_model.write_json(into / "manifest.json", cases)
+
+
+if __name__ == "__main__":
+    main()
