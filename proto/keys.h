@@ -7,12 +7,14 @@
 #ifndef FARM_KEYS_H
 #define FARM_KEYS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
 
 enum { KEY_SIZE = 32, KEY_TEXT = 41, TOKEN_ADDRESSES = 8, TOKEN_TEXT = 1024 };
+enum { JOIN_NONCE = 24, JOIN_PROOF = KEY_SIZE + 16 };
 
 struct keypair {
     uint8_t public_key[KEY_SIZE];
@@ -34,6 +36,15 @@ bool keypair_load(struct keypair *self, const char *path, struct error *error);
 void key_format(const uint8_t key[KEY_SIZE], char text[KEY_TEXT]);
 bool key_parse(const char *text, uint8_t key[KEY_SIZE], struct error *error);
 
+/* What shows that a joiner holds the secret of the new key it asks for: the join key's
+ * public half, boxed from the new key to the server's. Proving draws the nonce. */
+bool join_prove(const struct keypair *own, const uint8_t server_key[KEY_SIZE],
+                const uint8_t join_key[KEY_SIZE], uint8_t nonce[JOIN_NONCE],
+                uint8_t proof[JOIN_PROOF], struct error *error);
+bool join_verify(const struct keypair *server, const uint8_t own_key[KEY_SIZE],
+                 const uint8_t join_key[KEY_SIZE], const uint8_t nonce[JOIN_NONCE],
+                 const uint8_t proof[JOIN_PROOF], struct error *error);
+
 struct token {
     char address[TOKEN_ADDRESSES][128]; /* "tcp://10.0.0.5:7610"; "" after the last */
     uint8_t server_key[KEY_SIZE];
@@ -42,7 +53,9 @@ struct token {
     char farm[64];
 };
 
-/* "clfarm1-" and base64url. Text of at most TOKEN_TEXT characters with the zero. */
+/* "clfarm1-" and base64url. Text of at most TOKEN_TEXT characters with the zero. Parsing
+ * ignores white space around it and tells damaged text by a checksum; whether it expired
+ * is the caller's to ask. */
 bool token_format(const struct token *self, char text[TOKEN_TEXT], struct error *error);
 bool token_parse(const char *text, struct token *self, struct error *error);
 

@@ -29,11 +29,17 @@ struct message {
 void message_clear(struct message *self);
 
 /* Reads one message from a DEALER or ROUTER (the routing id and the User-Id the gate gave
- * are taken off a ROUTER's). false with ERROR_INPUT when what came is no message of ours;
- * peer and key are then filled nevertheless, so that it can be refused. Does not block
- * when called because the socket polled readable. */
+ * are taken off a ROUTER's). Never blocks: ERROR_BUSY when none waits. false with
+ * ERROR_INPUT when what came is no message of ours; peer and key are then filled
+ * nevertheless, so that it can be refused. What *into held is overwritten, not freed;
+ * message_clear it afterwards either way. */
 bool wire_receive(zsock_t *socket, size_t limit, struct message *into,
                   struct error *error);
+
+/* One envelope from its bytes, checked: what wire_receive does to the first frame. Form is
+ * then sure: every required sub-message is there, ids and keys have their length, enums
+ * are known values. farm__envelope__free_unpacked(it, NULL) frees it. */
+Farm__Envelope *wire_unpack(const void *data, size_t size, struct error *error);
 
 /* Sends without ever blocking. `peer` NULL on a DEALER (borrowed otherwise). `payload` may
  * be NULL; it is copied. ERROR_BUSY when the peer's queue is full, ERROR_UNREACHABLE when
@@ -44,8 +50,9 @@ bool wire_send(zsock_t *socket, zframe_t *peer, const Farm__Envelope *envelope,
 /* The name of a body for logs: "submit"; "nothing" for none. */
 const char *wire_name(Farm__Envelope__BodyCase body);
 
-/* bytes fields: a borrowed C string as one; a field as a heap C string ("" when empty);
- * whether a field is exactly `size` bytes. */
+/* bytes fields: a borrowed C string as one (NULL: empty); borrowed bytes as one; a field as
+ * a heap C string ("" when empty); whether a field is exactly `size` bytes, and these where
+ * `data` is not NULL. */
 ProtobufCBinaryData wire_text(const char *text);
 ProtobufCBinaryData wire_bytes(const void *data, size_t size);
 char *wire_string(ProtobufCBinaryData field);
