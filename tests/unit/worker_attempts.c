@@ -1,0 +1,116 @@
+#include "tests/test.h"
+
+#include <string.h>
+
+#include "proto/wire.h"
+#include "worker/attempts.h"
+
+static const uint8_t model_a[BLOB_ID] = {1}, model_b[BLOB_ID] = {2};
+
+/* Adds attempt (1, counter) of the model with these settings: name, value, ..., NULL. */
+static bool add(struct attempts *attempts, uint64_t counter, const uint8_t *model,
+                const char *const *pairs, struct error *error)
+{
+    static const uint8_t job[16], key[32];
+    Farm__Setting settings[8], *list[8];
+    size_t count = 0;
+    for (; pairs && pairs[2 * count]; count++) {
+        farm__setting__init(&settings[count]);
+        settings[count].name = wire_text(pairs[2 * count]);
+        settings[count].value = wire_text(pairs[2 * count + 1]);
+        list[count] = &settings[count];
+    }
+    Farm__AttemptId id = FARM__ATTEMPT_ID__INIT;
+    id.epoch = 1;
+    id.counter = counter;
+    Farm__Attempt attempt = FARM__ATTEMPT__INIT;
+    attempt.id = &id;
+    attempt.job = wire_bytes(job, sizeof job);
+    attempt.key = wire_bytes(key, sizeof key);
+    attempt.model = wire_bytes(model, BLOB_ID);
+    attempt.settings = list;
+    attempt.n_settings = count;
+    return attempts_add(attempts, &attempt, error);
+}
+
+static void a_batch_differs_in_prompt_and_seed_only(void **state)
+{
+    struct attempts attempts = {0};
+    const char *plain[] = {"prompt", "a cat", "seed", "1", NULL};
+    const char *other_seed[] = {"prompt", "a dog", "seed", "2", NULL};
+    const char *other_steps[] = {"prompt", "a cat", "seed", "3", "steps", "7", NULL};
+    const char *other_size[] = {"prompt", "a cat", "size", "64x128", NULL};
+    assert_true(add(&attempts, 1, model_a, plain, NULL));
+    assert_true(add(&attempts, 2, model_a, other_steps, NULL));
+    assert_true(add(&attempts, 3, model_b, plain, NULL));
+    assert_true(add(&attempts, 4, model_a, other_size, NULL));
+    assert_true(add(&attempts, 5, model_a, other_seed, NULL));
+
+    struct attempt *batch[BATCH_MOST];
+    assert_int_equal(attempts_batch(&attempts, model_a, 4, batch), 2);
+    assert_int_equal(batch[0]->counter, 1);
+    assert_int_equal(batch[1]->counter, 5);
+    assert_int_equal(attempts_batch(&attempts, model_a, 1, batch), 1);
+    attempts_clear(&attempts);
+}
+
+static void what_renders_is_in_no_second_batch(void **state)
+{
+    struct attempts attempts = {0};
+    for (uint64_t i = 1; i <= 3; i++)
+        assert_true(add(&attempts, i, model_a, NULL, NULL));
+    attempts.item[0]->state = FARM__ATTEMPT_STATE__ATTEMPT_RENDERING;
+    attempts.item[1]->state = FARM__ATTEMPT_STATE__ATTEMPT_UPLOADING;
+    struct attempt *batch[BATCH_MOST];
+    assert_int_equal(attempts_batch(&attempts, model_a, 4, batch), 1);
+    assert_int_equal(batch[0]->counter, 3);
+    assert_int_equal(attempts_unrendered(&attempts), 2);
+    attempts_clear(&attempts);
+}
+
+static void the_same_attempt_twice_is_held_once(void **state)
+{
+    struct attempts attempts = {0};
+    assert_true(add(&attempts, 9, model_a, NULL, NULL));
+    attempts.item[0]->step = 5;
+    assert_true(add(&attempts, 9, model_a, NULL, NULL));
+    assert_int_equal(attempts.count, 1);
+    assert_int_equal(attempts.item[0]->step, 5);
+    attempts_remove(&attempts, 1, 9);
+    assert_int_equal(attempts.count, 0);
+    assert_null(attempts_find(&attempts, 1, 9));
+}
+
+static void a_setting_that_is_none_is_refused_by_name(void **state)
+{
+    struct attempts attempts = {0};
+    struct error error = {0};
+    const char *odd[] = {"stepz", "7", NULL};
+    assert_false(add(&attempts, 1, model_a, odd, &error));
+    assert_int_equal(error.kind, ERROR_INPUT);
+    assert_non_null(strstr(error.text, "stepz"));
+    assert_int_equal(attempts.count, 0);
+}
+
+static void no_more_than_the_limit_is_held(void **state)
+{
+    struct attempts attempts = {0};
+    struct error error = {0};
+    for (uint64_t i = 0; i < ATTEMPTS_MOST; i++)
+        assert_true(add(&attempts, i, model_a, NULL, NULL));
+    assert_false(add(&attempts, ATTEMPTS_MOST, model_a, NULL, &error));
+    assert_int_equal(error.kind, ERROR_BUSY);
+    attempts_clear(&attempts);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_batch_differs_in_prompt_and_seed_only),
+        cmocka_unit_test(what_renders_is_in_no_second_batch),
+        cmocka_unit_test(the_same_attempt_twice_is_held_once),
+        cmocka_unit_test(a_setting_that_is_none_is_refused_by_name),
+        cmocka_unit_test(no_more_than_the_limit_is_held),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

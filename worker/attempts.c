@@ -1,0 +1,127 @@
+#include "worker/attempts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void attempt_destroy(struct attempt *attempt)
+{
+    task_clear(&attempt->task);
+    free(attempt);
+}
+
+void attempts_clear(struct attempts *self)
+{
+    for (size_t i = 0; i < self->count; i++)
+        attempt_destroy(self->item[i]);
+    self->count = 0;
+}
+
+static bool fields_fit(const Farm__Attempt *from, struct error *error)
+{
+    if (from->id && from->job.len == 16 && from->key.len == 32 &&
+        from->model.len == BLOB_ID)
+        return true;
+    return error_set_kind(error, ERROR_INPUT,
+                          "an attempt without a whole id, job, key or model");
+}
+
+bool attempts_add(struct attempts *self, const Farm__Attempt *from, struct error *error)
+{
+    if (!fields_fit(from, error))
+        return false;
+    if (attempts_find(self, from->id->epoch, from->id->counter))
+        return true;
+    if (self->count == ATTEMPTS_MOST)
+        return error_set_kind(error, ERROR_BUSY, "%d attempts are held already",
+                              ATTEMPTS_MOST);
+    struct attempt *attempt = calloc(1, sizeof *attempt);
+    if (!attempt)
+        return error_set_kind(error, ERROR_MEMORY, "out of memory for an attempt");
+    if (!task_unpack(&attempt->task, from->settings, from->n_settings, error)) {
+        attempt_destroy(attempt);
+        return false;
+    }
+    attempt->epoch = from->id->epoch;
+    attempt->counter = from->id->counter;
+    memcpy(attempt->job, from->job.data, sizeof attempt->job);
+    attempt->index = from->index;
+    memcpy(attempt->key, from->key.data, sizeof attempt->key);
+    memcpy(attempt->model, from->model.data, sizeof attempt->model);
+    attempt->latents = from->latents;
+    self->item[self->count++] = attempt;
+    return true;
+}
+
+struct attempt *attempts_find(const struct attempts *self, uint64_t epoch,
+                              uint64_t counter)
+{
+    for (size_t i = 0; i < self->count; i++)
+        if (self->item[i]->epoch == epoch && self->item[i]->counter == counter)
+            return self->item[i];
+    return NULL;
+}
+
+void attempts_remove(struct attempts *self, uint64_t epoch, uint64_t counter)
+{
+    for (size_t i = 0; i < self->count; i++) {
+        struct attempt *attempt = self->item[i];
+        if (attempt->epoch != epoch || attempt->counter != counter)
+            continue;
+        memmove(&self->item[i], &self->item[i + 1],
+                (self->count - i - 1) * sizeof *self->item);
+        self->count--;
+        attempt_destroy(attempt);
+        return;
+    }
+}
+
+/* Asks the table of options, so that one added there counts without a change here. */
+static bool may_share_a_batch(const struct task *a, const struct task *b)
+{
+    static const char *const free_in_a_batch[] = {"negative", "prompt", "seed"};
+    bool same = true;
+    for (const struct option *option = options; same && option->name; option++) {
+        bool is_free = false;
+        for (size_t i = 0; i < 3; i++)
+            is_free = is_free || strcmp(option->name, free_in_a_batch[i]) == 0;
+        if (is_free)
+            continue;
+        char *left = task_get(a, option), *right = task_get(b, option);
+        same = strcmp(left, right) == 0;
+        free(left);
+        free(right);
+    }
+    return same;
+}
+
+size_t attempts_batch(const struct attempts *self, const uint8_t model[BLOB_ID],
+                      size_t most, struct attempt *batch[BATCH_MOST])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < self->count && count < most && count < BATCH_MOST; i++) {
+        struct attempt *attempt = self->item[i];
+        if (attempt->state != FARM__ATTEMPT_STATE__ATTEMPT_ASSIGNED ||
+            memcmp(attempt->model, model, BLOB_ID) != 0)
+            continue;
+        if (!count || may_share_a_batch(&batch[0]->task, &attempt->task))
+            batch[count++] = attempt;
+    }
+    return count;
+}
+
+size_t attempts_unrendered(const struct attempts *self)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < self->count; i++)
+        count += self->item[i]->state != FARM__ATTEMPT_STATE__ATTEMPT_UPLOADING &&
+                 !self->item[i]->withdrawn;
+    return count;
+}
+
+size_t attempts_in_state(const struct attempts *self, Farm__AttemptState state)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < self->count; i++)
+        count += self->item[i]->state == state;
+    return count;
+}

@@ -1,0 +1,52 @@
+/* The attempts a device holds, in the order they came: what waits, what renders, what is on
+ * its way up. Pure bookkeeping; the loop in device.c moves them along.
+ */
+#ifndef FARM_ATTEMPTS_H
+#define FARM_ATTEMPTS_H
+
+#include "proto/farm.pb-c.h"
+#include "proto/files/blob.h"
+#include "proto/job/job.h"
+
+enum { ATTEMPTS_MOST = 256, BATCH_MOST = 32 };
+
+struct attempt {
+    uint64_t epoch, counter;
+    uint8_t job[16];
+    uint64_t index;
+    uint8_t key[32];
+    uint8_t model[BLOB_ID]; /* manifest id */
+    struct task task;
+    bool latents;
+    Farm__AttemptState state;
+    bool withdrawn; /* nobody wants it; it only waits for its batch to end */
+    uint32_t step, steps;
+};
+
+struct attempts {
+    struct attempt *item[ATTEMPTS_MOST]; /* heap, owned */
+    size_t count;
+};
+
+void attempts_clear(struct attempts *self);
+
+/* Takes a copy of what was assigned. ERROR_INPUT when a setting or a field is not what it
+ * must be, ERROR_BUSY above ATTEMPTS_MOST. One that is held already is left as it is. */
+bool attempts_add(struct attempts *self, const Farm__Attempt *from,
+                  struct error *error);
+
+struct attempt *attempts_find(const struct attempts *self, uint64_t epoch,
+                              uint64_t counter);
+void attempts_remove(struct attempts *self, uint64_t epoch, uint64_t counter);
+
+/* The next batch: the oldest attempt in state ASSIGNED of this model, and others of that
+ * state that differ from it in prompt, negative prompt and seed only; at most `most`, as
+ * they came. Gives their number. */
+size_t attempts_batch(const struct attempts *self, const uint8_t model[BLOB_ID],
+                      size_t most, struct attempt *batch[BATCH_MOST]);
+
+/* How many are not rendered yet and still wanted. */
+size_t attempts_unrendered(const struct attempts *self);
+size_t attempts_in_state(const struct attempts *self, Farm__AttemptState state);
+
+#endif

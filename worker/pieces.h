@@ -1,0 +1,63 @@
+/* The piece cache: models' files by hash, fetched in verified pieces, shared by the host's
+ * children.
+ *
+ * FOLDER/blobs is a blob store, FOLDER/manifests/HEX the packed manifest of each model ever
+ * wanted. One process fetches at a time (FOLDER/fetch.lock); the others wait and then find
+ * the files there. Belongs to the I/O actor; it sends the ranges asked for here.
+ */
+#ifndef FARM_PIECES_H
+#define FARM_PIECES_H
+
+#include "proto/farm.pb-c.h"
+#include "proto/files/blob.h"
+#include "worker/sd/pipeline.h"
+
+struct pieces;
+
+/* `depot`: another blob store on this machine (a coordinator's), from which files are
+ * linked instead of fetched; NULL or "": none. */
+struct pieces *pieces_open(const char *folder, const char *depot, struct error *error);
+void pieces_close(struct pieces **self);
+
+/* The ids of all models whose every file is here; heap, the caller's. */
+size_t pieces_complete(const struct pieces *self, uint8_t (**ids)[BLOB_ID]);
+
+enum pieces_state {
+    PIECES_FAILED,
+    PIECES_HERE,
+    PIECES_NO_MANIFEST, /* get it, pieces_manifest(), ask again */
+    PIECES_FETCHING,    /* pieces_next() says what to ask for */
+    PIECES_BUSY,        /* another process fetches, or this one another model */
+};
+
+/* Begins to fetch the model, or says how far it is. Call again whenever something changed;
+ * FAILED sets *error. */
+enum pieces_state pieces_want(struct pieces *self, const uint8_t id[BLOB_ID],
+                              struct error *error);
+
+/* Takes a manifest in: ERROR_INPUT when it does not pass manifest_check or has another id. */
+bool pieces_manifest(struct pieces *self, const uint8_t id[BLOB_ID],
+                     const Farm__Manifest *manifest, struct error *error);
+
+/* The next range of the present fetch to ask for; false when none is to be asked for now. */
+bool pieces_next(struct pieces *self, uint8_t blob[BLOB_ID], uint64_t *offset,
+                 uint32_t *length);
+
+/* A range that came. What was not asked for is dropped without a word (an answer from
+ * before a restart); ERROR_INPUT when a piece is not what its hash says. */
+bool pieces_take(struct pieces *self, const uint8_t blob[BLOB_ID], uint64_t offset,
+                 const void *data, size_t size, struct error *error);
+
+/* Asks again for all that is outstanding (the link reopened). */
+void pieces_restart(struct pieces *self);
+
+/* Gives the present fetch up; a later one goes on from its last good piece. */
+void pieces_stop(struct pieces *self);
+
+/* The files of a model that is HERE, and its manifest; *files is to be cleared, the
+ * manifest destroyed by the caller. */
+bool pieces_files(const struct pieces *self, const uint8_t id[BLOB_ID],
+                  struct model_files *files, Farm__Manifest **manifest,
+                  struct error *error);
+
+#endif
