@@ -9,11 +9,9 @@
 #ifndef FARM_GATE_H
 #define FARM_GATE_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <czmq.h>
 
-#include "base/error.h"
+#include "proto/keys.h"
 
 enum { GATE_KEY = 32 };
 
@@ -27,5 +25,12 @@ void gate_destroy(struct gate **self);
 /* Both return when the gate has taken the change. */
 void gate_admit(struct gate *self, const uint8_t key[GATE_KEY]);
 void gate_forget(struct gate *self, const uint8_t key[GATE_KEY]);
+
+/* Makes an unbound socket a CURVE server that only the gate lets anybody through: server
+ * key, ZAP domain (enforced, and read back), handshake within 5 s, frames of at most
+ * `limit` bytes, mandatory routing on a ROUTER, heartbeats that free dead connections, no
+ * linger. Fails when any of it does not stick; the socket must then not be bound. */
+bool gate_guard(zsock_t *socket, const struct keypair *server, size_t limit,
+                struct error *error);
 
 #endif
