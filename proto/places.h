@@ -1,0 +1,28 @@
+/* What programs on one machine agree on: the files in a coordinator's state folder that
+ * others read, the files of a member, and how `farmctl --local` starts a private farm.
+ *
+ *   farm-coordinator --state STATE --listen tcp://127.0.0.1:0 --idle-exit 60
+ *   farm-worker --state STATE join -      (token on stdin)
+ *   farm-worker --state STATE
+ *
+ * Port 0 lets the kernel choose control and bulk port. With --idle-exit the coordinator ends
+ * when for so many seconds no client was connected and no job was open; when it ends it
+ * sends its workers nothing special, so whoever started them ends them (farmctl keeps the
+ * private farm in one session and process group; see client/local.c).
+ */
+#ifndef FARM_PLACES_H
+#define FARM_PLACES_H
+
+/* In a coordinator's state folder. PLACE_ADDRESS is replaced at every start, once both ports
+ * are bound: first line the control address with the real port ("tcp://127.0.0.1:40123"),
+ * second line the server's public key as Z85, third line the farm's name. It is no secret.
+ * PLACE_ADMIN_TOKEN (0600) is written at the first start, a token for one administrator. */
+#define PLACE_ADDRESS     "address"
+#define PLACE_ADMIN_TOKEN "admin.token"
+
+/* In a member's folder (farmctl: path_config()/farms/NAME, a worker: its state folder):
+ * its key file, and what PLACE_ADDRESS says of the farm it joined. */
+#define PLACE_KEY  "key"
+#define PLACE_FARM "farm.conf"
+
+#endif
