@@ -1,0 +1,99 @@
+#include "config/settings.h"
+
+#define LOG_LEVELS "debug|info|warn|error"
+
+/* name, type, field, default, least, most, choices, help */
+#define ROW(owner, setting_name, kind, field, value, low, high, names, text)           \
+    {                                                                                  \
+        .name = setting_name, .type = kind, .offset = offsetof(struct owner, field),   \
+        .fallback = value, .least = low, .most = high, .choices = names, .help = text  \
+    }
+#define TEXT(owner, name, field, value, help)                                          \
+    ROW(owner, name, SETTING_TEXT, field, value, 0, 0, NULL, help)
+#define PATH(owner, name, field, value, help)                                          \
+    ROW(owner, name, SETTING_PATH, field, value, 0, 0, NULL, help)
+#define COUNT(owner, name, field, value, low, high, help)                              \
+    ROW(owner, name, SETTING_COUNT, field, value, low, high, NULL, help)
+#define CHOICE(owner, name, field, value, names, help)                                 \
+    ROW(owner, name, SETTING_CHOICE, field, value, 0, 0, names, help)
+
+/* clang-format off */
+#define C coordinator_settings
+static const struct setting coordinator_rows[] = {
+    PATH(C, "state", state, "@state/coordinator",
+         "folder of the database, the keys and the results"),
+    TEXT(C, "bind", bind, "tcp://0.0.0.0", "interface to listen on, without a port"),
+    COUNT(C, "port", port, "7610", 0, 65535,
+          "port for control messages; 0: chosen by the kernel"),
+    COUNT(C, "bulk-port", bulk_port, "7611", 0, 65535,
+          "port for files; 0: chosen by the kernel"),
+    TEXT(C, "advertise", advertise, "",
+         "addresses that tokens name, by commas; empty: every interface's own"),
+    TEXT(C, "farm", farm, "", "the farm's name; empty: the host's"),
+    COUNT(C, "heartbeat-ms", heartbeat_ms, "2000", 50, 60000,
+          "how often workers report"),
+    COUNT(C, "suspect-ms", suspect_ms, "6000", 100, 600000,
+          "a worker silent for so long gets no new work"),
+    COUNT(C, "lease-ms", lease_ms, "30000", 200, 3600000,
+          "a worker silent for so long loses the tasks it holds"),
+    COUNT(C, "reserve-mib", reserve_mib, "1024", 0, 1 << 30,
+          "free MiB below which no new work is taken"),
+    COUNT(C, "exit-when-idle-s", exit_when_idle_s, "0", 0, 1 << 30,
+          "end after so many seconds without client and open job; 0: never"),
+    CHOICE(C, "log", log, "info", LOG_LEVELS, "least level of log lines on stderr"),
+    {0},
+};
+
+#define W worker_settings
+static const struct setting worker_rows[] = {
+    PATH(W, "state", state, "@state/worker",
+         "folder of keys and of results not yet acknowledged"),
+    PATH(W, "cache", cache, "@cache/worker", "folder of model files and built kernels"),
+    COUNT(W, "cache-gib", cache_gib, "50", 1, 1 << 20,
+          "GiB the model files may take; least recently used ones go first"),
+    TEXT(W, "farm", farm, "", "name of the farm to work for; empty: the only one joined"),
+    TEXT(W, "devices", devices, "all",
+         "OpenCL devices to use: all, or numbers by commas (0,2)"),
+    COUNT(W, "batch", batch, "8", 1, 64, "most images rendered at once on a device"),
+    PATH(W, "depot", depot, "",
+         "blob folder of a coordinator on this machine: models are linked, not copied"),
+    COUNT(W, "watchdog-factor", watchdog_factor, "8", 2, 1000,
+          "a step may take so many times its predicted duration"),
+    COUNT(W, "watchdog-least-s", watchdog_least_s, "15", 1, 86400,
+          "seconds any step may take, however short it was predicted"),
+    COUNT(W, "drain-s", drain_s, "60", 0, 86400,
+          "seconds SIGTERM gives the images under way"),
+    CHOICE(W, "log", log, "info", LOG_LEVELS, "least level of log lines on stderr"),
+    {0},
+};
+
+static const struct setting client_rows[] = {
+    TEXT(client_settings, "farm", farm, "",
+         "name of the farm to speak to; empty: the only one joined"),
+    {0},
+};
+/* clang-format on */
+
+const struct config_program coordinator_program = {
+    .name = "farm-coordinator",
+    .synopsis = "[OPTIONS]",
+    .purpose = "Takes jobs, gives their tasks to workers and keeps the results.",
+    .environment = "CLFARM_COORDINATOR_",
+    .settings = coordinator_rows,
+};
+
+const struct config_program worker_program = {
+    .name = "farm-worker",
+    .synopsis = "[OPTIONS] [join TOKEN]",
+    .purpose = "Renders for a farm on every OpenCL device of this machine.",
+    .environment = "CLFARM_WORKER_",
+    .settings = worker_rows,
+};
+
+const struct config_program client_program = {
+    .name = "farmctl",
+    .synopsis = "COMMAND [OPTIONS]",
+    .purpose = "Speaks to a farm.",
+    .environment = "CLFARM_",
+    .settings = client_rows,
+};

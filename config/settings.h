@@ -1,0 +1,42 @@
+/* What can be set, program by program. The rows, with help and ranges, are in settings.c:
+ * `PROGRAM --help` prints them.
+ */
+#ifndef FARM_SETTINGS_H
+#define FARM_SETTINGS_H
+
+#include "config/config.h"
+
+struct coordinator_settings {
+    char *state;       /* folder: database, keys, blobs */
+    char *bind;        /* "tcp://0.0.0.0", without port */
+    int64_t port;      /* control; 0: chosen by the kernel */
+    int64_t bulk_port; /* 0: chosen by the kernel */
+    char *advertise;   /* addresses for tokens, by commas; "": every interface's own */
+    char *farm;        /* the farm's name; "": the host's */
+    int64_t heartbeat_ms, suspect_ms, lease_ms;
+    int64_t reserve_mib;      /* free space below which new work is refused */
+    int64_t exit_when_idle_s; /* 0: never */
+    unsigned log;             /* enum log_level */
+};
+extern const struct config_program coordinator_program;
+
+struct worker_settings {
+    char *state;       /* folder: keys of joined farms, spools */
+    char *cache;       /* folder: model files, compiled kernels */
+    int64_t cache_gib; /* most the model files may take */
+    char *farm;        /* which joined farm; "": the only one */
+    char *devices;     /* "all", or indices by commas: "0,2" */
+    int64_t batch;     /* most images rendered at once */
+    char *depot; /* a coordinator's blob folder on this machine, to link from; "" */
+    int64_t watchdog_factor, watchdog_least_s;
+    int64_t drain_s; /* how long SIGTERM lets running images finish */
+    unsigned log;    /* enum log_level */
+};
+extern const struct config_program worker_program;
+
+struct client_settings {
+    char *farm; /* which joined farm; "": the only one */
+};
+extern const struct config_program client_program;
+
+#endif
