@@ -7,23 +7,7 @@
 
 #include "opencl/gpu.h"
 #include "opencl/tensor.h"
-
-/* A model's files by their names in its diffusers folder; in a piece cache their paths are
- * hashes. Names and paths are heap, owned by whoever made the list. */
-struct model_file {
-    char *name; /* "unet/config.json" */
-    char *path; /* where it lies */
-};
-struct model_files {
-    struct model_file *file;
-    size_t count;
-};
-
-/* The folder's files, all levels; and the path of one, NULL when there is none. */
-bool model_files_from_folder(struct model_files *self, const char *folder,
-                             struct error *error);
-const char *model_files_path(const struct model_files *self, const char *name);
-void model_files_clear(struct model_files *self);
+#include "worker/sd/model_files.h"
 
 /* One image. Texts are borrowed. Images rendered together may differ in prompt, negative
  * and seed only. */

@@ -1,0 +1,133 @@
+#include "worker/sd/denoiser.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { HISTORY = 4 };
+
+struct denoiser {
+    struct gpu *gpu;
+    const struct unet *unet;
+    struct denoiser_shape shape;
+    struct stream *stream;
+    struct tensor x;                /* [images, h, w, c] f32 */
+    struct tensor noise;            /* like x */
+    struct tensor history[HISTORY]; /* like x */
+    struct tensor context;          /* [rows, 1, tokens, context width] */
+    struct tensor step;             /* one struct step */
+};
+
+static size_t rows_of(const struct denoiser_shape *shape)
+{
+    return shape->guided ? 2 * shape->images : shape->images;
+}
+
+static void step_forward(struct denoiser *self)
+{
+    struct stream *s = self->stream;
+    const struct denoiser_shape *shape = &self->shape;
+    size_t rows = rows_of(shape);
+    struct tensor input = tensor_take(s, rows, shape->h, shape->w, self->x.c);
+    struct tensor output = tensor_take(s, rows, shape->h, shape->w, self->x.c);
+    sample_input(s, input, self->x, self->step.memory);
+    unet_forward(s, output, input, self->step.memory, self->context, self->unet);
+    sample_update(s, self->x, output, self->history, self->noise, self->step.memory);
+    tensor_give(s, &output);
+    tensor_give(s, &input);
+}
+
+static bool make_tensors(struct denoiser *self, enum dtype dtype, struct error *error)
+{
+    const struct denoiser_shape *shape = &self->shape;
+    size_t n = shape->images, h = shape->h, w = shape->w;
+    size_t c = self->unet->config.in_channels, floats = sizeof(struct step) / 4;
+    static_assert(sizeof(struct step) % 4 == 0, "a step lies in a tensor of floats");
+    bool ok = tensor_new(&self->x, self->gpu, DTYPE_F32, n, h, w, c, error) &&
+              tensor_new(&self->noise, self->gpu, DTYPE_F32, n, h, w, c, error) &&
+              tensor_new(&self->context, self->gpu, dtype, rows_of(shape), 1,
+                         shape->tokens, self->unet->config.context, error) &&
+              tensor_new(&self->step, self->gpu, DTYPE_F32, 1, 1, 1, floats, error);
+    for (size_t i = 0; ok && i < HISTORY; i++)
+        ok = tensor_new(&self->history[i], self->gpu, DTYPE_F32, n, h, w, c, error);
+    return ok;
+}
+
+struct denoiser *denoiser_new(struct gpu *gpu, enum dtype dtype,
+                              const struct unet *unet,
+                              const struct denoiser_shape *shape, struct error *error)
+{
+    struct denoiser *self = calloc(1, sizeof *self);
+    if (!self) {
+        error_set_kind(error, ERROR_MEMORY, "no memory for a plan");
+        return NULL;
+    }
+    self->gpu = gpu;
+    self->unet = unet;
+    self->shape = *shape;
+    self->stream = stream_new(gpu, dtype, error);
+    bool ok = self->stream && make_tensors(self, dtype, error);
+    if (ok) {
+        stream_plan(self->stream);
+        step_forward(self);
+        ok = stream_ready(self->stream, error);
+    }
+    if (!ok)
+        denoiser_destroy(&self);
+    return self;
+}
+
+void denoiser_destroy(struct denoiser **self)
+{
+    if (!*self)
+        return;
+    struct gpu *gpu = (*self)->gpu;
+    stream_destroy(&(*self)->stream);
+    tensor_destroy(&(*self)->x, gpu);
+    tensor_destroy(&(*self)->noise, gpu);
+    tensor_destroy(&(*self)->context, gpu);
+    tensor_destroy(&(*self)->step, gpu);
+    for (size_t i = 0; i < HISTORY; i++)
+        tensor_destroy(&(*self)->history[i], gpu);
+    free(*self);
+    *self = NULL;
+}
+
+bool denoiser_fits(const struct denoiser *self, const struct denoiser_shape *shape)
+{
+    const struct denoiser_shape *own = &self->shape;
+    return own->images == shape->images && own->h == shape->h && own->w == shape->w &&
+           own->guided == shape->guided && own->tokens == shape->tokens;
+}
+
+/* History is zeroed: a sampler weighs what it has not written yet with 0, and what an
+ * earlier run left there might not be finite. */
+bool denoiser_start(struct denoiser *self, const float *latents, const float *context,
+                    struct error *error)
+{
+    float *zeros = calloc(tensor_count(&self->x), sizeof *zeros);
+    bool ok = zeros != NULL;
+    if (!ok)
+        error_set_kind(error, ERROR_MEMORY, "no memory for latents");
+    ok = ok && tensor_upload(&self->noise, self->gpu, zeros, error);
+    for (size_t i = 0; ok && i < HISTORY; i++)
+        ok = tensor_upload(&self->history[i], self->gpu, zeros, error);
+    free(zeros);
+    return ok && tensor_upload(&self->x, self->gpu, latents, error) &&
+           tensor_upload(&self->context, self->gpu, context, error);
+}
+
+bool denoiser_step(struct denoiser *self, const struct step *step, const float *noise,
+                   struct error *error)
+{
+    if (noise && !tensor_upload(&self->noise, self->gpu, noise, error))
+        return false;
+    stream_run(self->stream);
+    step_write(self->stream, self->step.memory, step);
+    step_forward(self);
+    return stream_end(self->stream, error) && gpu_finish(self->gpu, error);
+}
+
+bool denoiser_latents(const struct denoiser *self, float *latents, struct error *error)
+{
+    return tensor_download(&self->x, self->gpu, latents, error);
+}

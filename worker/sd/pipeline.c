@@ -1,0 +1,361 @@
+/* Rendering a batch
+ *
+ *     prompts -> context      conditioning.c, each distinct text once
+ *     seeds -> noise          noise.c, on the host, one generator an image
+ *     steps -> latents        denoiser.c, all images in one batch
+ *     latents -> pixels       decoder.c, one image at a time: the VAE's largest tensors
+ *                             are a hundred times the UNet's
+ *
+ * Plans for a size are kept, the ones used last, because a farm sends many batches of one
+ * size. When the device's memory is short the others are dropped first.
+ */
+#include "worker/sd/pipeline.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/sd/conditioning.h"
+#include "worker/sd/decoder.h"
+#include "worker/sd/denoiser.h"
+#include "worker/sd/model.h"
+#include "worker/sd/noise.h"
+#include "worker/sd/sampler.h"
+
+enum { DENOISERS = 4, DECODERS = 2, SIDE_MOST = 4096, BATCH_MOST = 64 };
+
+struct pipeline {
+    struct gpu *gpu;
+    enum dtype dtype;
+    struct model model;
+    struct conditioning *conditioning;
+    struct denoiser *denoiser[DENOISERS]; /* the one used last first */
+    struct decoder *decoder[DECODERS];    /* likewise */
+};
+
+struct pipeline *pipeline_load(struct gpu *gpu, const struct model_files *files,
+                               enum dtype dtype, struct error *error)
+{
+    struct pipeline *self = calloc(1, sizeof *self);
+    if (!self) {
+        error_set_kind(error, ERROR_MEMORY, "no memory for a model");
+        return NULL;
+    }
+    self->gpu = gpu;
+    self->dtype = dtype;
+    self->model.gpu = gpu;
+    if (model_load(&self->model, gpu, files, dtype, error))
+        self->conditioning = conditioning_new(gpu, dtype, self->model.tokenizer,
+                                              &self->model.text_encoder, error);
+    if (!self->conditioning)
+        pipeline_destroy(&self);
+    return self;
+}
+
+static void drop_plans(struct pipeline *self)
+{
+    for (size_t i = 0; i < DENOISERS; i++)
+        denoiser_destroy(&self->denoiser[i]);
+    for (size_t i = 0; i < DECODERS; i++)
+        decoder_destroy(&self->decoder[i]);
+}
+
+void pipeline_destroy(struct pipeline **self)
+{
+    if (!*self)
+        return;
+    drop_plans(*self);
+    conditioning_destroy(&(*self)->conditioning);
+    model_clear(&(*self)->model);
+    free(*self);
+    *self = NULL;
+}
+
+size_t pipeline_factor(const struct pipeline *self)
+{
+    return vae_factor(&self->model.vae);
+}
+
+void pipeline_default_size(const struct pipeline *self, size_t *width, size_t *height)
+{
+    *width = self->model.unet.config.sample_width * pipeline_factor(self);
+    *height = self->model.unet.config.sample_height * pipeline_factor(self);
+}
+
+void image_clear(struct image *self)
+{
+    free(self->rgb);
+    free(self->latents);
+    *self = (struct image){0};
+}
+
+/* Moves entry `i` of a list of pointers to its front. */
+static void to_front(void **list, size_t i)
+{
+    void *chosen = list[i];
+    memmove(list + 1, list, i * sizeof *list);
+    list[0] = chosen;
+}
+
+static struct denoiser *get_denoiser(struct pipeline *self,
+                                     const struct denoiser_shape *shape,
+                                     struct error *error)
+{
+    size_t i = 0;
+    while (i + 1 < DENOISERS && self->denoiser[i] &&
+           !denoiser_fits(self->denoiser[i], shape))
+        i++;
+    if (self->denoiser[i] && !denoiser_fits(self->denoiser[i], shape))
+        denoiser_destroy(&self->denoiser[i]);
+    to_front((void **)self->denoiser, i);
+    if (self->denoiser[0])
+        return self->denoiser[0];
+    struct error first = {0};
+    self->denoiser[0] =
+        denoiser_new(self->gpu, self->dtype, &self->model.unet, shape, &first);
+    if (!self->denoiser[0] && first.kind == ERROR_MEMORY) {
+        drop_plans(self);
+        self->denoiser[0] =
+            denoiser_new(self->gpu, self->dtype, &self->model.unet, shape, &first);
+    }
+    if (!self->denoiser[0] && error)
+        *error = first;
+    return self->denoiser[0];
+}
+
+static struct decoder *get_decoder(struct pipeline *self, size_t h, size_t w,
+                                   struct error *error)
+{
+    size_t i = 0;
+    while (i + 1 < DECODERS && self->decoder[i] &&
+           !decoder_fits(self->decoder[i], h, w))
+        i++;
+    if (self->decoder[i] && !decoder_fits(self->decoder[i], h, w))
+        decoder_destroy(&self->decoder[i]);
+    to_front((void **)self->decoder, i);
+    if (self->decoder[0])
+        return self->decoder[0];
+    struct error first = {0};
+    self->decoder[0] =
+        decoder_new(self->gpu, self->dtype, &self->model.vae, h, w, &first);
+    if (!self->decoder[0] && first.kind == ERROR_MEMORY) {
+        drop_plans(self);
+        self->decoder[0] =
+            decoder_new(self->gpu, self->dtype, &self->model.vae, h, w, &first);
+    }
+    if (!self->decoder[0] && error)
+        *error = first;
+    return self->decoder[0];
+}
+
+/* ---- One rendering */
+
+struct rendering {
+    struct pipeline *pipeline;
+    const struct image_request *request;
+    size_t count;
+    size_t c, h, w; /* latents of an image */
+    bool guided;
+    struct sampler_run run;
+    struct noise *generator; /* of each image */
+    float *context;          /* [rows, tokens, width] */
+    float *nchw, *nhwc;      /* latents or noise of all images */
+    bool *truncated;
+};
+
+static bool check_side(const char *name, size_t pixels, size_t factor,
+                       struct error *error)
+{
+    if (pixels % factor)
+        return error_set_kind(error, ERROR_INPUT,
+                              "%s %zu: this model's sizes are multiples of %zu", name,
+                              pixels, factor);
+    if (pixels > SIDE_MOST)
+        return error_set_kind(error, ERROR_INPUT, "%s %zu: the most is %d", name,
+                              pixels, SIDE_MOST);
+    return true;
+}
+
+static bool same_but_text_and_seed(const struct image_request *a,
+                                   const struct image_request *b)
+{
+    return a->steps == b->steps && a->cfg == b->cfg && a->width == b->width &&
+           a->height == b->height && a->eta == b->eta && a->clip_skip == b->clip_skip &&
+           strcmp(a->sampler, b->sampler) == 0 && strcmp(a->schedule, b->schedule) == 0;
+}
+
+static bool check_requests(struct rendering *self, struct error *error)
+{
+    const struct image_request *request = self->request;
+    size_t factor = pipeline_factor(self->pipeline), width, height;
+    if (self->count < 1 || self->count > BATCH_MOST)
+        return error_set_kind(error, ERROR_INPUT, "a batch of %zu: from 1 to %d images",
+                              self->count, BATCH_MOST);
+    for (size_t i = 1; i < self->count; i++)
+        if (!same_but_text_and_seed(&request[0], &request[i]))
+            return error_set_kind(error, ERROR_INPUT,
+                                  "images of one batch differ in more than prompt, "
+                                  "negative prompt and seed");
+    if (!(fabs(request->cfg) <= 1000))
+        return error_set_kind(error, ERROR_INPUT, "cfg %g: from -1000 to 1000",
+                              request->cfg);
+    pipeline_default_size(self->pipeline, &width, &height);
+    width = request->width ? request->width : width;
+    height = request->height ? request->height : height;
+    if (!check_side("width", width, factor, error) ||
+        !check_side("height", height, factor, error))
+        return false;
+    self->w = width / factor;
+    self->h = height / factor;
+    return true;
+}
+
+static bool prepare(struct rendering *self, struct error *error)
+{
+    const struct image_request *request = self->request;
+    const struct model *model = &self->pipeline->model;
+    struct sampler_options options = {.schedule = request->schedule,
+                                      .steps = request->steps,
+                                      .eta = request->eta,
+                                      .guidance = request->cfg};
+    if (!check_requests(self, error) ||
+        !sampler_plan(&self->run, request->sampler, &model->schedule, &options, error))
+        return false;
+    self->c = model->vae.config.latent_channels;
+    self->guided = request->cfg > 1;
+    size_t values = self->count * self->c * self->h * self->w;
+    size_t rows = self->guided ? 2 * self->count : self->count;
+    size_t row = model->text_encoder.tokens * model->text_encoder.c;
+    self->generator = calloc(self->count, sizeof *self->generator);
+    self->context = calloc(rows * row, sizeof *self->context);
+    self->nchw = calloc(values, sizeof *self->nchw);
+    self->nhwc = calloc(values, sizeof *self->nhwc);
+    self->truncated = calloc(self->count, sizeof *self->truncated);
+    if (!self->generator || !self->context || !self->nchw || !self->nhwc ||
+        !self->truncated)
+        return error_set_kind(error, ERROR_MEMORY, "no memory for %zu images",
+                              self->count);
+    return true;
+}
+
+static bool encode_texts(struct rendering *self, struct error *error)
+{
+    const struct text_encoder *encoder = &self->pipeline->model.text_encoder;
+    size_t row = encoder->tokens * encoder->c;
+    size_t first = self->guided ? self->count : 0; /* row with a prompt */
+    for (size_t i = 0; i < self->count; i++) {
+        const struct image_request *request = &self->request[i];
+        bool negative_truncated;
+        if (!conditioning_encode(self->pipeline->conditioning, request->prompt,
+                                 request->clip_skip, self->context + (first + i) * row,
+                                 &self->truncated[i], error))
+            return error_prefix(error, "prompt");
+        if (self->guided &&
+            !conditioning_encode(self->pipeline->conditioning, request->negative,
+                                 request->clip_skip, self->context + i * row,
+                                 &negative_truncated, error))
+            return error_prefix(error, "negative prompt");
+    }
+    return true;
+}
+
+/* One draw of every image's generator into nhwc, times `factor` in float32. */
+static void draw(struct rendering *self, double factor)
+{
+    size_t image = self->c * self->h * self->w;
+    for (size_t i = 0; i < self->count; i++)
+        noise_normal(&self->generator[i], self->nchw + i * image, image);
+    for (size_t i = 0; i < self->count * image; i++)
+        self->nchw[i] *= (float)factor;
+    nchw_to_nhwc(self->nhwc, self->nchw, self->count, self->c, self->h, self->w);
+}
+
+/* Leaves the last latents in nhwc. */
+static bool denoise(struct rendering *self, pipeline_progress *progress, void *owner,
+                    struct error *error)
+{
+    struct denoiser_shape shape = {
+        .images = self->count,
+        .h = self->h,
+        .w = self->w,
+        .guided = self->guided,
+        .tokens = self->pipeline->model.text_encoder.tokens,
+    };
+    struct denoiser *denoiser = get_denoiser(self->pipeline, &shape, error);
+    if (!denoiser)
+        return false;
+    for (size_t i = 0; i < self->count; i++)
+        noise_seed(&self->generator[i], self->request[i].seed);
+    draw(self, self->run.start_scale);
+    if (!denoiser_start(denoiser, self->nhwc, self->context, error))
+        return false;
+    for (size_t done = 0; done < self->run.count; done++) {
+        const struct step *step = &self->run.step[done];
+        if (progress && !progress(owner, done, self->run.count))
+            return error_set_kind(error, ERROR_BUSY, "stopped");
+        bool noisy = step->noise != 0;
+        if (noisy)
+            draw(self, 1);
+        if (!denoiser_step(denoiser, step, noisy ? self->nhwc : NULL, error))
+            return false;
+    }
+    if (progress && !progress(owner, self->run.count, self->run.count))
+        return error_set_kind(error, ERROR_BUSY, "stopped");
+    return denoiser_latents(denoiser, self->nhwc, error);
+}
+
+static bool finish_image(struct rendering *self, size_t i, struct image *image,
+                         struct error *error)
+{
+    size_t factor = pipeline_factor(self->pipeline);
+    size_t values = self->c * self->h * self->w;
+    const float *latents = self->nhwc + i * values;
+    *image = (struct image){.width = self->w * factor,
+                            .height = self->h * factor,
+                            .c = self->c,
+                            .h = self->h,
+                            .w = self->w,
+                            .truncated = self->truncated[i]};
+    for (size_t v = 0; v < values; v++)
+        if (!isfinite(latents[v]))
+            return error_set_kind(error, ERROR_DEVICE,
+                                  "seed %llu: latents are not finite after %zu steps",
+                                  (unsigned long long)self->request[i].seed,
+                                  self->run.count);
+    image->latents = malloc(values * sizeof *image->latents);
+    image->rgb = malloc(image->width * image->height * 3);
+    if (!image->latents || !image->rgb)
+        return error_set_kind(error, ERROR_MEMORY, "no memory for an image");
+    nhwc_to_nchw(image->latents, latents, 1, self->c, self->h, self->w);
+    struct decoder *decoder = get_decoder(self->pipeline, self->h, self->w, error);
+    return decoder && decoder_run(decoder, latents, image->rgb, error);
+}
+
+static void rendering_clear(struct rendering *self)
+{
+    sampler_run_clear(&self->run);
+    free(self->generator);
+    free(self->context);
+    free(self->nchw);
+    free(self->nhwc);
+    free(self->truncated);
+}
+
+bool pipeline_render(struct pipeline *self, const struct image_request *requests,
+                     size_t count, pipeline_progress *progress, void *owner,
+                     struct image *images, struct error *error)
+{
+    struct rendering rendering = {
+        .pipeline = self, .request = requests, .count = count};
+    size_t filled = 0;
+    bool ok = prepare(&rendering, error) && encode_texts(&rendering, error) &&
+              denoise(&rendering, progress, owner, error);
+    while (ok && filled < count) {
+        ok = finish_image(&rendering, filled, &images[filled], error);
+        filled++;
+    }
+    for (size_t i = 0; !ok && i < filled; i++)
+        image_clear(&images[i]);
+    rendering_clear(&rendering);
+    return ok;
+}

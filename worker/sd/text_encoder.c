@@ -1,0 +1,124 @@
+#include "worker/sd/text_encoder.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "worker/sd/model_config.h"
+
+enum { WIDTH_MOST = 16384, LAYERS_MOST = 128, TOKENS_MOST = 4096 };
+
+static bool read_config(struct text_encoder *self, const char *path, const char *name,
+                        struct error *error)
+{
+    static const char *const activations[] = {"quick_gelu", "gelu", NULL};
+    static const enum activation meaning[] = {ACTIVATION_QUICK_GELU, ACTIVATION_GELU};
+    static const struct model_config_only only[] = {
+        {"model_type", "\"clip_text_model\""},
+    };
+    struct model_config c;
+    if (!model_config_open(&c, path, name, error))
+        return false;
+    model_config_only(&c, only, sizeof only / sizeof *only);
+    self->vocabulary = model_config_size(&c, "vocab_size", 49408, (size_t)1 << 20);
+    self->tokens = model_config_size(&c, "max_position_embeddings", 77, TOKENS_MOST);
+    self->c = model_config_size(&c, "hidden_size", 512, WIDTH_MOST);
+    self->inner = model_config_size(&c, "intermediate_size", 2048, 4 * WIDTH_MOST);
+    self->heads = model_config_size(&c, "num_attention_heads", 8, WIDTH_MOST);
+    self->layers = model_config_size(&c, "num_hidden_layers", 12, LAYERS_MOST);
+    self->eps = (float)model_config_number(&c, "layer_norm_eps", 1e-5, 0, 1);
+    self->activation =
+        meaning[model_config_choice(&c, "hidden_act", "quick_gelu", activations)];
+    if (self->c % self->heads)
+        model_config_refuse(&c, "num_attention_heads", "hidden_size %zu is no multiple",
+                            self->c);
+    if (self->tokens < 3)
+        model_config_refuse(&c, "max_position_embeddings",
+                            "a prompt needs room between start and end");
+    return model_config_close(&c, error);
+}
+
+static void layer_load(struct text_layer *self, struct loader *l,
+                       const struct text_encoder *shape, const char *prefix)
+{
+    static const struct attention_names names = {"q_proj", "k_proj", "v_proj",
+                                                 "out_proj"};
+    size_t c = shape->c;
+    char part[100];
+    load_norm(l, &self->norm1, c, shape->eps, "%s.layer_norm1", prefix);
+    snprintf(part, sizeof part, "%s.self_attn", prefix);
+    attention_layer_load(&self->attention, l, part, &names, c, c, shape->heads,
+                         LINEAR_BIAS);
+    self->attention.causal = true;
+    load_norm(l, &self->norm2, c, shape->eps, "%s.layer_norm2", prefix);
+    load_linear(l, &self->expand, c, shape->inner, LINEAR_BIAS, "%s.mlp.fc1", prefix);
+    load_linear(l, &self->contract, shape->inner, c, LINEAR_BIAS, "%s.mlp.fc2", prefix);
+}
+
+bool text_encoder_load(struct text_encoder *self, struct gpu *gpu, enum dtype dtype,
+                       const char *config_path, const char *config_name,
+                       struct checkpoint *from, struct error *error)
+{
+    *self = (struct text_encoder){0};
+    struct loader l = {.from = from, .gpu = gpu, .dtype = dtype};
+    if (!read_config(self, config_path, config_name, error))
+        return false;
+    /* Published files have the outer module's name; transformers 5.6 and later save
+     * without it. */
+    const char *outer =
+        checkpoint_has(from, "text_model.final_layer_norm.weight") ? "text_model." : "";
+    load_table(&l, &self->words, self->vocabulary, self->c,
+               "%sembeddings.token_embedding", outer);
+    load_table(&l, &self->positions, self->tokens, self->c,
+               "%sembeddings.position_embedding", outer);
+    self->layer = load_array(&l, self->layers, sizeof *self->layer);
+    for (size_t i = 0; self->layer && i < self->layers; i++) {
+        char prefix[80];
+        snprintf(prefix, sizeof prefix, "%sencoder.layers.%zu", outer, i);
+        layer_load(&self->layer[i], &l, self, prefix);
+    }
+    load_norm(&l, &self->final, self->c, self->eps, "%sfinal_layer_norm", outer);
+    if (l.failed && error)
+        *error = l.error;
+    if (!l.failed && checkpoint_all_used(from, error))
+        return true;
+    text_encoder_clear(self, gpu);
+    return false;
+}
+
+void text_encoder_clear(struct text_encoder *self, struct gpu *gpu)
+{
+    tensor_destroy(&self->words, gpu);
+    tensor_destroy(&self->positions, gpu);
+    for (size_t i = 0; self->layer && i < self->layers; i++) {
+        struct text_layer *layer = &self->layer[i];
+        norm_clear(&layer->norm1, gpu);
+        attention_layer_clear(&layer->attention, gpu);
+        norm_clear(&layer->norm2, gpu);
+        linear_clear(&layer->expand, gpu);
+        linear_clear(&layer->contract, gpu);
+    }
+    free(self->layer);
+    norm_clear(&self->final, gpu);
+    *self = (struct text_encoder){0};
+}
+
+void text_encode(struct stream *s, struct tensor y, cl_mem ids, size_t skipped,
+                 const struct text_encoder *w)
+{
+    struct tensor x = tensor_take(s, y.n, 1, w->tokens, w->c);
+    struct tensor normed = tensor_take(s, y.n, 1, w->tokens, w->c);
+    struct tensor wide = tensor_take(s, y.n, 1, w->tokens, w->inner);
+    token_embedding(s, x, ids, w->words, w->positions);
+    for (size_t i = 0; i + skipped < w->layers; i++) {
+        const struct text_layer *layer = &w->layer[i];
+        layer_norm(s, normed, x, &layer->norm1);
+        attention_layer_add(s, x, normed, normed, &layer->attention);
+        layer_norm(s, normed, x, &layer->norm2);
+        linear(s, wide, normed, &layer->expand, w->activation, NULL);
+        linear(s, x, wide, &layer->contract, ACTIVATION_NONE, &x);
+    }
+    layer_norm(s, y, x, &w->final);
+    tensor_give(s, &wide);
+    tensor_give(s, &normed);
+    tensor_give(s, &x);
+}

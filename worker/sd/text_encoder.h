@@ -1,0 +1,38 @@
+/* CLIPTextModel: token ids -> one vector for each token.
+ *
+ * A causal transformer with learned positions (Radford et al. 2021), OpenAI's with
+ * quick_gelu (SD 1.x) or OpenCLIP's with gelu (SD 2.x).
+ */
+#ifndef FARM_TEXT_ENCODER_H
+#define FARM_TEXT_ENCODER_H
+
+#include "worker/sd/attention_layer.h"
+
+struct text_layer {
+    struct norm norm1, norm2; /* c */
+    struct attention_layer attention;
+    struct linear expand, contract; /* c -> inner -> c */
+};
+
+struct text_encoder {
+    size_t vocabulary, tokens, c, inner, heads, layers;
+    float eps;
+    enum activation activation;
+    struct tensor words;      /* [1, 1, vocabulary, c] */
+    struct tensor positions;  /* [1, 1, tokens, c] */
+    struct text_layer *layer; /* layers of them */
+    struct norm final;        /* c */
+};
+
+/* `config_name` and the checkpoint's name stand in messages. */
+bool text_encoder_load(struct text_encoder *self, struct gpu *gpu, enum dtype dtype,
+                       const char *config_path, const char *config_name,
+                       struct checkpoint *from, struct error *error);
+void text_encoder_clear(struct text_encoder *self, struct gpu *gpu);
+
+/* y [n, 1, tokens, c]: output of the last layer but skipped, through the final norm. ids:
+ * int32 [n, tokens] on the device, each below vocabulary. */
+void text_encode(struct stream *s, struct tensor y, cl_mem ids, size_t skipped,
+                 const struct text_encoder *w);
+
+#endif

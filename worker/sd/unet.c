@@ -1,0 +1,100 @@
+#include "worker/sd/unet.h"
+
+/* The way down: conv_in, each resnet and each downsample leave a skip. */
+enum { SKIPS_MOST = 1 + UNET_LEVELS_MOST * (UNET_LAYERS_MOST + 1) };
+
+struct skips {
+    struct tensor tensor[SKIPS_MOST];
+    size_t count;
+};
+
+/* Sinusoid -> linear -> SiLU -> linear, and the SiLU with which every resnet begins its
+ * projection of it. */
+static struct tensor time_forward(struct stream *s, size_t n, cl_mem step,
+                                  const struct unet *w)
+{
+    struct tensor sinusoid = tensor_take(s, n, 1, 1, w->time1.in);
+    struct tensor hidden = tensor_take(s, n, 1, 1, w->time1.out);
+    struct tensor time = tensor_take(s, n, 1, 1, w->time2.out);
+    time_embedding(s, sinusoid, step, w->config.flip_sin_to_cos, w->config.freq_shift);
+    linear(s, hidden, sinusoid, &w->time1, ACTIVATION_SILU, NULL);
+    linear(s, time, hidden, &w->time2, ACTIVATION_SILU, NULL);
+    tensor_give(s, &hidden);
+    tensor_give(s, &sinusoid);
+    return time;
+}
+
+static void down_forward(struct stream *s, struct skips *skips, struct tensor time,
+                         struct tensor context, const struct unet_block *w,
+                         bool pad_end)
+{
+    for (size_t i = 0; i < w->layers; i++) {
+        struct tensor x = skips->tensor[skips->count - 1];
+        x = resnet_forward(s, x, &time, &w->resnet[i]);
+        if (w->attends)
+            transformer_apply(s, x, context, &w->transformer[i]);
+        skips->tensor[skips->count++] = x;
+    }
+    if (w->resizes) {
+        struct tensor x = skips->tensor[skips->count - 1];
+        skips->tensor[skips->count++] = downsample(s, x, &w->resize, pad_end);
+    }
+}
+
+static struct tensor join(struct stream *s, struct tensor x, struct tensor skip)
+{
+    struct tensor y = tensor_take(s, x.n, x.h, x.w, x.c + skip.c);
+    concat(s, y, x, skip);
+    tensor_give(s, &x);
+    tensor_give(s, &skip);
+    return y;
+}
+
+/* Takes x over and returns what follows it. */
+static struct tensor up_forward(struct stream *s, struct tensor x, struct skips *skips,
+                                struct tensor time, struct tensor context,
+                                const struct unet_block *w)
+{
+    for (size_t i = 0; i < w->layers; i++) {
+        struct tensor joined = join(s, x, skips->tensor[--skips->count]);
+        x = resnet_forward(s, joined, &time, &w->resnet[i]);
+        tensor_give(s, &joined);
+        if (w->attends)
+            transformer_apply(s, x, context, &w->transformer[i]);
+    }
+    if (!w->resizes)
+        return x;
+    const struct tensor *next = &skips->tensor[skips->count - 1];
+    return upsample(s, x, &w->resize, next->h, next->w);
+}
+
+static struct tensor mid_forward(struct stream *s, struct tensor x, struct tensor time,
+                                 struct tensor context, const struct unet *w)
+{
+    struct tensor first = resnet_forward(s, x, &time, &w->mid_first);
+    transformer_apply(s, first, context, &w->mid);
+    struct tensor last = resnet_forward(s, first, &time, &w->mid_last);
+    tensor_give(s, &first);
+    return last;
+}
+
+void unet_forward(struct stream *s, struct tensor y, struct tensor x, cl_mem step,
+                  struct tensor context, const struct unet *w)
+{
+    const struct unet_config *c = &w->config;
+    struct tensor time = time_forward(s, x.n, step, w);
+    struct skips skips = {.count = 1};
+    skips.tensor[0] = tensor_take(s, x.n, x.h, x.w, c->level[0].channels);
+    conv2d(s, skips.tensor[0], x, &w->conv_in, &(struct conv_options){0});
+
+    for (size_t i = 0; i < c->levels; i++)
+        down_forward(s, &skips, time, context, &w->down[i], c->pad_end);
+    struct tensor h = mid_forward(s, skips.tensor[skips.count - 1], time, context, w);
+    for (size_t i = 0; i < c->levels; i++)
+        h = up_forward(s, h, &skips, time, context, &w->up[i]);
+
+    group_norm(s, h, h, &w->norm_out, c->groups, ACTIVATION_SILU);
+    conv2d(s, y, h, &w->conv_out, &(struct conv_options){0});
+    tensor_give(s, &h);
+    tensor_give(s, &time);
+}

@@ -1,0 +1,44 @@
+/* unet/config.json of a UNet2DConditionModel, checked.
+ *
+ * Every key that model class of diffusers acts on is either read here or must have its
+ * plain value; the rest of the file means nothing to diffusers either.
+ */
+#ifndef FARM_UNET_CONFIG_H
+#define FARM_UNET_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+
+enum { UNET_LEVELS_MOST = 8, UNET_LAYERS_MOST = 16 };
+
+/* One resolution, finest first. */
+struct unet_level_config {
+    size_t channels;
+    size_t layers;     /* resnets on the way down; one more on the way up */
+    size_t heads;      /* attention_head_dim, which is the number of heads */
+    size_t depth;      /* transformer blocks in each transformer */
+    bool down_attends; /* CrossAttnDownBlock2D */
+    bool up_attends;   /* CrossAttnUpBlock2D */
+    bool text_only;    /* only_cross_attention */
+};
+
+struct unet_config {
+    size_t in_channels, out_channels;
+    size_t levels;
+    struct unet_level_config level[UNET_LEVELS_MOST];
+    size_t context; /* width of the text's vectors */
+    size_t groups;
+    float eps;
+    bool flip_sin_to_cos;
+    float freq_shift;
+    bool pad_end;                       /* downsample_padding 0 */
+    size_t sample_height, sample_width; /* default size in latents */
+};
+
+/* ERROR_INPUT "unet/config.json: KEY is VALUE; what is supported". */
+bool unet_config_load(struct unet_config *self, const char *path, const char *name,
+                      struct error *error);
+
+#endif

@@ -1,0 +1,154 @@
+/* A UNet's weights by diffusers' names; the channels each layer sees follow from the
+ * configuration.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "worker/sd/unet.h"
+
+enum { PREFIX_MOST = 96 };
+
+static size_t time_width(const struct unet_config *c)
+{
+    return 4 * c->level[0].channels;
+}
+
+static void layer_load(struct unet_block *self, size_t i, struct loader *l,
+                       const struct unet_config *c,
+                       const struct unet_level_config *level, const char *way,
+                       size_t in)
+{
+    char prefix[PREFIX_MOST];
+    snprintf(prefix, sizeof prefix, "%s.resnets.%zu", way, i);
+    resnet_load(&self->resnet[i], l, prefix, in, level->channels, time_width(c),
+                c->groups, c->eps);
+    if (!self->attends)
+        return;
+    snprintf(prefix, sizeof prefix, "%s.attentions.%zu", way, i);
+    transformer_load(&self->transformer[i], l, prefix,
+                     &(struct transformer_shape){.c = level->channels,
+                                                 .context = c->context,
+                                                 .heads = level->heads,
+                                                 .depth = level->depth,
+                                                 .groups = c->groups,
+                                                 .text_only = level->text_only});
+}
+
+static void down_load(struct unet *self, struct loader *l, size_t at)
+{
+    const struct unet_config *c = &self->config;
+    const struct unet_level_config *level = &c->level[at];
+    struct unet_block *block = &self->down[at];
+    block->layers = level->layers;
+    block->attends = level->down_attends;
+    block->resizes = at + 1 < c->levels;
+    char way[PREFIX_MOST / 2];
+    snprintf(way, sizeof way, "down_blocks.%zu", at);
+    size_t before = c->level[at ? at - 1 : 0].channels;
+    for (size_t i = 0; i < block->layers; i++)
+        layer_load(block, i, l, c, level, way, i ? level->channels : before);
+    if (block->resizes)
+        load_conv(l, &block->resize, level->channels, level->channels, 3,
+                  "%s.downsamplers.0.conv", way);
+}
+
+/* Block `at` of the way up works on level levels - 1 - at. Its skips were left by that
+ * level's resnets, the last but by what entered the level from the finer one. */
+static void up_load(struct unet *self, struct loader *l, size_t at)
+{
+    const struct unet_config *c = &self->config;
+    size_t place = c->levels - 1 - at;
+    const struct unet_level_config *level = &c->level[place];
+    struct unet_block *block = &self->up[at];
+    block->layers = level->layers + 1;
+    block->attends = level->up_attends;
+    block->resizes = place > 0;
+    char way[PREFIX_MOST / 2];
+    snprintf(way, sizeof way, "up_blocks.%zu", at);
+    size_t below = c->level[at ? place + 1 : place].channels;
+    size_t finer = c->level[place ? place - 1 : 0].channels;
+    for (size_t i = 0; i < block->layers; i++) {
+        size_t in = i ? level->channels : below;
+        size_t skip = i + 1 == block->layers ? finer : level->channels;
+        layer_load(block, i, l, c, level, way, in + skip);
+    }
+    if (block->resizes)
+        load_conv(l, &block->resize, level->channels, level->channels, 3,
+                  "%s.upsamplers.0.conv", way);
+}
+
+static void mid_load(struct unet *self, struct loader *l)
+{
+    const struct unet_config *c = &self->config;
+    const struct unet_level_config *level = &c->level[c->levels - 1];
+    resnet_load(&self->mid_first, l, "mid_block.resnets.0", level->channels,
+                level->channels, time_width(c), c->groups, c->eps);
+    transformer_load(&self->mid, l, "mid_block.attentions.0",
+                     &(struct transformer_shape){.c = level->channels,
+                                                 .context = c->context,
+                                                 .heads = level->heads,
+                                                 .depth = level->depth,
+                                                 .groups = c->groups});
+    resnet_load(&self->mid_last, l, "mid_block.resnets.1", level->channels,
+                level->channels, time_width(c), c->groups, c->eps);
+}
+
+bool unet_load(struct unet *self, struct gpu *gpu, enum dtype dtype,
+               const char *config_path, const char *config_name,
+               struct checkpoint *from, struct error *error)
+{
+    *self = (struct unet){0};
+    if (!unet_config_load(&self->config, config_path, config_name, error))
+        return false;
+    struct loader l = {.from = from, .gpu = gpu, .dtype = dtype};
+    const struct unet_config *c = &self->config;
+    size_t first = c->level[0].channels, time = time_width(c);
+    load_linear(&l, &self->time1, first, time, LINEAR_BIAS, "time_embedding.linear_1");
+    load_linear(&l, &self->time2, time, time, LINEAR_BIAS, "time_embedding.linear_2");
+    load_conv(&l, &self->conv_in, c->in_channels, first, 3, "conv_in");
+    self->down = load_array(&l, c->levels, sizeof *self->down);
+    self->up = load_array(&l, c->levels, sizeof *self->up);
+    for (size_t i = 0; self->down && i < c->levels; i++)
+        down_load(self, &l, i);
+    mid_load(self, &l);
+    for (size_t i = 0; self->up && i < c->levels; i++)
+        up_load(self, &l, i);
+    load_norm(&l, &self->norm_out, first, c->eps, "conv_norm_out");
+    load_conv(&l, &self->conv_out, first, c->out_channels, 3, "conv_out");
+    if (l.failed && error)
+        *error = l.error;
+    if (!l.failed && checkpoint_all_used(from, error))
+        return true;
+    unet_clear(self, gpu);
+    return false;
+}
+
+static void block_clear(struct unet_block *self, struct gpu *gpu)
+{
+    for (size_t i = 0; i < self->layers; i++) {
+        resnet_clear(&self->resnet[i], gpu);
+        transformer_clear(&self->transformer[i], gpu);
+    }
+    conv_clear(&self->resize, gpu);
+}
+
+void unet_clear(struct unet *self, struct gpu *gpu)
+{
+    linear_clear(&self->time1, gpu);
+    linear_clear(&self->time2, gpu);
+    conv_clear(&self->conv_in, gpu);
+    for (size_t i = 0; i < self->config.levels; i++) {
+        if (self->down)
+            block_clear(&self->down[i], gpu);
+        if (self->up)
+            block_clear(&self->up[i], gpu);
+    }
+    free(self->down);
+    free(self->up);
+    resnet_clear(&self->mid_first, gpu);
+    transformer_clear(&self->mid, gpu);
+    resnet_clear(&self->mid_last, gpu);
+    norm_clear(&self->norm_out, gpu);
+    conv_clear(&self->conv_out, gpu);
+    *self = (struct unet){0};
+}

@@ -1,0 +1,86 @@
+#include "worker/sd/vae.h"
+
+size_t vae_factor(const struct vae *self)
+{
+    return (size_t)1 << (self->config.levels - 1);
+}
+
+/* Takes x over. */
+static struct tensor resnet_then(struct stream *s, struct tensor x,
+                                 const struct resnet *w)
+{
+    struct tensor y = resnet_forward(s, x, NULL, w);
+    tensor_give(s, &x);
+    return y;
+}
+
+static struct tensor mid_forward(struct stream *s, struct tensor x,
+                                 const struct vae_side *w, size_t groups)
+{
+    x = resnet_then(s, x, &w->mid_first);
+    if (w->mid_attends) {
+        struct tensor normed = tensor_take(s, x.n, x.h, x.w, x.c);
+        group_norm(s, normed, x, &w->mid_norm, groups, ACTIVATION_NONE);
+        attention_layer_add(s, x, normed, normed, &w->mid_attention);
+        tensor_give(s, &normed);
+    }
+    return resnet_then(s, x, &w->mid_last);
+}
+
+/* norm, SiLU, conv_out into y; takes x over. */
+static void out_forward(struct stream *s, struct tensor y, struct tensor x,
+                        const struct vae_side *w, size_t groups)
+{
+    group_norm(s, x, x, &w->norm_out, groups, ACTIVATION_SILU);
+    conv2d(s, y, x, &w->conv_out, &(struct conv_options){0});
+    tensor_give(s, &x);
+}
+
+void vae_decode(struct stream *s, struct tensor y, struct tensor x, const struct vae *w)
+{
+    const struct vae_side *side = &w->decoder;
+    struct tensor z = x;
+    if (w->config.post_quant) {
+        z = tensor_take(s, x.n, x.h, x.w, x.c);
+        conv2d(s, z, x, &w->post_quant, &(struct conv_options){0});
+    }
+    struct tensor h = tensor_take(s, x.n, x.h, x.w, side->conv_in.out);
+    conv2d(s, h, z, &side->conv_in, &(struct conv_options){0});
+    if (w->config.post_quant)
+        tensor_give(s, &z);
+    h = mid_forward(s, h, side, w->config.groups);
+    for (size_t i = 0; i < w->config.levels; i++) {
+        const struct vae_block *block = &side->block[i];
+        for (size_t j = 0; j < block->layers; j++)
+            h = resnet_then(s, h, &block->resnet[j]);
+        if (block->resizes)
+            h = upsample(s, h, &block->resize, 2 * h.h, 2 * h.w);
+    }
+    out_forward(s, y, h, side, w->config.groups);
+}
+
+void vae_encode(struct stream *s, struct tensor y, struct tensor x, const struct vae *w)
+{
+    const struct vae_side *side = &w->encoder;
+    struct tensor h = tensor_take(s, x.n, x.h, x.w, side->conv_in.out);
+    conv2d(s, h, x, &side->conv_in, &(struct conv_options){0});
+    for (size_t i = 0; i < w->config.levels; i++) {
+        const struct vae_block *block = &side->block[i];
+        for (size_t j = 0; j < block->layers; j++)
+            h = resnet_then(s, h, &block->resnet[j]);
+        if (block->resizes) {
+            struct tensor half = downsample(s, h, &block->resize, true);
+            tensor_give(s, &h);
+            h = half;
+        }
+    }
+    h = mid_forward(s, h, side, w->config.groups);
+    if (!w->config.quant) {
+        out_forward(s, y, h, side, w->config.groups);
+        return;
+    }
+    struct tensor moments = tensor_take(s, y.n, y.h, y.w, y.c);
+    out_forward(s, moments, h, side, w->config.groups);
+    conv2d(s, y, moments, &w->quant, &(struct conv_options){0});
+    tensor_give(s, &moments);
+}

@@ -1,0 +1,67 @@
+/* AutoencoderKL: pictures to latents and back (Rombach et al. 2022).
+ *
+ *     encoder  conv_in  block[0] .. block[n-1]  mid  norm, SiLU, conv_out  quant
+ *     decoder  post_quant  conv_in  mid  block[0] .. block[n-1]  norm, SiLU, conv_out
+ *
+ * The encoder halves the size after each block but the last, the decoder doubles it.
+ */
+#ifndef FARM_VAE_H
+#define FARM_VAE_H
+
+#include "worker/sd/attention_layer.h"
+#include "worker/sd/resnet.h"
+
+enum { VAE_LEVELS_MOST = 8, VAE_LAYERS_MOST = 16, VAE_PICTURE_CHANNELS = 3 };
+
+struct vae_config {
+    size_t latent_channels;
+    size_t levels, channels[VAE_LEVELS_MOST]; /* finest first */
+    size_t layers;                            /* of an encoder's block; decoder's + 1 */
+    size_t groups;
+    bool mid_attends, quant, post_quant;
+    double scaling_factor; /* latents as the UNet sees them / as the VAE does */
+};
+
+struct vae_block {
+    size_t layers;
+    bool resizes;
+    struct resnet resnet[VAE_LAYERS_MOST + 1];
+    struct conv resize;
+};
+
+struct vae_side {
+    struct conv conv_in;
+    struct resnet mid_first, mid_last;
+    bool mid_attends;
+    struct norm mid_norm;
+    struct attention_layer mid_attention; /* one head */
+    struct vae_block *block;              /* levels */
+    struct norm norm_out;
+    struct conv conv_out;
+};
+
+struct vae {
+    struct vae_config config;
+    struct vae_side encoder, decoder;
+    struct conv quant, post_quant; /* 1x1; unused where the configuration has none */
+};
+
+bool vae_load(struct vae *self, struct gpu *gpu, enum dtype dtype,
+              const char *config_path, const char *config_name, struct checkpoint *from,
+              struct error *error);
+void vae_clear(struct vae *self, struct gpu *gpu);
+
+/* Pixels per latent, in each direction. */
+size_t vae_factor(const struct vae *self);
+
+/* x [n, h, w, latent_channels], already divided by the scaling factor; y [n, h f, w f,
+ * 3], about -1 .. 1, not clamped. */
+void vae_decode(struct stream *s, struct tensor y, struct tensor x,
+                const struct vae *w);
+
+/* x [n, h f, w f, 3] in -1 .. 1; y [n, h, w, 2 latent_channels]: mean and log
+ * variance of the posterior. */
+void vae_encode(struct stream *s, struct tensor y, struct tensor x,
+                const struct vae *w);
+
+#endif
