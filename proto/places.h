@@ -1,12 +1,13 @@
 /* What programs on one machine agree on: the files in a coordinator's state folder that
  * others read, the files of a member, and how `farmctl --local` starts a private farm.
  *
- *   farm-coordinator --state STATE --listen tcp://127.0.0.1:0 --idle-exit 60
+ *   farm-coordinator --state STATE --bind tcp://127.0.0.1 --port 0 --bulk-port 0
+ *       --exit-when-idle-s 60
  *   farm-worker --state STATE join -      (token on stdin)
  *   farm-worker --state STATE
  *
- * Port 0 lets the kernel choose control and bulk port. With --idle-exit the coordinator ends
- * when for so many seconds no client was connected and no job was open; when it ends it
+ * Port 0 lets the kernel choose control and bulk port. With --exit-when-idle-s the
+ * coordinator ends when for so many seconds no client was connected and no job was open; when it ends it
  * sends its workers nothing special, so whoever started them ends them (farmctl keeps the
  * private farm in one session and process group; see client/local.c).
  */
