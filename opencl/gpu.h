@@ -40,6 +40,45 @@ const struct gpu_info *gpu_info(const struct gpu *self);
 /* Waits for everything enqueued; reports an error that came up meanwhile. */
 bool gpu_finish(struct gpu *self, struct error *error);
 
+/* ---- For this room. Memory: contents undefined, at least one byte; counted. */
+cl_mem gpu_allocate(struct gpu *self, size_t bytes, struct error *error);
+void gpu_release(struct gpu *self, cl_mem *memory);
+
+/* A part of memory as memory of its own; offset a multiple of info.alignment. Not counted;
+ * released by clReleaseMemObject. */
+cl_mem gpu_part(struct gpu *self, cl_mem memory, size_t offset, size_t bytes,
+                struct error *error);
+
+/* Blocking. */
+bool gpu_write(struct gpu *self, cl_mem memory, const void *from, size_t bytes,
+               struct error *error);
+bool gpu_read(struct gpu *self, cl_mem memory, void *into, size_t bytes,
+              struct error *error);
+
+/* The whole memory as host memory, to be written only; NULL on error. Given back by
+ * gpu_unmap, before which no kernel may use it. */
+void *gpu_map(struct gpu *self, cl_mem memory, size_t bytes, struct error *error);
+bool gpu_unmap(struct gpu *self, cl_mem memory, void *mapped, struct error *error);
+
+/* True when `code` is CL_SUCCESS; else an error that names call, `subject` ("": none) and
+ * code, of kind ERROR_MEMORY where memory was missing, else ERROR_DEVICE. */
+bool gpu_check(cl_int code, const char *call, const char *subject, struct error *error);
+
+/* Enqueues a kernel of three dimensions; local may be NULL. */
+bool gpu_enqueue(struct gpu *self, cl_kernel kernel, const char *name,
+                 const size_t global[3], const size_t local[3], struct error *error);
+bool gpu_flush(struct gpu *self, struct error *error);
+
+/* Whether ops take their kernels for CPUs (explicit vectors, one work-item a group) or
+ * those for GPUs. FARM_GPU_PATH=gpu|cpu in the environment overrides the device's type. */
+bool gpu_is_cpu_path(const struct gpu *self);
+
+struct programs;
+cl_context gpu_context(const struct gpu *self);
+cl_command_queue gpu_queue(const struct gpu *self);
+cl_device_id gpu_device(const struct gpu *self);
+struct programs *gpu_programs(const struct gpu *self);
+
 /* Kernels enqueued and bytes of device memory held since the device was opened. */
 uint64_t gpu_launches(const struct gpu *self);
 size_t gpu_allocated(const struct gpu *self);

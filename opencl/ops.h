@@ -8,6 +8,7 @@
 #ifndef FARM_OPS_H
 #define FARM_OPS_H
 
+#include "opencl/pack.h"
 #include "opencl/stream.h"
 
 enum activation {
@@ -21,12 +22,9 @@ enum activation {
 /* ---- op_linear.c: y = act(x W^T + b) (+ residual) */
 
 struct linear {
-    size_t in, out;   /* W is [out, in]; with GEGLU y has out / 2 columns */
-    bool geglu;       /* packed so that a column stands beside its gate */
-    cl_mem weights;   /* packed for the device */
-    cl_mem bias;      /* f32 [out]; NULL: none */
-    enum dtype dtype; /* of the packed weights */
-    size_t slot;      /* for the op's own use */
+    size_t in, out; /* W is [out, in]; with GEGLU y has out / 2 columns */
+    bool geglu;     /* packed so that a column stands beside its gate */
+    struct packed packed;
 };
 
 /* `weight` is [out, in] or [out, in, 1, 1]; `bias` [out] or NULL. Converts and packs. */
@@ -44,9 +42,7 @@ void linear(struct stream *s, struct tensor y, struct tensor x, const struct lin
 
 struct conv {
     size_t in, out, size; /* size: 3 or 1 */
-    cl_mem weights, bias;
-    enum dtype dtype;
-    size_t slot;
+    struct packed packed;
 };
 
 /* `weight` is [out, in, size, size]. */

@@ -31,6 +31,10 @@ bool stream_end(struct stream *self, struct error *error);
 struct tensor tensor_take(struct stream *self, size_t n, size_t h, size_t w, size_t c);
 void tensor_give(struct stream *self, struct tensor *tensor);
 
+/* The same in a dtype of its own: scratch memory of ops. */
+struct tensor tensor_take_as(struct stream *self, enum dtype dtype, size_t n, size_t h,
+                             size_t w, size_t c);
+
 /* For ops. */
 struct gpu *stream_gpu(struct stream *self);
 enum dtype stream_dtype(const struct stream *self);

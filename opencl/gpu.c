@@ -1,0 +1,385 @@
+#include "opencl/gpu.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "opencl/program.h"
+
+struct gpu {
+    struct gpu_info info;
+    cl_device_id device;
+    cl_context context;
+    cl_command_queue queue;
+    struct programs *programs;
+    bool cpu_path;
+    uint64_t launches;
+    size_t allocated;
+};
+
+/* ---- Errors */
+
+static const struct {
+    cl_int code;
+    const char *name;
+} code_names[] = {
+#define CODE(name)                                                                     \
+    {                                                                                  \
+        name, #name                                                                    \
+    }
+    CODE(CL_DEVICE_NOT_FOUND),
+    CODE(CL_DEVICE_NOT_AVAILABLE),
+    CODE(CL_COMPILER_NOT_AVAILABLE),
+    CODE(CL_MEM_OBJECT_ALLOCATION_FAILURE),
+    CODE(CL_OUT_OF_RESOURCES),
+    CODE(CL_OUT_OF_HOST_MEMORY),
+    CODE(CL_MAP_FAILURE),
+    CODE(CL_BUILD_PROGRAM_FAILURE),
+    CODE(CL_MISALIGNED_SUB_BUFFER_OFFSET),
+    CODE(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST),
+    CODE(CL_INVALID_VALUE),
+    CODE(CL_INVALID_DEVICE_TYPE),
+    CODE(CL_INVALID_PLATFORM),
+    CODE(CL_INVALID_DEVICE),
+    CODE(CL_INVALID_CONTEXT),
+    CODE(CL_INVALID_QUEUE_PROPERTIES),
+    CODE(CL_INVALID_COMMAND_QUEUE),
+    CODE(CL_INVALID_MEM_OBJECT),
+    CODE(CL_INVALID_BINARY),
+    CODE(CL_INVALID_BUILD_OPTIONS),
+    CODE(CL_INVALID_PROGRAM),
+    CODE(CL_INVALID_PROGRAM_EXECUTABLE),
+    CODE(CL_INVALID_KERNEL_NAME),
+    CODE(CL_INVALID_KERNEL),
+    CODE(CL_INVALID_ARG_INDEX),
+    CODE(CL_INVALID_ARG_VALUE),
+    CODE(CL_INVALID_ARG_SIZE),
+    CODE(CL_INVALID_KERNEL_ARGS),
+    CODE(CL_INVALID_WORK_DIMENSION),
+    CODE(CL_INVALID_WORK_GROUP_SIZE),
+    CODE(CL_INVALID_WORK_ITEM_SIZE),
+    CODE(CL_INVALID_EVENT),
+    CODE(CL_INVALID_OPERATION),
+    CODE(CL_INVALID_BUFFER_SIZE),
+    CODE(CL_INVALID_GLOBAL_WORK_SIZE),
+#undef CODE
+};
+
+bool gpu_check(cl_int code, const char *call, const char *subject, struct error *error)
+{
+    if (code == CL_SUCCESS)
+        return true;
+    enum error_kind kind =
+        code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY
+            ? ERROR_MEMORY
+            : ERROR_DEVICE;
+    const char *gap = subject[0] ? " " : "";
+    for (size_t i = 0; i < sizeof code_names / sizeof *code_names; i++)
+        if (code_names[i].code == code)
+            return error_set_kind(error, kind, "%s%s%s: %s", call, gap, subject,
+                                  code_names[i].name);
+    return error_set_kind(error, kind, "%s%s%s: OpenCL error %d", call, gap, subject,
+                          (int)code);
+}
+
+/* ---- Devices */
+
+struct found {
+    cl_device_id device;
+    cl_platform_id platform;
+    cl_device_type type;
+};
+
+static void text_of(cl_device_id device, cl_device_info what, char *into, size_t size)
+{
+    char text[1024] = "";
+    clGetDeviceInfo(device, what, sizeof text - 1, text, NULL);
+    snprintf(into, size, "%s", text + strspn(text, " "));
+}
+
+static uint64_t number_of(cl_device_id device, cl_device_info what)
+{
+    uint64_t value = 0; /* little-endian: right for 32-bit answers too */
+    clGetDeviceInfo(device, what, sizeof value, &value, NULL);
+    return value;
+}
+
+static void describe(const struct found *found, struct gpu_info *info)
+{
+    cl_device_id device = found->device;
+    *info = (struct gpu_info){.is_cpu = found->type & CL_DEVICE_TYPE_CPU};
+    text_of(device, CL_DEVICE_NAME, info->name, sizeof info->name);
+    text_of(device, CL_DEVICE_VENDOR, info->vendor, sizeof info->vendor);
+    text_of(device, CL_DRIVER_VERSION, info->driver, sizeof info->driver);
+    clGetPlatformInfo(found->platform, CL_PLATFORM_NAME, sizeof info->platform - 1,
+                      info->platform, NULL);
+    snprintf(info->kind, sizeof info->kind, "%.70s, %.50s, %.34s", info->name,
+             info->driver, info->platform);
+
+    char extensions[16384] = "";
+    clGetDeviceInfo(device, CL_DEVICE_EXTENSIONS, sizeof extensions - 1, extensions,
+                    NULL);
+    info->has_fp16 = strstr(extensions, "cl_khr_fp16") != NULL;
+    info->units = (unsigned)number_of(device, CL_DEVICE_MAX_COMPUTE_UNITS);
+    info->native_width =
+        (unsigned)number_of(device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT);
+    info->memory = number_of(device, CL_DEVICE_GLOBAL_MEM_SIZE);
+    info->largest_allocation = number_of(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
+    info->local_memory = number_of(device, CL_DEVICE_LOCAL_MEM_SIZE);
+    info->alignment = number_of(device, CL_DEVICE_MEM_BASE_ADDR_ALIGN) / 8;
+    if (info->alignment < 64)
+        info->alignment = 64;
+    info->group_most = number_of(device, CL_DEVICE_MAX_WORK_GROUP_SIZE);
+}
+
+static int rank_of(const struct found *found)
+{
+    if (found->type & CL_DEVICE_TYPE_GPU)
+        return 0;
+    return found->type & CL_DEVICE_TYPE_CPU ? 2 : 1;
+}
+
+enum { DEVICES_MOST = 64 };
+
+/* Fills `found` in order and returns how many there are. */
+static size_t find_devices(struct found found[DEVICES_MOST])
+{
+    cl_platform_id platforms[16];
+    cl_uint platform_count = 0;
+    if (clGetPlatformIDs(16, platforms, &platform_count) != CL_SUCCESS)
+        return 0; /* the loader's way of saying that there is no platform */
+    if (platform_count > 16)
+        platform_count = 16;
+
+    size_t count = 0;
+    for (int rank = 0; rank < 3; rank++)
+        for (cl_uint p = 0; p < platform_count; p++) {
+            cl_device_id devices[DEVICES_MOST];
+            cl_uint device_count = 0;
+            if (clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, DEVICES_MOST, devices,
+                               &device_count) != CL_SUCCESS)
+                continue;
+            for (cl_uint d = 0; d < device_count && count < DEVICES_MOST; d++) {
+                found[count] = (struct found){
+                    devices[d], platforms[p],
+                    (cl_device_type)number_of(devices[d], CL_DEVICE_TYPE)};
+                if (rank_of(&found[count]) == rank)
+                    count++;
+            }
+        }
+    return count;
+}
+
+bool gpu_list(struct gpu_info **infos, size_t *count, struct error *error)
+{
+    struct found found[DEVICES_MOST];
+    *count = find_devices(found);
+    *infos = calloc(*count + 1, sizeof **infos);
+    if (!*infos)
+        return error_set_kind(error, ERROR_MEMORY, "no memory for a list of devices");
+    for (size_t i = 0; i < *count; i++)
+        describe(&found[i], &(*infos)[i]);
+    return true;
+}
+
+struct gpu *gpu_open(size_t index, struct error *error)
+{
+    struct found found[DEVICES_MOST];
+    size_t count = find_devices(found);
+    if (count == 0) {
+        error_set_kind(
+            error, ERROR_NOT_FOUND,
+            "no OpenCL device: install the driver of your GPU with its OpenCL "
+            "part (an .icd file in /etc/OpenCL/vendors), or pocl-opencl-icd to "
+            "compute on the CPU");
+        return NULL;
+    }
+    if (index >= count) {
+        struct gpu_info last;
+        describe(&found[count - 1], &last);
+        error_set_kind(error, ERROR_NOT_FOUND,
+                       "no OpenCL device %zu: there are %zu, the last is %zu (%s)",
+                       index, count, count - 1, last.name);
+        return NULL;
+    }
+
+    struct gpu *self = calloc(1, sizeof *self);
+    if (!self) {
+        error_set_kind(error, ERROR_MEMORY, "no memory for a device");
+        return NULL;
+    }
+    describe(&found[index], &self->info);
+    self->device = found[index].device;
+    self->cpu_path = self->info.is_cpu;
+    const char *path = getenv("FARM_GPU_PATH");
+    if (path && path[0])
+        self->cpu_path = strcmp(path, "cpu") == 0;
+
+    cl_int code;
+    cl_context_properties properties[] = {
+        CL_CONTEXT_PLATFORM, (cl_context_properties)found[index].platform, 0};
+    self->context = clCreateContext(properties, 1, &self->device, NULL, NULL, &code);
+    if (!gpu_check(code, "clCreateContext", self->info.name, error))
+        goto failed;
+    self->queue = clCreateCommandQueue(self->context, self->device, 0, &code);
+    if (!gpu_check(code, "clCreateCommandQueue", self->info.name, error))
+        goto failed;
+    self->programs = programs_new();
+    return self;
+failed:
+    gpu_close(&self);
+    return NULL;
+}
+
+void gpu_close(struct gpu **self)
+{
+    struct gpu *gpu = *self;
+    if (!gpu)
+        return;
+    programs_destroy(&gpu->programs);
+    if (gpu->queue)
+        clReleaseCommandQueue(gpu->queue);
+    if (gpu->context)
+        clReleaseContext(gpu->context);
+    free(gpu);
+    *self = NULL;
+}
+
+/* ---- Memory */
+
+cl_mem gpu_allocate(struct gpu *self, size_t bytes, struct error *error)
+{
+    if (bytes == 0)
+        bytes = 1;
+    if (bytes > self->info.largest_allocation) {
+        error_set_kind(
+            error, ERROR_MEMORY,
+            "%s: a buffer of %zu MiB, the device gives at most %zu MiB at once",
+            self->info.name, bytes >> 20, self->info.largest_allocation >> 20);
+        return NULL;
+    }
+    cl_int code;
+    cl_mem memory =
+        clCreateBuffer(self->context, CL_MEM_READ_WRITE, bytes, NULL, &code);
+    char subject[64];
+    snprintf(subject, sizeof subject, "of %zu MiB", (bytes + (1 << 20) - 1) >> 20);
+    if (!gpu_check(code, "clCreateBuffer", subject, error))
+        return NULL;
+    self->allocated += bytes;
+    return memory;
+}
+
+void gpu_release(struct gpu *self, cl_mem *memory)
+{
+    if (!*memory)
+        return;
+    size_t bytes = 0;
+    clGetMemObjectInfo(*memory, CL_MEM_SIZE, sizeof bytes, &bytes, NULL);
+    self->allocated -= bytes;
+    clReleaseMemObject(*memory);
+    *memory = NULL;
+}
+
+cl_mem gpu_part(struct gpu *self, cl_mem memory, size_t offset, size_t bytes,
+                struct error *error)
+{
+    (void)self;
+    cl_int code;
+    cl_buffer_region region = {offset, bytes ? bytes : 1};
+    cl_mem part = clCreateSubBuffer(memory, CL_MEM_READ_WRITE,
+                                    CL_BUFFER_CREATE_TYPE_REGION, &region, &code);
+    return gpu_check(code, "clCreateSubBuffer", "", error) ? part : NULL;
+}
+
+bool gpu_write(struct gpu *self, cl_mem memory, const void *from, size_t bytes,
+               struct error *error)
+{
+    cl_int code = clEnqueueWriteBuffer(self->queue, memory, CL_TRUE, 0, bytes, from, 0,
+                                       NULL, NULL);
+    return gpu_check(code, "clEnqueueWriteBuffer", "", error);
+}
+
+bool gpu_read(struct gpu *self, cl_mem memory, void *into, size_t bytes,
+              struct error *error)
+{
+    cl_int code = clEnqueueReadBuffer(self->queue, memory, CL_TRUE, 0, bytes, into, 0,
+                                      NULL, NULL);
+    return gpu_check(code, "clEnqueueReadBuffer", "", error);
+}
+
+void *gpu_map(struct gpu *self, cl_mem memory, size_t bytes, struct error *error)
+{
+    cl_int code;
+    void *mapped =
+        clEnqueueMapBuffer(self->queue, memory, CL_TRUE, CL_MAP_WRITE_INVALIDATE_REGION,
+                           0, bytes, 0, NULL, NULL, &code);
+    return gpu_check(code, "clEnqueueMapBuffer", "", error) ? mapped : NULL;
+}
+
+bool gpu_unmap(struct gpu *self, cl_mem memory, void *mapped, struct error *error)
+{
+    cl_int code = clEnqueueUnmapMemObject(self->queue, memory, mapped, 0, NULL, NULL);
+    return gpu_check(code, "clEnqueueUnmapMemObject", "", error) &&
+           gpu_finish(self, error);
+}
+
+/* ---- Commands */
+
+bool gpu_enqueue(struct gpu *self, cl_kernel kernel, const char *name,
+                 const size_t global[3], const size_t local[3], struct error *error)
+{
+    cl_int code = clEnqueueNDRangeKernel(self->queue, kernel, 3, NULL, global, local, 0,
+                                         NULL, NULL);
+    self->launches++;
+    return gpu_check(code, "clEnqueueNDRangeKernel", name, error);
+}
+
+bool gpu_flush(struct gpu *self, struct error *error)
+{
+    return gpu_check(clFlush(self->queue), "clFlush", "", error);
+}
+
+bool gpu_finish(struct gpu *self, struct error *error)
+{
+    return gpu_check(clFinish(self->queue), "clFinish", self->info.name, error);
+}
+
+const struct gpu_info *gpu_info(const struct gpu *self)
+{
+    return &self->info;
+}
+
+bool gpu_is_cpu_path(const struct gpu *self)
+{
+    return self->cpu_path;
+}
+
+cl_context gpu_context(const struct gpu *self)
+{
+    return self->context;
+}
+
+cl_command_queue gpu_queue(const struct gpu *self)
+{
+    return self->queue;
+}
+
+cl_device_id gpu_device(const struct gpu *self)
+{
+    return self->device;
+}
+
+struct programs *gpu_programs(const struct gpu *self)
+{
+    return self->programs;
+}
+
+uint64_t gpu_launches(const struct gpu *self)
+{
+    return self->launches;
+}
+
+size_t gpu_allocated(const struct gpu *self)
+{
+    return self->allocated;
+}

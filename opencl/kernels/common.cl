@@ -1,0 +1,97 @@
+/* What every kernel file begins with: storage types and the activations.
+ *
+ * Storage is float or half, chosen by macros -DA_HALF=1 for tensors of role A; arithmetic is
+ * float. LOAD/STORE take one value, LOAD8/STORE8 eight that lie side by side, of any
+ * alignment. NONE .. GEGLU are enum activation of ops.h.
+ */
+#define LOAD_0(p, i)  ((p)[i])
+#define LOAD_1(p, i)  vload_half((size_t)(i), p)
+#define LOAD8_0(p, i) vload8(0, (p) + (i))
+#define LOAD8_1(p, i) vload_half8(0, (p) + (i))
+#define STORE_0(v, p, i)  ((p)[i] = (v))
+#define STORE_1(v, p, i)  vstore_half_rte(v, (size_t)(i), p)
+#define STORE8_0(v, p, i) vstore8(v, 0, (p) + (i))
+#define STORE8_1(v, p, i) vstore_half8_rte(v, 0, (p) + (i))
+#define TYPE_0 float
+#define TYPE_1 half
+#define JOIN_(a, b) a##b
+#define JOIN(a, b)  JOIN_(a, b)
+
+#ifdef X_HALF /* inputs */
+typedef JOIN(TYPE_, X_HALF) x_type;
+#define LOAD_X(p, i)  JOIN(LOAD_, X_HALF)(p, i)
+#define LOAD8_X(p, i) JOIN(LOAD8_, X_HALF)(p, i)
+#endif
+#ifdef W_HALF /* weights */
+typedef JOIN(TYPE_, W_HALF) w_type;
+#define LOAD_W(p, i)  JOIN(LOAD_, W_HALF)(p, i)
+#define LOAD8_W(p, i) JOIN(LOAD8_, W_HALF)(p, i)
+#endif
+#ifdef Y_HALF /* outputs */
+typedef JOIN(TYPE_, Y_HALF) y_type;
+#define LOAD_Y(p, i)      JOIN(LOAD_, Y_HALF)(p, i)
+#define LOAD8_Y(p, i)     JOIN(LOAD8_, Y_HALF)(p, i)
+#define STORE_Y(v, p, i)  JOIN(STORE_, Y_HALF)(v, p, i)
+#define STORE8_Y(v, p, i) JOIN(STORE8_, Y_HALF)(v, p, i)
+#endif
+
+#define NONE       0
+#define SILU       1
+#define GELU       2
+#define QUICK_GELU 3
+#define GEGLU      4
+
+/* exp for eight values, relative error below 2e-7: 2^n by the exponent bits, 2^f by a
+ * polynomial on |f| <= 1/2. Below -87 the result is 0. */
+inline float8 exp8(float8 x)
+{
+    x = fmin(fmax(x, (float8)(-88.0f)), (float8)(88.0f));
+    float8 t = x * 1.44269504f;
+    float8 n = floor(t + 0.5f);
+    float8 f = fma(n, (float8)(-0.693145752f), x);
+    f = fma(n, (float8)(-1.42860677e-6f), f);
+    float8 p = (float8)(1.98756916e-4f);
+    p = fma(p, f, (float8)(1.39819994e-3f));
+    p = fma(p, f, (float8)(8.33345205e-3f));
+    p = fma(p, f, (float8)(4.16657962e-2f));
+    p = fma(p, f, (float8)(1.66666657e-1f));
+    p = fma(p, f, (float8)(0.5f));
+    p = fma(p, f * f, f + 1.0f);
+    int8 bits = (convert_int8(n) + 127) << 23;
+    return p * as_float8(bits);
+}
+
+/* 0.5 x (1 + erf(x / sqrt 2)), erf by Abramowitz and Stegun 7.1.26 (error below 1.5e-7). */
+inline float8 gelu8(float8 x)
+{
+    float8 z = fabs(x) * 0.70710678f;
+    float8 t = 1.0f / fma(z, (float8)(0.3275911f), (float8)(1.0f));
+    float8 p = (float8)(1.061405429f);
+    p = fma(p, t, (float8)(-1.453152027f));
+    p = fma(p, t, (float8)(1.421413741f));
+    p = fma(p, t, (float8)(-0.284496736f));
+    p = fma(p, t, (float8)(0.254829592f));
+    float8 tail = p * t * exp8(-z * z); /* 1 - erf(z) */
+    return 0.5f * x * select(tail, 2.0f - tail, x >= 0.0f);
+}
+
+inline float8 silu8(float8 x)
+{
+    return x / (1.0f + exp8(-x));
+}
+
+inline float8 activate8(float8 x, int activation)
+{
+    if (activation == SILU)
+        return silu8(x);
+    if (activation == GELU)
+        return gelu8(x);
+    if (activation == QUICK_GELU)
+        return x / (1.0f + exp8(-1.702f * x));
+    return x;
+}
+
+inline float activate(float x, int activation)
+{
+    return activation == NONE ? x : activate8((float8)(x), activation).s0;
+}

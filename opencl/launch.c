@@ -1,0 +1,68 @@
+#include "opencl/launch.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "opencl/program.h"
+
+bool launch_begin(struct launch *self, struct stream *stream, const char *file,
+                  const char *name, const char *options)
+{
+    struct error error = {0};
+    *self = (struct launch){.stream = stream, .name = name};
+    self->kernel = program_kernel(stream_gpu(stream), file, name, options, &error);
+    if (!self->kernel)
+        stream_fail(stream, &error);
+    return stream_is_running(stream);
+}
+
+void launch_bytes(struct launch *self, const void *value, size_t bytes)
+{
+    cl_int code = clSetKernelArg(self->kernel, self->next++, bytes, value);
+    if (self->code == CL_SUCCESS)
+        self->code = code;
+}
+
+void launch_buffer(struct launch *self, cl_mem memory)
+{
+    launch_bytes(self, &memory, sizeof memory);
+}
+
+void launch_size(struct launch *self, size_t value)
+{
+    assert(value <= INT_MAX);
+    cl_int narrow = (cl_int)value;
+    launch_bytes(self, &narrow, sizeof narrow);
+}
+
+void launch_float(struct launch *self, float value)
+{
+    launch_bytes(self, &value, sizeof value);
+}
+
+void launch_run(struct launch *self, const size_t global[3], const size_t local[3])
+{
+    struct error error = {0};
+    size_t rounded[3];
+    for (int i = 0; i < 3; i++)
+        rounded[i] =
+            local ? (global[i] + local[i] - 1) / local[i] * local[i] : global[i];
+    if (!gpu_check(self->code, "clSetKernelArg", self->name, &error) ||
+        !gpu_enqueue(stream_gpu(self->stream), self->kernel, self->name, rounded, local,
+                     &error))
+        stream_fail(self->stream, &error);
+}
+
+struct launch_options launch_options(const char *format, ...)
+{
+    struct launch_options options;
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(options.text, sizeof options.text, format, arguments);
+    va_end(arguments);
+    assert(length >= 0 && (size_t)length < sizeof options.text);
+    (void)length;
+    return options;
+}

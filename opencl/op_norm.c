@@ -1,0 +1,124 @@
+#include <assert.h>
+#include <stdlib.h>
+
+#include "opencl/launch.h"
+#include "opencl/ops.h"
+
+enum { CHUNK = 64 }; /* rows of a picture summed by one work-item */
+
+static cl_mem load_vector(struct gpu *gpu, const struct host_tensor *vector,
+                          size_t count, struct error *error)
+{
+    assert(host_tensor_count(vector) == count);
+    float *values = malloc(count * sizeof *values);
+    cl_mem memory = NULL;
+    if (!values) {
+        error_set_kind(error, ERROR_MEMORY, "no memory for %zu values", count);
+        return NULL;
+    }
+    host_tensor_floats(vector, 0, count, values);
+    memory = gpu_allocate(gpu, count * sizeof *values, error);
+    if (memory && !gpu_write(gpu, memory, values, count * sizeof *values, error))
+        gpu_release(gpu, &memory);
+    free(values);
+    return memory;
+}
+
+bool norm_load(struct norm *self, struct gpu *gpu, float eps,
+               const struct host_tensor *gamma, const struct host_tensor *beta,
+               struct error *error)
+{
+    *self = (struct norm){.c = host_tensor_count(gamma), .eps = eps};
+    self->gamma = load_vector(gpu, gamma, self->c, error);
+    if (self->gamma)
+        self->beta = load_vector(gpu, beta, self->c, error);
+    if (self->beta)
+        return true;
+    norm_clear(self, gpu);
+    return false;
+}
+
+void norm_clear(struct norm *self, struct gpu *gpu)
+{
+    gpu_release(gpu, &self->gamma);
+    gpu_release(gpu, &self->beta);
+}
+
+static void group_stats(struct stream *s, struct tensor stats, struct tensor x,
+                        const char *options)
+{
+    struct launch launch;
+    if (!launch_begin(&launch, s, "norm.cl", "group_stats", options))
+        return;
+    launch_buffer(&launch, stats.memory);
+    launch_buffer(&launch, x.memory);
+    launch_size(&launch, x.h * x.w);
+    launch_size(&launch, x.c);
+    launch_run(&launch, (size_t[3]){(x.c + 7) / 8, stats.h, x.n}, NULL);
+}
+
+static void group_fold(struct stream *s, struct tensor factors, struct tensor stats,
+                       struct tensor x, const struct norm *w, size_t groups,
+                       const char *options)
+{
+    struct launch launch;
+    if (!launch_begin(&launch, s, "norm.cl", "group_fold", options))
+        return;
+    launch_buffer(&launch, factors.memory);
+    launch_buffer(&launch, stats.memory);
+    launch_buffer(&launch, w->gamma);
+    launch_buffer(&launch, w->beta);
+    launch_size(&launch, x.h * x.w);
+    launch_size(&launch, x.c);
+    launch_size(&launch, x.c / groups);
+    launch_float(&launch, w->eps);
+    launch_run(&launch, (size_t[3]){groups, x.n, 1}, NULL);
+}
+
+void group_norm(struct stream *s, struct tensor y, struct tensor x,
+                const struct norm *w, size_t groups, enum activation activation)
+{
+    assert(x.c == w->c && x.c % groups == 0);
+    assert(tensor_count(&y) == tensor_count(&x) && y.c == x.c && y.n == x.n);
+    assert(activation == ACTIVATION_NONE || activation == ACTIVATION_SILU);
+    struct launch_options options = launch_options(
+        "-DX_HALF=%d -DY_HALF=%d -DCHUNK=%d -DACTIVATION=%d", x.dtype == DTYPE_F16,
+        y.dtype == DTYPE_F16, CHUNK, (int)activation);
+    size_t chunks = (x.h * x.w + CHUNK - 1) / CHUNK;
+    struct tensor stats = tensor_take_as(s, DTYPE_F32, x.n, chunks, 2, x.c);
+    struct tensor factors = tensor_take_as(s, DTYPE_F32, x.n, 1, 3, x.c);
+    group_stats(s, stats, x, options.text);
+    group_fold(s, factors, stats, x, w, groups, options.text);
+
+    struct launch launch;
+    if (launch_begin(&launch, s, "norm.cl", "group_apply", options.text)) {
+        launch_buffer(&launch, y.memory);
+        launch_buffer(&launch, x.memory);
+        launch_buffer(&launch, factors.memory);
+        launch_size(&launch, x.h * x.w);
+        launch_size(&launch, x.c);
+        launch_run(&launch, (size_t[3]){(x.c + 7) / 8, x.h * x.w, x.n}, NULL);
+    }
+    tensor_give(s, &stats);
+    tensor_give(s, &factors);
+}
+
+void layer_norm(struct stream *s, struct tensor y, struct tensor x,
+                const struct norm *w)
+{
+    struct launch launch;
+    assert(x.c == w->c && y.c == x.c && tensor_count(&y) == tensor_count(&x));
+    struct launch_options options = launch_options(
+        "-DX_HALF=%d -DY_HALF=%d", x.dtype == DTYPE_F16, y.dtype == DTYPE_F16);
+    if (!launch_begin(&launch, s, "norm.cl", "layer_norm", options.text))
+        return;
+    size_t rows = x.n * x.h * x.w;
+    launch_buffer(&launch, y.memory);
+    launch_buffer(&launch, x.memory);
+    launch_buffer(&launch, w->gamma);
+    launch_buffer(&launch, w->beta);
+    launch_size(&launch, rows);
+    launch_size(&launch, x.c);
+    launch_float(&launch, w->eps);
+    launch_run(&launch, (size_t[3]){rows, 1, 1}, (size_t[3]){16, 1, 1});
+}

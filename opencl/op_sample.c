@@ -1,0 +1,59 @@
+#include <assert.h>
+#include <string.h>
+
+#include "opencl/launch.h"
+#include "opencl/ops.h"
+
+static_assert(sizeof(struct step) == 60, "the kernels read it as 15 words");
+
+void sample_input(struct stream *s, struct tensor y, struct tensor x, cl_mem step)
+{
+    struct launch launch;
+    size_t count = tensor_count(&x);
+    assert(x.dtype == DTYPE_F32 && tensor_count(&y) % count == 0);
+    struct launch_options options =
+        launch_options("-DX_HALF=0 -DY_HALF=%d", y.dtype == DTYPE_F16);
+    if (!launch_begin(&launch, s, "sample.cl", "sample_input", options.text))
+        return;
+    launch_buffer(&launch, y.memory);
+    launch_buffer(&launch, x.memory);
+    launch_buffer(&launch, step);
+    launch_size(&launch, count);
+    launch_run(&launch, (size_t[3]){tensor_count(&y), 1, 1}, NULL);
+}
+
+void sample_update(struct stream *s, struct tensor x, struct tensor e,
+                   const struct tensor history[4], struct tensor z, cl_mem step)
+{
+    struct launch launch;
+    size_t count = tensor_count(&x), given = tensor_count(&e);
+    assert(x.dtype == DTYPE_F32 && (given == count || given == 2 * count));
+    struct launch_options options =
+        launch_options("-DX_HALF=%d -DY_HALF=0", e.dtype == DTYPE_F16);
+    if (!launch_begin(&launch, s, "sample.cl", "sample_update", options.text))
+        return;
+    launch_buffer(&launch, x.memory);
+    launch_buffer(&launch, e.memory);
+    for (int i = 0; i < 4; i++) {
+        assert(history[i].dtype == DTYPE_F32 && tensor_count(&history[i]) == count);
+        launch_buffer(&launch, history[i].memory);
+    }
+    launch_buffer(&launch, z.memory);
+    launch_buffer(&launch, step);
+    launch_size(&launch, count);
+    launch_size(&launch, given == 2 * count);
+    launch_run(&launch, (size_t[3]){count, 1, 1}, NULL);
+}
+
+/* By way of a kernel's argument: it is copied when enqueued, so that nobody waits. */
+void step_write(struct stream *s, cl_mem buffer, const struct step *step)
+{
+    struct launch launch;
+    if (!launch_begin(&launch, s, "sample.cl", "step_write", "-DX_HALF=0 -DY_HALF=0"))
+        return;
+    unsigned char words[64] = {0};
+    memcpy(words, step, sizeof *step);
+    launch_buffer(&launch, buffer);
+    launch_bytes(&launch, words, sizeof words);
+    launch_run(&launch, (size_t[3]){1, 1, 1}, NULL);
+}

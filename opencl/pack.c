@@ -1,0 +1,111 @@
+#include "opencl/pack.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "opencl/half.h"
+
+size_t pack_panel(const struct gpu *gpu)
+{
+    if (!gpu_is_cpu_path(gpu))
+        return 64;
+    return gpu_info(gpu)->native_width >= 16 ? 32 : 16;
+}
+
+/* The row of W that stands in packed column `column`; `out` or more: none, zeros. */
+static size_t source_row(size_t column, size_t panel, size_t out, bool geglu)
+{
+    if (!geglu)
+        return column;
+    size_t within = column % panel, half = panel / 2;
+    size_t value = column / panel * half + within % half;
+    if (value >= out / 2)
+        return out;
+    return within < half ? value : out / 2 + value;
+}
+
+static void store(void *packed, enum dtype dtype, size_t at, float value)
+{
+    if (dtype == DTYPE_F16)
+        ((uint16_t *)packed)[at] = half_from_float(value);
+    else
+        ((float *)packed)[at] = value;
+}
+
+static bool pack_matrix(struct packed *self, struct gpu *gpu, bool geglu,
+                        const struct host_tensor *weight, struct error *error)
+{
+    size_t panel = pack_panel(gpu), out = weight->shape[0], in = weight->shape[1];
+    size_t taps = self->k / in, count = self->panels * self->k * panel;
+    size_t bytes = count * dtype_size(self->dtype);
+    float *row = malloc(self->k * sizeof *row);
+    void *packed = NULL;
+    bool ok = false;
+    if (!row) {
+        error_set_kind(error, ERROR_MEMORY, "no memory for a row of weights");
+        goto out;
+    }
+    self->weights = gpu_allocate(gpu, bytes, error);
+    if (!self->weights || !(packed = gpu_map(gpu, self->weights, bytes, error)))
+        goto out;
+    for (size_t column = 0; column < self->panels * panel; column++) {
+        size_t source = source_row(column, panel, out, geglu);
+        size_t to = column / panel * self->k * panel + column % panel;
+        if (source < out)
+            host_tensor_floats(weight, source * self->k, self->k, row);
+        else
+            memset(row, 0, self->k * sizeof *row);
+        for (size_t tap = 0; tap < taps; tap++)
+            for (size_t c = 0; c < in; c++, to += panel)
+                store(packed, self->dtype, to, row[c * taps + tap]);
+    }
+    ok = gpu_unmap(gpu, self->weights, packed, error);
+out:
+    free(row);
+    return ok;
+}
+
+static bool pack_bias(struct packed *self, struct gpu *gpu, bool geglu, size_t out,
+                      const struct host_tensor *bias, struct error *error)
+{
+    assert(host_tensor_count(bias) == out);
+    size_t panel = pack_panel(gpu), count = self->panels * panel;
+    float *values = calloc(count, sizeof *values);
+    if (!values)
+        return error_set_kind(error, ERROR_MEMORY, "no memory for a bias");
+    for (size_t column = 0; column < count; column++) {
+        size_t source = source_row(column, panel, out, geglu);
+        if (source < out)
+            host_tensor_floats(bias, source, 1, &values[column]);
+    }
+    self->bias = gpu_allocate(gpu, count * sizeof *values, error);
+    bool ok =
+        self->bias && gpu_write(gpu, self->bias, values, count * sizeof *values, error);
+    free(values);
+    return ok;
+}
+
+bool pack_weights(struct packed *self, struct gpu *gpu, enum dtype dtype, bool geglu,
+                  const struct host_tensor *weight, const struct host_tensor *bias,
+                  struct error *error)
+{
+    size_t out = weight->shape[0], panel = pack_panel(gpu);
+    assert(weight->dims == 2 || weight->dims == 4);
+    assert(!geglu || out % 2 == 0);
+    *self = (struct packed){.dtype = dtype, .k = host_tensor_count(weight) / out};
+    /* With GEGLU each half is padded on its own. */
+    size_t columns = geglu ? out / 2 : out, width = geglu ? panel / 2 : panel;
+    self->panels = (columns + width - 1) / width;
+    if (pack_matrix(self, gpu, geglu, weight, error) &&
+        (!bias || pack_bias(self, gpu, geglu, out, bias, error)))
+        return true;
+    pack_clear(self, gpu);
+    return false;
+}
+
+void pack_clear(struct packed *self, struct gpu *gpu)
+{
+    gpu_release(gpu, &self->weights);
+    gpu_release(gpu, &self->bias);
+}

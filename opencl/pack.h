@@ -1,0 +1,28 @@
+/* Weights in the order in which the matrix kernels read them.
+ *
+ * W [out, in, size, size] becomes panels of `panel` columns, zero-padded:
+ *     packed[column / panel][k][column % panel],   k = (dy size + dx) in + channel
+ * With GEGLU a panel's first half are value columns and its second half their gates.
+ */
+#ifndef FARM_PACK_H
+#define FARM_PACK_H
+
+#include "opencl/tensor.h"
+
+struct packed {
+    cl_mem weights;
+    cl_mem bias; /* f32, in the same order and padded; NULL: none */
+    enum dtype dtype;
+    size_t k, panels;
+};
+
+/* Columns of a panel on this device. */
+size_t pack_panel(const struct gpu *gpu);
+
+/* `weight` has 2 or 4 dimensions; `bias` may be NULL. */
+bool pack_weights(struct packed *self, struct gpu *gpu, enum dtype dtype, bool geglu,
+                  const struct host_tensor *weight, const struct host_tensor *bias,
+                  struct error *error);
+void pack_clear(struct packed *self, struct gpu *gpu);
+
+#endif

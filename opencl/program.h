@@ -1,0 +1,24 @@
+/* Kernels by file, name and build options, compiled once.
+ *
+ * Sources are embedded in the program; with FARM_KERNEL_DIR set, a file of that folder goes
+ * before the embedded one of its name. common.cl stands before every source. Compiled
+ * programs are kept in memory and in <cache>/kernels, named by a hash of device, driver,
+ * source and options; a file there that is damaged or refused is rebuilt.
+ */
+#ifndef FARM_PROGRAM_H
+#define FARM_PROGRAM_H
+
+#include "opencl/gpu.h"
+
+struct programs *programs_new(void);
+void programs_destroy(struct programs **self);
+
+/* The kernel `name` of `file` ("norm.cl") built with `options` ("-DX=1"); borrowed. The
+ * same cl_kernel for the same three, so set all its arguments anew before each use. */
+cl_kernel program_kernel(struct gpu *gpu, const char *file, const char *name,
+                         const char *options, struct error *error);
+
+/* Programs compiled from source, as opposed to found in the cache. */
+size_t programs_compiled(const struct programs *self);
+
+#endif
