@@ -26,13 +26,42 @@ struct schedule_config {
     double clip_sample_range;
     int set_alpha_to_one; /* -1 absent, 0, 1 */
     int skip_prk_steps;   /* -1 absent, 0, 1 */
+    int karras;           /* use_karras_sigmas: -1 absent, 0, 1 */
 };
 
 void schedule_config_defaults(struct schedule_config *self);
 bool schedule_config_load(struct schedule_config *self, const char *path,
                           struct error *error);
 
-/* alphas_cumprod of the training schedule: train_steps values, heap. */
+/* One key from text, as in "EulerDiscreteScheduler(steps_offset=1)": a number, true or
+ * false (Python's spelling too), or a bare word. ERROR_INPUT as for a file's key. */
+bool schedule_config_set(struct schedule_config *self, const char *key,
+                         const char *value, struct error *error);
+
+/* alphas_cumprod of the training schedule: train_steps values, heap. Each is a float32, as
+ * PyTorch computes it. */
 double *schedule_alphas(const struct schedule_config *self, struct error *error);
+
+/* sqrt((1 - a) / a) of each, in place: sigmas, rising; float32 too. */
+void schedule_alphas_to_sigmas(double *alphas, size_t count);
+
+/* Which of diffusers' ways to place timesteps: unrounded over the training steps, rounded
+ * to whole ones, or (solvers) rounded and one more than needed with timestep 0 left out. */
+enum placing { PLACING_EXACT, PLACING_ROUNDED, PLACING_SOLVER };
+
+/* `steps` timesteps, falling, into `timesteps`. `spacing` is what SPACING_DEFAULT means.
+ * ERROR_INPUT when the training schedule is too short for so many. */
+bool schedule_timesteps(const struct schedule_config *self, enum placing placing,
+                        enum spacing spacing, size_t steps, double *timesteps,
+                        struct error *error);
+
+/* The sigma of a fractional timestep, linear between neighbours (numpy.interp). */
+double schedule_sigma_at(const double *sigmas, size_t count, double timestep);
+
+/* The timestep of a sigma, linear in log sigma. */
+double schedule_timestep_of(const double *sigmas, size_t count, double sigma);
+
+/* Karras et al. 2022, equation 5, with rho 7: `steps` sigmas from `first` down to `last`. */
+void schedule_karras(double first, double last, size_t steps, double *sigmas);
 
 #endif

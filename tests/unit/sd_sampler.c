@@ -1,0 +1,299 @@
+/* Every step list is run here in double around a model that is a formula, and its result
+ * compared with what diffusers' schedulers made of the same model (tests/golden). */
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/path.h"
+#include "tests/test.h"
+#include "worker/sd/noise.h"
+#include "worker/sd/sampler.h"
+
+enum { COUNT = 20, SLOTS = 4 };
+
+static json_t *golden;
+static char path[] = "/tmp/farm-scheduler-XXXXXX";
+
+static int load_golden(void **state)
+{
+    golden = json_load_file(FARM_GOLDEN_DIR "/samplers.json", 0, NULL);
+    int file = mkstemp(path);
+    return golden && file >= 0 ? close(file) : -1;
+}
+
+static int free_golden(void **state)
+{
+    json_decref(golden);
+    return unlink(path);
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}
+
+static double number_of(const json_t *object, const char *key)
+{
+    return json_number_value(json_object_get(object, key));
+}
+
+static void load_config(struct schedule_config *config, const char *name)
+{
+    struct error error = {0};
+    json_t *value = json_object_get(json_object_get(golden, "configs"), name);
+    assert_int_equal(json_dump_file(value, path, 0), 0);
+    if (!schedule_config_load(config, path, &error))
+        fail_msg("%s: %s", name, error.text);
+}
+
+static double model(double x, double timestep)
+{
+    return tanh(x) + 0.25 * sin(timestep / 100) * x;
+}
+
+static void take_step(const struct step *step, double *x, double history[SLOTS][COUNT],
+                      struct noise *noise)
+{
+    float z[COUNT] = {0};
+    if (step->noise != 0)
+        noise_normal(noise, z, COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        double e = model(x[i] * step->input_scale, step->timestep);
+        double d = step->d_x * x[i] + step->d_e * e;
+        if (step->clip > 0)
+            d = fmax(fmin(d, step->clip), -step->clip);
+        double next = step->x_x * x[i] + step->x_e * e + step->x_d * d +
+                      (double)step->noise * z[i];
+        for (size_t j = 0; j < SLOTS; j++)
+            next += step->h[j] * history[j][i];
+        x[i] = next;
+        if (step->save >= 0)
+            history[step->save][i] = d;
+    }
+}
+
+static void run_steps(const struct sampler_run *run, uint64_t seed, double *x)
+{
+    struct noise noise;
+    float start[COUNT];
+    double history[SLOTS][COUNT] = {0};
+    noise_seed(&noise, seed);
+    noise_normal(&noise, start, COUNT);
+    for (size_t i = 0; i < COUNT; i++)
+        x[i] = start[i] * run->start_scale;
+    for (size_t i = 0; i < run->count; i++)
+        take_step(&run->step[i], x, history, &noise);
+}
+
+/* Relative L2 distance of x from the list of numbers. */
+static double distance(const double *x, const json_t *expected)
+{
+    double difference = 0, size = 0;
+    assert_int_equal(json_array_size(expected), COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        double value = json_number_value(json_array_get(expected, i));
+        difference += (x[i] - value) * (x[i] - value);
+        size += value * value;
+    }
+    return sqrt(difference / size);
+}
+
+static void check_case(const json_t *test, const char *name, double *worst)
+{
+    struct schedule_config config;
+    struct sampler_run run;
+    struct error error = {0};
+    struct sampler_options options = {
+        .schedule = text_of(test, "schedule"),
+        .steps = (size_t)number_of(test, "steps"),
+        .eta = number_of(test, "eta"),
+        .guidance = 7,
+    };
+    double x[COUNT];
+    char what[200];
+    snprintf(what, sizeof what, "%s, %s, %s, %zu steps, eta %g",
+             text_of(test, "config"), name, options.schedule, options.steps,
+             options.eta);
+    load_config(&config, text_of(test, "config"));
+    bool good = sampler_plan(&run, name, &config, &options, &error);
+    if (json_is_true(json_object_get(test, "fails"))) {
+        if (good || error.kind != ERROR_INPUT)
+            fail_msg("%s: diffusers refuses this", what);
+        return;
+    }
+    if (!good)
+        fail_msg("%s: %s", what, error.text);
+    const json_t *timesteps = json_object_get(test, "timesteps");
+    if (run.count != json_array_size(timesteps))
+        fail_msg("%s: %zu evaluations", what, run.count);
+    for (size_t i = 0; i < run.count; i++) {
+        double expected = json_number_value(json_array_get(timesteps, i));
+        if (fabs(run.step[i].timestep - expected) > 1e-3)
+            fail_msg("%s: timestep %zu is %g, expected %g", what, i,
+                     run.step[i].timestep, expected);
+        assert_true(run.step[i].guidance == 7);
+    }
+    double start = number_of(test, "start_scale");
+    if (fabs(run.start_scale / start - 1) > 1e-6)
+        fail_msg("%s: start_scale %g, expected %g", what, run.start_scale, start);
+    run_steps(&run, (uint64_t)number_of(golden, "seed"), x);
+    double far = distance(x, json_object_get(test, "latents"));
+    if (far > *worst)
+        *worst = far;
+    if (!(far < 5e-5))
+        fail_msg("%s: relative distance %g", what, far);
+    sampler_run_clear(&run);
+}
+
+static void step_lists_end_where_diffusers_schedulers_end(void **state)
+{
+    size_t i;
+    json_t *test;
+    double worst = 0;
+    json_array_foreach(json_object_get(golden, "cases"), i, test)
+        check_case(test, text_of(test, "sampler"), &worst);
+    print_message("%zu runs, farthest %.1e\n", i, worst);
+    assert_true(i > 200);
+}
+
+static bool plan(const char *name, const char *schedule, size_t steps, double eta,
+                 struct error *error)
+{
+    struct schedule_config config;
+    struct sampler_run run = {0};
+    load_config(&config, "sd15");
+    bool good = sampler_plan(
+        &run, name, &config,
+        &(struct sampler_options){.schedule = schedule, .steps = steps, .eta = eta},
+        error);
+    sampler_run_clear(&run);
+    return good;
+}
+
+static void class_names_with_and_without_scheduler_mean_the_labels(void **state)
+{
+    size_t i, checked = 0;
+    json_t *test;
+    double worst = 0;
+    json_array_foreach(json_object_get(golden, "cases"), i, test)
+    {
+        char name[60];
+        if (number_of(test, "steps") != 5)
+            continue;
+        snprintf(name, sizeof name, "%s", text_of(test, "class"));
+        check_case(test, name, &worst);
+        name[strlen(name) - strlen("Scheduler")] = 0;
+        check_case(test, name, &worst);
+        checked++;
+    }
+    assert_true(checked > 50);
+    assert_true(plan("dpm++ 2m", "karras", 20, 0, NULL));
+}
+
+static void options_in_brackets_replace_the_models_configuration(void **state)
+{
+    struct schedule_config config;
+    struct sampler_run plain, leading;
+    struct error error = {0};
+    struct sampler_options options = {.schedule = "Automatic", .steps = 10};
+    load_config(&config, "sdxl");
+    assert_true(sampler_plan(&leading, "Euler", &config, &options, NULL));
+    load_config(&config, "sd15");
+    assert_true(sampler_plan(
+        &plain, "EulerDiscreteScheduler(timestep_spacing='leading', steps_offset=1)",
+        &config, &options, NULL));
+    assert_memory_equal(plain.step, leading.step, plain.count * sizeof *plain.step);
+    sampler_run_clear(&plain);
+    sampler_run_clear(&leading);
+    assert_false(plan("Euler(steps_offset=x)", "Automatic", 10, 0, &error));
+    assert_non_null(strstr(error.text, "steps_offset \"x\", expected 0 or more"));
+    assert_false(plan("Euler(what=1)", "Automatic", 10, 0, &error));
+    assert_string_equal(error.text, "no sampler option what");
+    assert_false(plan("Euler(what)", "Automatic", 10, 0, &error));
+    assert_false(plan("Euler(", "Automatic", 10, 0, &error));
+    assert_false(plan("DPM++ 2M(solver_order=3)", "Automatic", 10, 0, &error));
+    assert_string_equal(error.text, "solver_order 3, expected 2");
+}
+
+static void what_cannot_be_sampled_is_one_clear_sentence(void **state)
+{
+    static const struct {
+        const char *name, *schedule;
+        size_t steps;
+        double eta;
+        const char *expected;
+    } cases[] = {
+        {"Heun!", "Automatic", 20, 0,
+         "no sampler Heun!; there are Euler, Euler a, DPM++ 2M, DDIM, PNDM"},
+        {"", "Automatic", 20, 0, "no sampler ; there are Euler"},
+        {"Euler", "Cubic", 20, 0, "no schedule Cubic; there are"},
+        {"DDIM", "Karras", 20, 0, "schedule Karras: DDIM has none"},
+        {"Euler", "Normal", 0, 0, "steps 0, expected 1 to the 1000"},
+        {"Euler", "Normal", 1001, 0, "steps 1001, expected 1 to the 1000"},
+        {"DPM++ 2M", "Normal", 1000, 0, "DPM++ 2M: steps 1000: this sampler takes 1"},
+        {"DDIM", "Normal", 1000, 0, "steps 1000 with steps_offset 1 need timesteps"},
+        {"DDIM", "Normal", 20, -1, "eta -1, expected 0 to 1"},
+        {"DDIM", "Normal", 20, NAN, "eta nan, expected 0 to 1"},
+        {"PNDM(skip_prk_steps=False)", "Normal", 20, 0, "PNDM: skip_prk_steps false"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct error error = {0};
+        assert_false(plan(cases[i].name, cases[i].schedule, cases[i].steps,
+                          cases[i].eta, &error));
+        if (!strstr(error.text, cases[i].expected))
+            fail_msg("expected \"%s\" in \"%s\"", cases[i].expected, error.text);
+        assert_int_equal(error.kind, ERROR_INPUT);
+    }
+}
+
+static void a_configuration_that_would_change_the_picture_is_refused(void **state)
+{
+    static const char *const cases[][2] = {
+        {"{\"thresholding\": true}", "thresholding true, expected false"},
+        {"{\"trained_betas\": [0.1]}", "trained_betas [0.1], expected null"},
+        {"{\"rescale_betas_zero_snr\": true}", "rescale_betas_zero_snr true"},
+        {"{\"num_train_timesteps\": -5}", "num_train_timesteps -5, expected 1 to"},
+        {"{\"num_train_timesteps\": 1000000000}", "expected 1 to 100000"},
+        {"{\"beta_end\": \"x\"}", "beta_end \"x\", expected a number"},
+        {"{\"beta_schedule\": \"cubic\"}", "beta_schedule \"cubic\", expected linear"},
+        {"{\"prediction_type\": 3}", "prediction_type 3, expected epsilon"},
+        {"{\"steps_offset\": 1.5}", "steps_offset 1.5, expected 0 or more"},
+        {"{\"clip_sample\": 1}", "clip_sample 1, expected true or false"},
+        {"[]", "expected an object"},
+        {"{", "line 1"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct schedule_config config;
+        struct error error = {0};
+        assert_true(path_write(path, cases[i][0], strlen(cases[i][0]), 0600, NULL));
+        assert_false(schedule_config_load(&config, path, &error));
+        if (!strstr(error.text, cases[i][1]) || !strstr(error.text, path))
+            fail_msg("expected \"%s\" in \"%s\"", cases[i][1], error.text);
+        assert_int_equal(error.kind, ERROR_INPUT);
+    }
+}
+
+static void betas_that_leave_no_signal_are_refused(void **state)
+{
+    struct schedule_config config;
+    struct error error = {0};
+    schedule_config_defaults(&config);
+    config.beta_start = config.beta_end = 0.999;
+    assert_null(schedule_alphas(&config, &error));
+    assert_non_null(strstr(error.text, "leave no signal at timestep"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(step_lists_end_where_diffusers_schedulers_end),
+        cmocka_unit_test(class_names_with_and_without_scheduler_mean_the_labels),
+        cmocka_unit_test(options_in_brackets_replace_the_models_configuration),
+        cmocka_unit_test(what_cannot_be_sampled_is_one_clear_sentence),
+        cmocka_unit_test(a_configuration_that_would_change_the_picture_is_refused),
+        cmocka_unit_test(betas_that_leave_no_signal_are_refused),
+    };
+    return cmocka_run_group_tests(tests, load_golden, free_golden);
+}

@@ -1,0 +1,190 @@
+/* diffusers computes its training schedule in float32 and rounds some of what follows from
+ * it to whole timesteps, so a schedule in exact arithmetic would now and then run another
+ * timestep. Hence the floats here: every operation of PyTorch's that rounds is repeated.
+ */
+#include "worker/sd/schedule.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TRAIN_STEPS_LIMIT = 100000 };
+
+void schedule_config_defaults(struct schedule_config *self)
+{
+    *self = (struct schedule_config){
+        .train_steps = 1000,
+        .beta_start = 0.0001,
+        .beta_end = 0.02,
+        .beta_schedule = "linear",
+        .prediction = PREDICTION_EPSILON,
+        .spacing = SPACING_DEFAULT,
+        .clip_sample = -1,
+        .clip_sample_range = 1,
+        .set_alpha_to_one = -1,
+        .skip_prk_steps = -1,
+        .karras = -1,
+    };
+}
+
+/* torch.linspace in float32: from both ends to the middle. */
+static void linspace_float(float first, float last, size_t count, double *values)
+{
+    float step = count > 1 ? (last - first) / (float)(count - 1) : 0;
+    for (size_t i = 0; i < count; i++)
+        values[i] = i < count / 2 ? fmaf(step, (float)i, first)
+                                  : fmaf(-step, (float)(count - 1 - i), last);
+}
+
+/* Nichol and Dhariwal 2021, equation 17. */
+static double cosine_alpha(double t)
+{
+    double c = cos((t + 0.008) / 1.008 * M_PI / 2);
+    return c * c;
+}
+
+static bool fill_betas(const struct schedule_config *self, double *betas)
+{
+    size_t count = self->train_steps;
+    if (!strcmp(self->beta_schedule, "linear")) {
+        linspace_float((float)self->beta_start, (float)self->beta_end, count, betas);
+    } else if (!strcmp(self->beta_schedule, "scaled_linear")) {
+        linspace_float((float)sqrt(self->beta_start), (float)sqrt(self->beta_end),
+                       count, betas);
+        for (size_t i = 0; i < count; i++)
+            betas[i] = (float)(betas[i] * betas[i]);
+    } else if (!strcmp(self->beta_schedule, "squaredcos_cap_v2")) {
+        for (size_t i = 0; i < count; i++)
+            betas[i] = (float)fmin(1 - cosine_alpha((double)(i + 1) / (double)count) /
+                                           cosine_alpha((double)i / (double)count),
+                                   0.999);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+double *schedule_alphas(const struct schedule_config *self, struct error *error)
+{
+    size_t count = self->train_steps;
+    if (count < 1 || count > TRAIN_STEPS_LIMIT) {
+        error_set_kind(error, ERROR_INPUT, "num_train_timesteps %zu, expected 1 to %d",
+                       count, TRAIN_STEPS_LIMIT);
+        return NULL;
+    }
+    double *alphas = calloc(count, sizeof *alphas);
+    if (!alphas) {
+        error_set_kind(error, ERROR_MEMORY, "no memory for %zu timesteps", count);
+        return NULL;
+    }
+    if (!fill_betas(self, alphas)) {
+        free(alphas);
+        error_set_kind(
+            error, ERROR_INPUT,
+            "beta_schedule %s, expected linear, scaled_linear or squaredcos_cap_v2",
+            self->beta_schedule);
+        return NULL;
+    }
+    double product = 1;
+    for (size_t i = 0; i < count; i++) {
+        product *= 1.0f - (float)alphas[i];
+        alphas[i] = (float)product;
+        if (!(alphas[i] > 0 && alphas[i] < 1)) {
+            free(alphas);
+            error_set_kind(error, ERROR_INPUT,
+                           "betas from %g to %g leave no signal at timestep %zu",
+                           self->beta_start, self->beta_end, i);
+            return NULL;
+        }
+    }
+    return alphas;
+}
+
+void schedule_alphas_to_sigmas(double *alphas, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        float alpha = (float)alphas[i];
+        alphas[i] = sqrtf((1 - alpha) / alpha);
+    }
+}
+
+/* numpy.linspace(0, last, count)[i] */
+static double linspace_at(double last, size_t count, size_t i)
+{
+    if (i == 0)
+        return 0;
+    return i == count - 1 ? last : (double)i * (last / (double)(count - 1));
+}
+
+static double timestep_at(const struct schedule_config *self, enum placing placing,
+                          enum spacing spacing, size_t steps, size_t i)
+{
+    size_t extra = placing == PLACING_SOLVER; /* the one left out comes last */
+    double train = (double)self->train_steps;
+    double ratio = train / (double)steps;
+    switch (spacing) {
+    case SPACING_LEADING:
+        return (double)((steps - 1 - i + extra) *
+                        (self->train_steps / (steps + extra))) +
+               self->steps_offset;
+    case SPACING_TRAILING: /* numpy.arange adds what start + step differs from start */
+        return rint(train + (double)i * (train - ratio - train)) - 1;
+    default:;
+        double exact = linspace_at(train - 1, steps + extra, steps - 1 - i + extra);
+        return placing == PLACING_EXACT ? (float)exact : rint(exact);
+    }
+}
+
+bool schedule_timesteps(const struct schedule_config *self, enum placing placing,
+                        enum spacing spacing, size_t steps, double *timesteps,
+                        struct error *error)
+{
+    size_t extra = placing == PLACING_SOLVER;
+    if (self->spacing != SPACING_DEFAULT)
+        spacing = self->spacing;
+    if (steps < 1 || steps > self->train_steps - extra)
+        return error_set_kind(
+            error, ERROR_INPUT,
+            "steps %zu: this sampler takes 1 to %zu with a model trained on %zu", steps,
+            self->train_steps - extra, self->train_steps);
+    for (size_t i = 0; i < steps; i++)
+        timesteps[i] = timestep_at(self, placing, spacing, steps, i);
+    if (timesteps[0] >= (double)self->train_steps || timesteps[steps - 1] < 0)
+        return error_set_kind(error, ERROR_INPUT,
+                              "steps %zu with steps_offset %d need timesteps %g to %g, "
+                              "the model has 0 to %zu; take fewer steps",
+                              steps, self->steps_offset, timesteps[steps - 1],
+                              timesteps[0], self->train_steps - 1);
+    return true;
+}
+
+double schedule_sigma_at(const double *sigmas, size_t count, double timestep)
+{
+    if (timestep <= 0)
+        return sigmas[0];
+    if (timestep >= (double)(count - 1))
+        return sigmas[count - 1];
+    size_t low = (size_t)timestep;
+    return (sigmas[low + 1] - sigmas[low]) * (timestep - (double)low) + sigmas[low];
+}
+
+double schedule_timestep_of(const double *sigmas, size_t count, double sigma)
+{
+    double log_sigma = log(fmax(sigma, 1e-10));
+    size_t low = 0;
+    while (low + 2 < count && log_sigma >= logf((float)sigmas[low + 1]))
+        low++;
+    if (count < 2)
+        return 0;
+    float log_low = logf((float)sigmas[low]), log_high = logf((float)sigmas[low + 1]);
+    double w = (log_low - log_sigma) / (log_low - log_high);
+    w = fmin(fmax(w, 0), 1);
+    return (1 - w) * (double)low + w * (double)(low + 1);
+}
+
+void schedule_karras(double first, double last, size_t steps, double *sigmas)
+{
+    double high = pow(first, 1 / 7.0), low = pow(last, 1 / 7.0);
+    for (size_t i = 0; i < steps; i++)
+        sigmas[i] = pow(high + linspace_at(1, steps, i) * (low - high), 7);
+}
