@@ -244,6 +244,12 @@ void spool_forget(struct spool *self, uint64_t epoch, uint64_t counter)
     }
 }
 
+uint64_t spool_size(const struct spool *self, const uint8_t id[BLOB_ID])
+{
+    const struct spool_blob *blob = find_blob(self, id);
+    return blob ? blob->size : 0;
+}
+
 bool spool_read(struct spool *self, const uint8_t id[BLOB_ID], uint64_t offset,
                 void *into, size_t size, struct error *error)
 {

@@ -50,6 +50,9 @@ struct spool_entry *spool_find(struct spool *self, uint64_t epoch, uint64_t coun
 /* Removes the record, then the blobs no other record names. */
 void spool_forget(struct spool *self, uint64_t epoch, uint64_t counter);
 
+/* Bytes of a blob; 0 when no entry names it. */
+uint64_t spool_size(const struct spool *self, const uint8_t id[BLOB_ID]);
+
 /* A range of a blob: ERROR_NOT_FOUND when no entry names it. */
 bool spool_read(struct spool *self, const uint8_t id[BLOB_ID], uint64_t offset,
                 void *into, size_t size, struct error *error);

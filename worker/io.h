@@ -1,0 +1,80 @@
+/* The I/O actor: everything of a device process that waits for disk or bulk transfer.
+ *
+ * Owns the bulk link, the spool and the piece cache. Takes orders, gives events; neither
+ * side ever waits for the other. Results it was given are on disk before IO_KEPT, and stay
+ * there until io_committed brings a final answer.
+ */
+#ifndef FARM_IO_H
+#define FARM_IO_H
+
+#include <czmq.h>
+
+#include "proto/farm.pb-c.h"
+#include "proto/keys.h"
+#include "worker/result.h"
+#include "worker/sd/pipeline.h"
+
+struct io_options {
+    const char *spool, *cache; /* folders */
+    const char *depot;         /* see pieces.h */
+    const struct keypair *own;
+    const uint8_t *server_key;
+};
+
+struct io;
+
+/* Opens spool and cache, then starts the thread. Copies what it needs. */
+struct io *io_new(const struct io_options *options, struct error *error);
+void io_destroy(struct io **self);
+
+/* Readable when io_next has something. */
+zsock_t *io_socket(struct io *self);
+
+/* A session began: bulk data goes to this address from now on, and all that is in the
+ * spool is offered and announced (IO_UPLOADED) again. */
+void io_connect(struct io *self, const char *address);
+
+/* Sees to it that the model's files are here: IO_MODEL or IO_MODEL_FAILED comes, before it
+ * perhaps IO_MANIFEST_WANTED, which io_manifest answers. */
+void io_want_model(struct io *self, const uint8_t id[32]);
+void io_manifest(struct io *self, const uint8_t id[32], const Farm__Manifest *manifest);
+void io_no_manifest(struct io *self, const uint8_t id[32], const struct error *why);
+
+/* Takes *result and nulls it: IO_KEPT or IO_NOT_KEPT comes, then IO_UPLOADED. */
+void io_keep(struct io *self, struct result **result);
+
+/* The coordinator's answer to a Commit; a final one empties the spool: IO_FORGOTTEN. */
+void io_committed(struct io *self, uint64_t epoch, uint64_t counter,
+                  Farm__CommitAnswer answer);
+
+enum io_event_kind {
+    IO_LISTED, /* found at start: a model whose files are all here */
+    IO_MANIFEST_WANTED,
+    IO_MODEL, /* files and manifest */
+    IO_MODEL_FAILED,
+    IO_KEPT,
+    IO_NOT_KEPT,
+    IO_UPLOADED, /* the coordinator has the blobs: commit is to be sent, and may come again */
+    IO_FORGOTTEN,
+    IO_STOPPED, /* the last one; seen by io_destroy only */
+};
+
+struct io_event {
+    enum io_event_kind kind;
+    uint8_t model[32];
+    uint64_t epoch, counter;
+    size_t spooled; /* results in the spool after this */
+    struct model_files files;
+    Farm__Manifest *manifest;
+    Farm__Commit *commit;
+    struct error error;
+};
+
+/* The next event, if there is one. */
+bool io_next(struct io *self, struct io_event *into);
+void io_event_clear(struct io_event *self);
+
+/* Results in the spool when the actor was started. */
+size_t io_spooled_at_start(const struct io *self);
+
+#endif
