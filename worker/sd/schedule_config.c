@@ -175,7 +175,8 @@ static bool is_among(const char *text, const char *list, const char *between)
 static bool set_key(struct schedule_config *self, const struct key *key,
                     const json_t *value, struct error *error)
 {
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    char *text =
+        json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9));
     bool good = key->set ? key->set(self, value)
                          : text && is_among(text, key->expected, " or ");
     if (!good)
