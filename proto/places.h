@@ -7,9 +7,9 @@
  *   farm-worker --state STATE
  *
  * Port 0 lets the kernel choose control and bulk port. With --exit-when-idle-s the
- * coordinator ends when for so many seconds no client was connected and no job was open; when it ends it
- * sends its workers nothing special, so whoever started them ends them (farmctl keeps the
- * private farm in one session and process group; see client/local.c).
+ * coordinator ends when for so many seconds no client was connected and no job was open;
+ * when it ends it sends its workers nothing special, so whoever started them ends them
+ * (farmctl keeps the private farm in one session and process group; see client/local.c).
  */
 #ifndef FARM_PLACES_H
 #define FARM_PLACES_H

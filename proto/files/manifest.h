@@ -1,7 +1,7 @@
 /* A model as a list of files with sizes and hashes: what travels instead of its folder.
  *
- * The id is the BLAKE2b-256 of the packed files alone (path, size, blob id, sorted by
- * path): equal content is one model whatever it is called.
+ * The id is the BLAKE2b-256 over the files alone, sorted by path (path, a zero byte, size
+ * as 8 bytes big-endian, blob id): equal content is one model whatever it is called.
  */
 #ifndef FARM_MANIFEST_H
 #define FARM_MANIFEST_H

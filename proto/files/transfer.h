@@ -14,9 +14,11 @@ enum { TRANSFER_FRAME = 256 << 10, TRANSFER_WINDOW = 8 };
 
 struct transfer;
 
-/* `pieces`: count x 32 bytes, or NULL when the blob's pieces are not known (results). The
- * partial file is kept under the blob's name in the store's new/ folder when `resume`, so
- * that a later start goes on from the last verified piece. */
+/* `pieces`: count x 32 bytes, or NULL when the blob's pieces are not known (results). With
+ * `resume` and pieces the partial file is kept under the blob's name in the store's new/
+ * folder, so that a later start goes on from the pieces that verify (all of it is read and
+ * hashed here). ERROR_INPUT when size and pieces do not fit or pass 1 TiB; ERROR_BUSY when
+ * another process fetches into the same partial file, or the disk is full. */
 struct transfer *transfer_new(struct blob_store *store, const uint8_t id[BLOB_ID],
                               uint64_t size, const uint8_t (*pieces)[BLOB_ID],
                               size_t piece_count, bool resume, struct error *error);
@@ -26,14 +28,16 @@ const uint8_t *transfer_id(const struct transfer *self);
 uint64_t transfer_received(const struct transfer *self);
 uint64_t transfer_size(const struct transfer *self);
 
-/* The next range to ask for; false when the window is full or everything was asked for. */
+/* The next range to ask for; false when the window is full or everything was asked for. A
+ * frame that comes unasked with an Offer is its blob's first: call this once, then take. */
 bool transfer_next(struct transfer *self, uint64_t *offset, uint32_t *length);
 
 /* Everything asked for and not received is to be asked for again (the link reopened). */
 void transfer_restart(struct transfer *self);
 
-/* A range that came. ERROR_INPUT when it was not asked for or a piece does not hash to
- * what it must (that piece will be asked for again). */
+/* A range that came. ERROR_INPUT when it was not asked for, or a piece does not hash to
+ * what it must (that piece will be asked for again); ERROR_BUSY when the disk is full (the
+ * range will be asked for again). */
 bool transfer_take(struct transfer *self, uint64_t offset, const void *data,
                    size_t size, struct error *error);
 
