@@ -10,6 +10,8 @@
 #include "proto/farm.pb-c.h"
 #include "proto/files/blob.h"
 
+enum { MANIFEST_SIDE_MOST = 65536 };
+
 /* Reads a diffusers folder: model_index.json, the JSON and text files and the safetensors
  * the pipeline's parts need; hashes everything (BLAKE2b of file and pieces, SHA-256);
  * fills factor, default size, family and the reason it was recognised by. `name` may be
@@ -17,6 +19,7 @@
  * (.bin, .ckpt: says to convert them to safetensors), and families that are not done. */
 Farm__Manifest *manifest_from_folder(const char *folder, const char *name,
                                      struct error *error);
+/* One that was unpacked or made here; takes a null. */
 void manifest_destroy(Farm__Manifest **self);
 
 void manifest_id(const Farm__Manifest *self, uint8_t id[BLOB_ID]);
@@ -25,7 +28,11 @@ void manifest_id(const Farm__Manifest *self, uint8_t id[BLOB_ID]);
  * their length, piece counts fit the sizes, limits on number and total (1 TiB) hold. */
 bool manifest_check(const Farm__Manifest *self, struct error *error);
 
-/* First 10 hex digits of the SHA-256 of the UNet's weights: A1111's "Model hash". */
+/* The order files stand in: memcmp, the shorter one first. */
+int manifest_compare_paths(ProtobufCBinaryData a, ProtobufCBinaryData b);
+
+/* First 10 hex digits of the SHA-256 of the UNet's weights: A1111's "Model hash"; "" when it has
+ * none. */
 void manifest_model_hash(const Farm__Manifest *self, char text[11]);
 
 #endif

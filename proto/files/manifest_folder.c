@@ -1,0 +1,402 @@
+/* From a diffusers folder to its manifest: which files a pipeline's parts need, and what
+ * their configurations say the model is. Only what the table names travels; anything else
+ * in the folder (pictures, other formats of the same weights) stays where it is.
+ */
+#include "proto/files/manifest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/path.h"
+
+enum { JSON_MOST = 16 << 20 };
+
+/* What a pipeline's folder is made of. A part's class must be the one we can run. */
+static const struct part {
+    const char *name, *class_name;
+    const char *must[3], *may[4];
+    const char *weights; /* file name without extension */
+} parts[] = {
+    {"scheduler", NULL, {"scheduler_config.json"}, {NULL}, NULL},
+    {"text_encoder", "CLIPTextModel", {"config.json"}, {NULL}, "model"},
+    {"tokenizer",
+     NULL,
+     {"vocab.json", "merges.txt"},
+     {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"},
+     NULL},
+    {"unet",
+     "UNet2DConditionModel",
+     {"config.json"},
+     {NULL},
+     "diffusion_pytorch_model"},
+    {"vae", "AutoencoderKL", {"config.json"}, {NULL}, "diffusion_pytorch_model"},
+};
+
+enum { PARTS = sizeof parts / sizeof *parts };
+
+static bool exists(const char *folder, const char *path)
+{
+    char *whole = path_format("%s/%s", folder, path);
+    bool there = access(whole, F_OK) == 0;
+    free(whole);
+    return there;
+}
+
+/* ---- hashing */
+
+static ProtobufCBinaryData copy_bytes(const void *data, size_t size)
+{
+    ProtobufCBinaryData copy = {size, malloc(size + 1)};
+    if (!copy.data)
+        abort();
+    memcpy(copy.data, data, size);
+    return copy;
+}
+
+/* Reads the next piece, short only at the end of the file. */
+static ssize_t read_piece(int file, uint8_t *block)
+{
+    size_t got = 0;
+    while (got < BLOB_PIECE) {
+        ssize_t more = read(file, block + got, BLOB_PIECE - got);
+        if (more < 0)
+            return -1;
+        if (more == 0)
+            break;
+        got += (size_t)more;
+    }
+    return (ssize_t)got;
+}
+
+static void add_piece(Farm__ModelFile *file, const uint8_t *block, size_t size)
+{
+    uint8_t id[BLOB_ID];
+    file->pieces = realloc(file->pieces, (file->n_pieces + 1) * sizeof *file->pieces);
+    if (!file->pieces)
+        abort();
+    blob_id(block, size, id);
+    file->pieces[file->n_pieces++] = copy_bytes(id, BLOB_ID);
+    file->size += size;
+}
+
+/* Size, pieces and both hashes of the whole, in one pass. */
+static bool hash_file(Farm__ModelFile *into, const char *path, struct error *error)
+{
+    crypto_generichash_state whole;
+    crypto_hash_sha256_state sha256;
+    uint8_t id[BLOB_ID], sum[crypto_hash_sha256_BYTES];
+    uint8_t *block = malloc(BLOB_PIECE);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = block && file >= 0 ? BLOB_PIECE : -1;
+    crypto_generichash_init(&whole, NULL, 0, BLOB_ID);
+    crypto_hash_sha256_init(&sha256);
+    while (got == BLOB_PIECE) {
+        got = read_piece(file, block);
+        if (got <= 0)
+            break;
+        add_piece(into, block, (size_t)got);
+        crypto_generichash_update(&whole, block, (size_t)got);
+        crypto_hash_sha256_update(&sha256, block, (size_t)got);
+    }
+    if (got < 0)
+        error_set(error, "%s: %s", path, strerror(errno));
+    crypto_generichash_final(&whole, id, BLOB_ID);
+    crypto_hash_sha256_final(&sha256, sum);
+    into->blob = copy_bytes(id, BLOB_ID);
+    into->sha256 = copy_bytes(sum, sizeof sum);
+    if (file >= 0)
+        close(file);
+    free(block);
+    return got >= 0;
+}
+
+static bool add_file(Farm__Manifest *into, const char *folder, const char *path,
+                     struct error *error)
+{
+    into->files = realloc(into->files, (into->n_files + 1) * sizeof *into->files);
+    Farm__ModelFile *file = malloc(sizeof *file);
+    if (!into->files || !file)
+        abort();
+    farm__model_file__init(file);
+    file->path = copy_bytes(path, strlen(path));
+    into->files[into->n_files++] = file;
+    char *whole = path_format("%s/%s", folder, path);
+    bool ok = hash_file(file, whole, error);
+    free(whole);
+    return ok;
+}
+
+/* ---- what a folder holds */
+
+static json_t *load_json(const char *folder, const char *path, struct error *error)
+{
+    char *whole = path_format("%s/%s", folder, path);
+    struct buffer text = {0};
+    json_error_t wrong;
+    json_t *json = NULL;
+    if (path_read(whole, JSON_MOST, &text, error)) {
+        json = json_loadb((const char *)text.data, text.size, 0, &wrong);
+        if (!json)
+            error_set_kind(error, ERROR_INPUT, "%s: line %d: %s", whole, wrong.line,
+                           wrong.text);
+        else if (!json_is_object(json)) {
+            error_set_kind(error, ERROR_INPUT, "%s: holds no JSON object", whole);
+            json_decref(json);
+            json = NULL;
+        }
+    }
+    buffer_clear(&text);
+    free(whole);
+    return json;
+}
+
+/* The whole number under a key; `fallback` where there is none. */
+static int64_t integer(const json_t *object, const char *key, int64_t fallback)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_integer(value) ? json_integer_value(value) : fallback;
+}
+
+/* Checks the class of a part in model_index.json: ["diffusers", "AutoencoderKL"]. */
+static bool check_part(const json_t *index, const struct part *part, const char *folder,
+                       struct error *error)
+{
+    const char *class_name =
+        json_string_value(json_array_get(json_object_get(index, part->name), 1));
+    if (!class_name)
+        return error_set_kind(error, ERROR_INPUT,
+                              "%s: model_index.json names no %s; such models cannot be "
+                              "rendered yet",
+                              folder, part->name);
+    if (part->class_name && strcmp(class_name, part->class_name) != 0)
+        return error_set_kind(error, ERROR_INPUT,
+                              "%s: its %s is a %.60s, only %s can be rendered yet",
+                              folder, part->name, class_name, part->class_name);
+    return true;
+}
+
+/* The part's weights: f32 before f16, because storage is chosen at rendering. */
+static bool add_weights(Farm__Manifest *into, const char *folder,
+                        const struct part *part, struct error *error)
+{
+    static const char *const good[] = {".safetensors", ".fp16.safetensors"};
+    static const char *const pickled[] = {".bin", ".fp16.bin", ".ckpt", ".pt"};
+    char path[PATH_MAX];
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        snprintf(path, sizeof path, "%s/%s%s", part->name, part->weights, good[i]);
+        if (exists(folder, path))
+            return add_file(into, folder, path, error);
+    }
+    snprintf(path, sizeof path, "%s/%s.safetensors.index.json", part->name,
+             part->weights);
+    if (exists(folder, path))
+        return error_set_kind(
+            error, ERROR_INPUT,
+            "%s/%s: weights in several files cannot be read yet; save "
+            "the model with max_shard_size=\"100GB\"",
+            folder, path);
+    for (size_t i = 0; i < sizeof pickled / sizeof *pickled; i++) {
+        const char *stem =
+            strcmp(part->name, "text_encoder") == 0 ? "pytorch_model" : part->weights;
+        snprintf(path, sizeof path, "%s/%s%s", part->name, stem, pickled[i]);
+        if (exists(folder, path))
+            return error_set_kind(
+                error, ERROR_INPUT,
+                "%s/%s is a pickle, which may run code when it is read; convert it "
+                "with "
+                "diffusers: save_pretrained(folder, safe_serialization=True)",
+                folder, path);
+    }
+    return error_set_kind(error, ERROR_INPUT, "%s: there is no %s/%s.safetensors",
+                          folder, part->name, part->weights);
+}
+
+static bool add_part(Farm__Manifest *into, const char *folder, const struct part *part,
+                     struct error *error)
+{
+    char path[PATH_MAX];
+    for (size_t i = 0; i < 3 && part->must[i]; i++) {
+        snprintf(path, sizeof path, "%s/%s", part->name, part->must[i]);
+        if (!exists(folder, path))
+            return error_set_kind(error, ERROR_INPUT, "%s: there is no %s", folder,
+                                  path);
+        if (!add_file(into, folder, path, error))
+            return false;
+    }
+    for (size_t i = 0; i < 4 && part->may[i]; i++) {
+        snprintf(path, sizeof path, "%s/%s", part->name, part->may[i]);
+        if (exists(folder, path) && !add_file(into, folder, path, error))
+            return false;
+    }
+    return !part->weights || add_weights(into, folder, part, error);
+}
+
+/* ---- what the model is */
+
+/* diffusers reads a sample_size under 64 as 64 when the UNet was saved by a version before
+ * 0.9, whose configurations carried a wrong number. */
+static bool is_before_0_9(const json_t *unet)
+{
+    unsigned major = 0, minor = 0;
+    const char *version =
+        json_string_value(json_object_get(unet, "_diffusers_version"));
+    return version && sscanf(version, "%u.%u", &major, &minor) == 2 && major == 0 &&
+           minor < 9;
+}
+
+static bool set_size(Farm__Manifest *into, const char *folder, const json_t *unet,
+                     const json_t *vae, struct error *error)
+{
+    size_t levels = json_array_size(json_object_get(vae, "block_out_channels"));
+    if (levels == 0 || levels > 7)
+        return error_set_kind(error, ERROR_INPUT,
+                              "%s/vae/config.json: block_out_channels has %zu levels, "
+                              "expected 1 to 7",
+                              folder, levels);
+    const json_t *sample = json_object_get(unet, "sample_size");
+    int64_t height = integer(unet, "sample_size", 64), width = height;
+    if (json_array_size(sample) == 2) {
+        height = json_integer_value(json_array_get(sample, 0));
+        width = json_integer_value(json_array_get(sample, 1));
+    }
+    if (is_before_0_9(unet)) {
+        height = height < 64 ? 64 : height;
+        width = width < 64 ? 64 : width;
+    }
+    into->factor = 1u << (levels - 1);
+    int64_t most = MANIFEST_SIDE_MOST / (int64_t)into->factor;
+    if (height < 1 || width < 1 || height > most || width > most)
+        return error_set_kind(
+            error, ERROR_INPUT,
+            "%s/unet/config.json: sample_size %lld x %lld, expected 1 "
+            "to %lld",
+            folder, (long long)height, (long long)width, (long long)most);
+    into->height = (uint32_t)height * into->factor;
+    into->width = (uint32_t)width * into->factor;
+    return true;
+}
+
+static bool set_family(Farm__Manifest *into, const char *folder, const json_t *unet,
+                       const json_t *text, struct error *error)
+{
+    int64_t channels = integer(unet, "in_channels", 4);
+    int64_t context = integer(unet, "cross_attention_dim", 0);
+    const char *activation = json_string_value(json_object_get(text, "hidden_act"));
+    activation = activation ? activation : "quick_gelu";
+    if (channels != 4)
+        return error_set_kind(
+            error, ERROR_INPUT,
+            "%s: a UNet with %lld input channels%s; only 4 can be rendered yet", folder,
+            (long long)channels,
+            channels == 9   ? " is for inpainting"
+            : channels == 8 ? " is for editing by instruction"
+                            : " is of no family we know");
+    if (json_is_string(json_object_get(unet, "addition_embed_type")))
+        return error_set_kind(error, ERROR_INPUT,
+                              "%s: a UNet with an added embedding (SDXL) cannot be "
+                              "rendered yet",
+                              folder);
+    bool second = strcmp(activation, "gelu") == 0;
+    if (!second && strcmp(activation, "quick_gelu") != 0)
+        return error_set_kind(error, ERROR_INPUT,
+                              "%s/text_encoder/config.json: hidden_act is \"%.40s\", "
+                              "expected quick_gelu or gelu",
+                              folder, activation);
+    char reason[200];
+    int size = snprintf(reason, sizeof reason,
+                        "UNet with 4 channels and context %lld, text encoder with %s",
+                        (long long)context, activation);
+    into->family = copy_bytes(second ? "sd2" : "sd1", 3);
+    into->reason = copy_bytes(reason, (size_t)size);
+    return true;
+}
+
+static bool describe(Farm__Manifest *into, const char *folder, struct error *error)
+{
+    json_t *unet = load_json(folder, "unet/config.json", error);
+    json_t *vae = unet ? load_json(folder, "vae/config.json", error) : NULL;
+    json_t *text = vae ? load_json(folder, "text_encoder/config.json", error) : NULL;
+    bool ok = text && set_size(into, folder, unet, vae, error) &&
+              set_family(into, folder, unet, text, error);
+    json_decref(unet);
+    json_decref(vae);
+    json_decref(text);
+    return ok;
+}
+
+/* The last part of the folder's real path, for "." and symbolic links too. */
+static char *folder_name(const char *folder)
+{
+    char *real = realpath(folder, NULL);
+    const char *slash = real ? strrchr(real, '/') : NULL;
+    char *name = path_format("%s", slash && slash[1] ? slash + 1 : "model");
+    free(real);
+    return name;
+}
+
+static bool check_index(const json_t *index, const char *folder, struct error *error)
+{
+    const char *class_name = json_string_value(json_object_get(index, "_class_name"));
+    if (!class_name || strcmp(class_name, "StableDiffusionPipeline") != 0)
+        return error_set_kind(
+            error, ERROR_INPUT,
+            "%s: a %.60s; only StableDiffusionPipeline can be rendered "
+            "yet",
+            folder, class_name ? class_name : "model without a class");
+    for (size_t i = 0; i < PARTS; i++)
+        if (!check_part(index, &parts[i], folder, error))
+            return false;
+    return true;
+}
+
+static int by_path(const void *a, const void *b)
+{
+    const Farm__ModelFile *const *first = a, *const *second = b;
+    return manifest_compare_paths((*first)->path, (*second)->path);
+}
+
+Farm__Manifest *manifest_from_folder(const char *folder, const char *name,
+                                     struct error *error)
+{
+    json_t *index = NULL;
+    char *own_name = name ? path_format("%s", name) : folder_name(folder);
+    Farm__Manifest *self = malloc(sizeof *self);
+    bool ok = false;
+    if (!self)
+        abort();
+    farm__manifest__init(self);
+    self->name = copy_bytes(own_name, strlen(own_name));
+    self->kind = copy_bytes("diffusers", 9);
+    if (!exists(folder, "model_index.json")) {
+        error_set_kind(
+            error, exists(folder, ".") ? ERROR_INPUT : ERROR_NOT_FOUND,
+            "%s: holds no model_index.json; a model is a folder as diffusers "
+            "saves it",
+            folder);
+        goto out;
+    }
+    index = load_json(folder, "model_index.json", error);
+    if (!index || !check_index(index, folder, error) ||
+        !add_file(self, folder, "model_index.json", error))
+        goto out;
+    for (size_t i = 0; i < PARTS; i++)
+        if (!add_part(self, folder, &parts[i], error))
+            goto out;
+    if (!describe(self, folder, error))
+        goto out;
+    qsort(self->files, self->n_files, sizeof *self->files, by_path);
+    ok = manifest_check(self, error);
+out:
+    json_decref(index);
+    free(own_name);
+    if (!ok)
+        manifest_destroy(&self);
+    return self;
+}
