@@ -69,7 +69,7 @@ float *tensor_values(const struct tensor *tensor)
     return values;
 }
 
-struct host_tensor host_floats(const float *values, size_t dims, const size_t shape[4])
+struct host_tensor host_floats(const float *values, size_t dims, const size_t *shape)
 {
     struct host_tensor tensor = {.type = HOST_F32, .dims = dims, .data = values};
     memcpy(tensor.shape, shape, dims * sizeof *shape);

@@ -39,7 +39,7 @@ struct tensor tensor_from(enum dtype dtype, size_t n, size_t h, size_t w, size_t
                           const float *values);
 float *tensor_values(const struct tensor *tensor);
 
-struct host_tensor host_floats(const float *values, size_t dims, const size_t shape[4]);
+struct host_tensor host_floats(const float *values, size_t dims, const size_t *shape);
 
 /* Plans and runs whatever `enqueue` does, and waits for it. */
 void run_stream(enum dtype dtype, void (*enqueue)(struct stream *, void *),

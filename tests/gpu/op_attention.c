@@ -1,0 +1,187 @@
+#include "tests/gpu/support_ops.h"
+
+struct sizes {
+    size_t n, queries, keys, heads, width;
+    bool causal;
+    const int32_t *key_counts;
+};
+
+struct call {
+    struct tensor y, q, k, v;
+    struct attention_options options;
+};
+
+static void enqueue(struct stream *s, void *context)
+{
+    struct call *call = context;
+    attention(s, call->y, call->q, call->k, call->v, &call->options);
+}
+
+static float *attend(struct sizes z, enum dtype dtype, const float *q, const float *k,
+                     const float *v)
+{
+    size_t c = z.heads * z.width;
+    struct call call = {.options = {.heads = z.heads, .causal = z.causal}};
+    call.q = tensor_from(dtype, z.n, 1, z.queries, c, q);
+    call.k = tensor_from(dtype, z.n, 1, z.keys, c, k);
+    call.v = tensor_from(dtype, z.n, 1, z.keys, c, v);
+    call.y = tensor_from(dtype, z.n, 1, z.queries, c, NULL);
+    if (z.key_counts) {
+        size_t bytes = z.n * sizeof *z.key_counts;
+        assert_ok(call.options.key_counts = gpu_allocate(gpu, bytes, &error));
+        assert_ok(gpu_write(gpu, call.options.key_counts, z.key_counts, bytes, &error));
+    }
+    run_stream(dtype, enqueue, &call);
+    float *y = tensor_values(&call.y);
+    gpu_release(gpu, &call.options.key_counts);
+    tensor_destroy(&call.q, gpu);
+    tensor_destroy(&call.k, gpu);
+    tensor_destroy(&call.v, gpu);
+    tensor_destroy(&call.y, gpu);
+    return y;
+}
+
+/* sharpness scales the queries: large ones make softmax pick single keys. */
+static void check(struct sizes z, enum dtype dtype, float sharpness)
+{
+    size_t c = z.heads * z.width, count = z.n * z.queries * c;
+    float *q = random_values(count, dtype, 1);
+    float *k = random_values(z.n * z.keys * c, dtype, 2);
+    float *v = random_values(z.n * z.keys * c, dtype, 3);
+    double *want = malloc(count * sizeof *want);
+    for (size_t i = 0; i < count; i++)
+        q[i] *= sharpness;
+    reference_attention(want, q, k, v, z.n, z.queries, z.keys, c, z.heads, z.causal,
+                        z.key_counts);
+    float *y = attend(z, dtype, q, k, v);
+    double off = relative_error(y, want, count);
+    if (!(off < (dtype == DTYPE_F16 ? 1e-3 : 1e-5)))
+        fail_msg("%zu queries, %zu keys, %zu heads of %zu: relative error %g",
+                 z.queries, z.keys, z.heads, z.width, off);
+    free(q);
+    free(k);
+    free(v);
+    free(want);
+    free(y);
+}
+
+static const size_t widths[] = {8, 40, 64, 80, 160, 512, 5, 17};
+enum { WIDTHS = sizeof widths / sizeof *widths };
+
+static void tokens_attend_to_each_other_at_any_head_width(void **state)
+{
+    for (size_t i = 0; i < WIDTHS; i++)
+        check(
+            (struct sizes){
+                .n = 2, .queries = 117, .keys = 117, .heads = 2, .width = widths[i]},
+            DTYPE_F32, 4);
+}
+
+static void a_picture_attends_to_77_tokens(void **state)
+{
+    for (size_t i = 0; i < WIDTHS; i++)
+        check(
+            (struct sizes){
+                .n = 2, .queries = 35, .keys = 77, .heads = 3, .width = widths[i]},
+            DTYPE_F32, 4);
+}
+
+static void many_keys_are_summed_block_by_block(void **state)
+{
+    check((struct sizes){.n = 1, .queries = 13, .keys = 1031, .heads = 2, .width = 40},
+          DTYPE_F32, 1);
+    check((struct sizes){.n = 1, .queries = 13, .keys = 1031, .heads = 2, .width = 40},
+          DTYPE_F32, 64);
+    check((struct sizes){.n = 1, .queries = 50, .keys = 700, .heads = 1, .width = 64},
+          DTYPE_F16, 4);
+}
+
+static void causal_tokens_see_none_after_them(void **state)
+{
+    check(
+        (struct sizes){
+            .n = 2, .queries = 77, .keys = 77, .heads = 3, .width = 64, .causal = true},
+        DTYPE_F32, 4);
+    check((struct sizes){.n = 1,
+                         .queries = 300,
+                         .keys = 300,
+                         .heads = 1,
+                         .width = 16,
+                         .causal = true},
+          DTYPE_F32, 4);
+}
+
+static void each_row_has_its_own_number_of_keys(void **state)
+{
+    static const int32_t counts[] = {77, 1, 154, 40};
+    check((struct sizes){.n = 4,
+                         .queries = 19,
+                         .keys = 154,
+                         .heads = 2,
+                         .width = 40,
+                         .key_counts = counts},
+          DTYPE_F32, 4);
+}
+
+static void keys_that_do_not_count_may_hold_anything(void **state)
+{
+    enum { KEYS = 100, C = 16 };
+    static const int32_t counts[] = {37};
+    struct sizes z = {.n = 1,
+                      .queries = 11,
+                      .keys = KEYS,
+                      .heads = 1,
+                      .width = C,
+                      .key_counts = counts};
+    float *q = random_values(11 * C, DTYPE_F32, 1);
+    float *k = random_values(KEYS * C, DTYPE_F32, 2);
+    float *y = attend(z, DTYPE_F32, q, k, k);
+    for (size_t i = 37 * C; i < KEYS * C; i++)
+        k[i] = i % 2 ? NAN : 1e30F;
+    float *with_rubbish = attend(z, DTYPE_F32, q, k, k);
+    assert_memory_equal(y, with_rubbish, 11 * C * sizeof *y);
+    free(q);
+    free(k);
+    free(y);
+    free(with_rubbish);
+}
+
+static void a_row_does_not_depend_on_the_batch(void **state)
+{
+    enum { N = 3, KEYS = 150, C = 80, QUERIES = 29 };
+    static const int32_t counts[] = {77, 77, 77}, all[] = {77};
+    struct sizes z = {.n = N,
+                      .queries = QUERIES,
+                      .keys = KEYS,
+                      .heads = 2,
+                      .width = 40,
+                      .key_counts = counts};
+    float *q = random_values(N * QUERIES * C, DTYPE_F32, 1);
+    float *k = random_values(N * KEYS * C, DTYPE_F32, 2);
+    float *y = attend(z, DTYPE_F32, q, k, k);
+    z.n = 1;
+    z.key_counts = all;
+    for (size_t i = 0; i < N; i++) {
+        float *alone = attend(z, DTYPE_F32, q + i * QUERIES * C, k + i * KEYS * C,
+                              k + i * KEYS * C);
+        assert_memory_equal(alone, y + i * QUERIES * C, QUERIES * C * sizeof *y);
+        free(alone);
+    }
+    free(q);
+    free(k);
+    free(y);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tokens_attend_to_each_other_at_any_head_width),
+        cmocka_unit_test(a_picture_attends_to_77_tokens),
+        cmocka_unit_test(many_keys_are_summed_block_by_block),
+        cmocka_unit_test(causal_tokens_see_none_after_them),
+        cmocka_unit_test(each_row_has_its_own_number_of_keys),
+        cmocka_unit_test(keys_that_do_not_count_may_hold_anything),
+        cmocka_unit_test(a_row_does_not_depend_on_the_batch),
+    };
+    return run_on_both_paths(tests);
+}
