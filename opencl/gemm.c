@@ -4,32 +4,78 @@
 
 #include "opencl/launch.h"
 
-void gemm_run(struct stream *s, const struct gemm *g)
+/* How gemm_cpu.cl divides the work. A block of A and its sums stay in the second-level
+ * cache, a panel of W (DEPTH x 16 floats) and six rows of A in the first. */
+enum { BLOCK_MOST = 96, SPAN_MOST = 20, DEPTH = 320 };
+
+static size_t divide_up(size_t a, size_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static void launch_operands(struct launch *launch, const struct gemm *g)
+{
+    struct tensor y = g->y, x = g->x;
+    launch_buffer(launch, y.memory);
+    launch_buffer(launch, x.memory);
+    launch_buffer(launch, g->weights->weights);
+    launch_buffer(launch, g->weights->bias);
+    launch_buffer(launch, g->row_bias ? g->row_bias->memory : NULL);
+    launch_buffer(launch, g->residual ? g->residual->memory : NULL);
+    size_t sizes[] = {y.n * y.h * y.w, y.c,     y.h,     y.w,       x.c,   x.h, x.w,
+                      g->up_h,         g->up_w, g->size, g->stride, g->pad};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        launch_size(launch, sizes[i]);
+}
+
+/* Blocks of equal height, and enough groups for every core. Neither changes the order of
+ * additions, so a result depends on neither. */
+static void run_on_cpu(struct stream *s, const struct gemm *g, const char *types)
 {
     struct launch launch;
-    struct tensor y = g->y, x = g->x;
+    const struct gpu_info *info = gpu_info(stream_gpu(s));
+    size_t width = pack_panel(stream_gpu(s)) / 2, tall = width == 16 ? 12 : 6;
+    struct launch_options options = launch_options(
+        "%s -DWIDTH=%zu -DBLOCK_MOST=%d -DSPAN_MOST=%d -DDEPTH=%d -DGATHER=%d", types,
+        width, BLOCK_MOST, SPAN_MOST * 8 / (int)width, DEPTH,
+        g->size != 1 || g->stride != 1 || g->up_h != g->x.h || g->up_w != g->x.w);
+    if (!launch_begin(&launch, s, "gemm_cpu.cl", "gemm", options.text))
+        return;
+    size_t rows = g->y.n * g->y.h * g->y.w, panels = g->weights->panels;
+    size_t blocks = divide_up(rows, BLOCK_MOST);
+    size_t block = divide_up(divide_up(rows, blocks), tall) * tall;
+    size_t span = divide_up(panels, divide_up(panels, SPAN_MOST * 8 / width));
+    while (span > 4 && blocks * divide_up(panels, span) < 4 * (size_t)info->units)
+        span = divide_up(span, 2);
+    launch_operands(&launch, g);
+    launch_size(&launch, panels);
+    launch_size(&launch, block);
+    launch_size(&launch, span);
+    launch_run(&launch, (size_t[3]){divide_up(panels, span), divide_up(rows, block), 1},
+               (size_t[3]){1, 1, 1});
+}
+
+void gemm_run(struct stream *s, const struct gemm *g)
+{
     const struct packed *w = g->weights;
+    struct tensor y = g->y, x = g->x;
     assert(x.dtype == y.dtype && w->k == g->size * g->size * x.c);
     assert(!g->residual || (g->residual->dtype == y.dtype &&
                             tensor_count(g->residual) == tensor_count(&y)));
     assert(!g->row_bias || (g->row_bias->dtype == y.dtype && g->row_bias->c == y.c &&
                             tensor_count(g->row_bias) == y.n * y.c));
-    struct launch_options options = launch_options(
-        "-DX_HALF=%d -DY_HALF=%d -DW_HALF=%d -DPANEL=%zu -DACTIVATION=%d",
-        x.dtype == DTYPE_F16, y.dtype == DTYPE_F16, w->dtype == DTYPE_F16,
-        pack_panel(stream_gpu(s)), (int)g->activation);
+    struct launch_options types = launch_options(
+        "-DX_HALF=%d -DY_HALF=%d -DW_HALF=%d -DACTIVATION=%d", x.dtype == DTYPE_F16,
+        y.dtype == DTYPE_F16, w->dtype == DTYPE_F16, (int)g->activation);
+    if (gpu_is_cpu_path(stream_gpu(s))) {
+        run_on_cpu(s, g, types.text);
+        return;
+    }
+    struct launch launch;
+    struct launch_options options =
+        launch_options("%s -DPANEL=%zu", types.text, pack_panel(stream_gpu(s)));
     if (!launch_begin(&launch, s, "gemm.cl", "gemm", options.text))
         return;
-    size_t rows = y.n * y.h * y.w;
-    launch_buffer(&launch, y.memory);
-    launch_buffer(&launch, x.memory);
-    launch_buffer(&launch, w->weights);
-    launch_buffer(&launch, w->bias);
-    launch_buffer(&launch, g->row_bias ? g->row_bias->memory : NULL);
-    launch_buffer(&launch, g->residual ? g->residual->memory : NULL);
-    size_t sizes[] = {rows, y.c,     y.h,     y.w,     x.c,       x.h,
-                      x.w,  g->up_h, g->up_w, g->size, g->stride, g->pad};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        launch_size(&launch, sizes[i]);
-    launch_run(&launch, (size_t[3]){w->panels, rows, 1}, NULL);
+    launch_operands(&launch, g);
+    launch_run(&launch, (size_t[3]){w->panels, y.n * y.h * y.w, 1}, NULL);
 }

@@ -1,0 +1,218 @@
+/* Matrix product and convolution for CPUs: y = act(A W^T + bias + row_bias) + residual
+ *
+ *   x   [n][xh][xw][in], y [n][h][w][out]; row r = (n, oy, ox) of A holds x's size x size
+ *       neighbourhood, enlarged to up_h x up_w: k = (dy size + dx) in + channel
+ *   W   panels of PANEL = 2 WIDTH columns: weights[panel][k][PANEL] (pack.h)
+ *
+ * A work-group is one work-item and takes `block` rows by `span` panels:
+ *
+ *     for each DEPTH of k
+ *         a[row][k]     its rows of A, gathered from x                (second-level cache)
+ *         for each panel: b[k][PANEL]                                 (first-level cache)
+ *             for each TALL rows: c[TALL][PANEL] += a b               (registers)
+ *     y = epilogue(c)
+ *
+ * TALL x PANEL sums stay in named registers (an array of vectors would be spilled): 6 x 16
+ * with 8 floats a register, 12 x 32 with 16. k runs in order for every row, so that a row's
+ * bytes depend on nothing but the row.
+ * Cost: 2 block span PANEL K operations for (block + span PANEL) K values read.
+ */
+#if WIDTH == 16
+#define TALL 12
+typedef float16 vector;
+#define LOADV(p)     vload16(0, p)
+#define STOREV(v, p) vstore16(v, 0, p)
+#define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
+#else
+#define TALL 6
+typedef float8 vector;
+#define LOADV(p)     vload8(0, p)
+#define STOREV(v, p) vstore8(v, 0, p)
+#define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
+#endif
+#define PANEL (2 * WIDTH)
+#if W_HALF
+#define BSPACE __local /* widened first */
+#else
+#define BSPACE __global
+#endif
+
+/* c[TALL][PANEL] += a[TALL][depth] b[depth][PANEL]; a's rows lie DEPTH apart. */
+inline void multiply(__local float *c, __local const float *a, BSPACE const float *b,
+                     int depth)
+{
+#define BEGIN(r)                                                                         \
+    vector left##r = LOADV(c + r * PANEL), right##r = LOADV(c + r * PANEL + WIDTH);
+#define STEP(r)                                                                          \
+    {                                                                                    \
+        vector v = (vector)(a[r * DEPTH + k]);                                           \
+        left##r = fma(v, b_left, left##r);                                               \
+        right##r = fma(v, b_right, right##r);                                            \
+    }
+#define END(r)                                                                           \
+    STOREV(left##r, c + r * PANEL);                                                      \
+    STOREV(right##r, c + r * PANEL + WIDTH);
+    EACH_ROW(BEGIN)
+#pragma unroll 4
+    for (int k = 0; k < depth; k++) {
+        vector b_left = LOADV(b + k * PANEL), b_right = LOADV(b + k * PANEL + WIDTH);
+        EACH_ROW(STEP)
+    }
+    EACH_ROW(END)
+}
+
+inline void copy(__local float *to, __global const x_type *from, int count)
+{
+    int i = 0;
+    for (; i + 8 <= count; i += 8)
+        vstore8(LOAD8_X(from, i), 0, to + i);
+    for (; i < count; i++)
+        to[i] = LOAD_X(from, i);
+}
+
+inline void clear(__local float *to, int count)
+{
+    int i = 0;
+    for (; i + 8 <= count; i += 8)
+        vstore8((float8)(0), 0, to + i);
+    for (; i < count; i++)
+        to[i] = 0;
+}
+
+struct geometry {
+    int h, w, in, xh, xw, up_h, up_w, size, stride, pad;
+};
+
+/* Columns first .. first + depth - 1 of row `row` of A. */
+inline void gather(__local float *a, __global const x_type *x, struct geometry g, int row,
+                   int first, int depth)
+{
+#if GATHER
+    int n = row / (g.h * g.w);
+    int y = row / g.w % g.h * g.stride - g.pad;
+    int left = row % g.w * g.stride - g.pad;
+    x += (size_t)n * g.xh * g.xw * g.in;
+    for (int done = 0, count; done < depth; done += count) {
+        int tap = (first + done) / g.in;
+        int channel = (first + done) % g.in;
+        count = min(g.in - channel, depth - done);
+        int sy = y + tap / g.size;
+        int sx = left + tap % g.size;
+        if (sy < 0 || sy >= g.up_h || sx < 0 || sx >= g.up_w) {
+            clear(a + done, count);
+            continue;
+        }
+        if (g.up_h != g.xh || g.up_w != g.xw) {
+            sy = (int)((long)sy * g.xh / g.up_h);
+            sx = (int)((long)sx * g.xw / g.up_w);
+        }
+        copy(a + done, x + ((size_t)sy * g.xw + sx) * g.in + channel, count);
+    }
+#else
+    copy(a, x + (size_t)row * g.in + first, depth);
+#endif
+}
+
+/* Up to eight columns of one row on their way to y. */
+struct target {
+    __global y_type *y;
+    __global const y_type *row_bias, *residual;
+};
+
+inline void finish(struct target t, float8 value, size_t at, size_t at_bias, int count)
+{
+    if (count >= 8) {
+        if (t.row_bias)
+            value += LOAD8_Y(t.row_bias, at_bias);
+#if ACTIVATION != GEGLU
+        value = activate8(value, ACTIVATION);
+#endif
+        if (t.residual)
+            value += LOAD8_Y(t.residual, at);
+        STORE8_Y(value, t.y, at);
+        return;
+    }
+    float values[8];
+    vstore8(value, 0, values);
+    for (int i = 0; i < count; i++) {
+        float v = values[i];
+        if (t.row_bias)
+            v += LOAD_Y(t.row_bias, at_bias + i);
+#if ACTIVATION != GEGLU
+        v = activate(v, ACTIVATION);
+#endif
+        if (t.residual)
+            v += LOAD_Y(t.residual, at + i);
+        STORE_Y(v, t.y, at + i);
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void gemm(__global y_type *y, __global const x_type *x, __global const w_type *weights,
+          __global const float *bias, __global const y_type *row_bias,
+          __global const y_type *residual, int rows, int out, int h, int w, int in, int xh,
+          int xw, int up_h, int up_w, int size, int stride, int pad, int panels, int block,
+          int span)
+{
+    __local float a[BLOCK_MOST * DEPTH];
+    __local float c[BLOCK_MOST * SPAN_MOST * PANEL];
+#if W_HALF
+    __local float b[DEPTH * PANEL];
+#endif
+    struct geometry geometry = {h, w, in, xh, xw, up_h, up_w, size, stride, pad};
+    int first_row = get_group_id(1) * block;
+    int first_panel = get_group_id(0) * span;
+    block = min(block, rows - first_row);
+    span = min(span, panels - first_panel);
+    int tiles = (block + TALL - 1) / TALL;
+    int all = size * size * in;
+
+    for (int k = 0; k < all; k += DEPTH) {
+        int depth = min(DEPTH, all - k);
+        for (int r = 0; r < block; r++)
+            gather(a + r * DEPTH, x, geometry, first_row + r, k, depth);
+        for (int p = 0; p < span; p++) {
+            __local float *sums = c + p * tiles * TALL * PANEL;
+            __global const w_type *from = weights + ((size_t)(first_panel + p) * all + k) * PANEL;
+#if W_HALF
+            for (int i = 0; i < depth * PANEL; i += 8)
+                vstore8(vload_half8(0, from + i), 0, b + i);
+#else
+            __global const float *b = from;
+#endif
+            if (k == 0)
+                clear(sums, tiles * TALL * PANEL);
+            for (int t = 0; t < tiles; t++)
+                multiply(sums + t * TALL * PANEL, a + t * TALL * DEPTH, b, depth);
+        }
+    }
+
+#if ACTIVATION == GEGLU
+    enum { COLUMNS = WIDTH };
+#else
+    enum { COLUMNS = PANEL };
+#endif
+    struct target target = {y, row_bias, residual};
+    for (int r = 0; r < block; r++) {
+        size_t row = first_row + r;
+        size_t n = row / (h * w);
+        for (int p = 0; p < span; p++) {
+            __local const float *sums = c + (p * tiles * TALL + r) * PANEL;
+            int column = (first_panel + p) * COLUMNS;
+            for (int i = 0; i < COLUMNS && column + i < out; i += 8) {
+                float8 value = vload8(0, sums + i);
+                int at = (first_panel + p) * PANEL + i;
+                if (bias)
+                    value += vload8(0, bias + at);
+#if ACTIVATION == GEGLU
+                float8 gate = vload8(0, sums + WIDTH + i);
+                if (bias)
+                    gate += vload8(0, bias + at + WIDTH);
+                value *= gelu8(gate);
+#endif
+                finish(target, value, row * out + column + i, n * out + column + i,
+                       out - column - i);
+            }
+        }
+    }
+}
