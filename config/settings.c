@@ -47,20 +47,21 @@ static const struct setting coordinator_rows[] = {
 #define W worker_settings
 static const struct setting worker_rows[] = {
     PATH(W, "state", state, "@state/worker",
-         "folder of keys and of results not yet acknowledged"),
+         "folder of the key and of results not yet acknowledged"),
     PATH(W, "cache", cache, "@cache/worker", "folder of model files and built kernels"),
     COUNT(W, "cache-gib", cache_gib, "50", 1, 1 << 20,
           "GiB the model files may take; least recently used ones go first"),
-    TEXT(W, "farm", farm, "", "name of the farm to work for; empty: the only one joined"),
     TEXT(W, "devices", devices, "all",
          "OpenCL devices to use: all, or numbers by commas (0,2)"),
-    COUNT(W, "batch", batch, "8", 1, 64, "most images rendered at once on a device"),
+    COUNT(W, "batch", batch, "8", 1, 32, "most images rendered at once on a device"),
     PATH(W, "depot", depot, "",
          "blob folder of a coordinator on this machine: models are linked, not copied"),
     COUNT(W, "watchdog-factor", watchdog_factor, "8", 2, 1000,
           "a step may take so many times its predicted duration"),
     COUNT(W, "watchdog-least-s", watchdog_least_s, "15", 1, 86400,
           "seconds any step may take, however short it was predicted"),
+    COUNT(W, "watchdog-first-s", watchdog_first_s, "600", 1, 86400,
+          "seconds a step may take before any like it was measured"),
     COUNT(W, "drain-s", drain_s, "60", 0, 86400,
           "seconds SIGTERM gives the images under way"),
     CHOICE(W, "log", log, "info", LOG_LEVELS, "least level of log lines on stderr"),
@@ -84,7 +85,7 @@ const struct config_program coordinator_program = {
 
 const struct config_program worker_program = {
     .name = "farm-worker",
-    .synopsis = "[OPTIONS] [join TOKEN]",
+    .synopsis = "[OPTIONS] [join TOKEN | devices]",
     .purpose = "Renders for a farm on every OpenCL device of this machine.",
     .environment = "CLFARM_WORKER_",
     .settings = worker_rows,

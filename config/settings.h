@@ -21,14 +21,13 @@ struct coordinator_settings {
 extern const struct config_program coordinator_program;
 
 struct worker_settings {
-    char *state;       /* folder: keys of joined farms, spools */
+    char *state;       /* folder: key, farm, spools */
     char *cache;       /* folder: model files, compiled kernels */
     int64_t cache_gib; /* most the model files may take */
-    char *farm;        /* which joined farm; "": the only one */
     char *devices;     /* "all", or indices by commas: "0,2" */
     int64_t batch;     /* most images rendered at once */
     char *depot; /* a coordinator's blob folder on this machine, to link from; "" */
-    int64_t watchdog_factor, watchdog_least_s;
+    int64_t watchdog_factor, watchdog_least_s, watchdog_first_s;
     int64_t drain_s; /* how long SIGTERM lets running images finish */
     unsigned log;    /* enum log_level */
 };

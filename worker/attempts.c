@@ -103,6 +103,8 @@ size_t attempts_batch(const struct attempts *self, const uint8_t model[BLOB_ID],
         if (attempt->state != FARM__ATTEMPT_STATE__ATTEMPT_ASSIGNED ||
             memcmp(attempt->model, model, BLOB_ID) != 0)
             continue;
+        if (count && (attempt->alone || batch[0]->alone))
+            continue;
         if (!count || may_share_a_batch(&batch[0]->task, &attempt->task))
             batch[count++] = attempt;
     }

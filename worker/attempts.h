@@ -20,6 +20,7 @@ struct attempt {
     bool latents;
     Farm__AttemptState state;
     bool withdrawn; /* nobody wants it; it only waits for its batch to end */
+    bool alone;     /* shares no batch: its last one failed for somebody's input */
     uint32_t step, steps;
 };
 

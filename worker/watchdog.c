@@ -49,7 +49,7 @@ int64_t watchdog_limit(const struct watchdog *self)
 {
     if (!self->known)
         return self->first_ms;
-    double limit = WATCHDOG_FACTOR * self->ms_per_pixel * (double)self->pixels;
+    double limit = self->factor * self->ms_per_pixel * (double)self->pixels;
     return limit > (double)self->least_ms ? (int64_t)limit : self->least_ms;
 }
 

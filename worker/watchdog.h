@@ -1,7 +1,7 @@
 /* When a device must be taken for stuck.
  *
  * A batch is watched from sign of life to sign of life: start, each step, end. A gap may be
- * 8 times as long as the longest one seen before, scaled by pixels; before anything of this
+ * `factor` times as long as the longest one seen before, scaled by pixels; before anything of this
  * kind was measured it may take minutes, because drivers build programs then. Pure: the
  * time is an argument.
  */
@@ -12,11 +12,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { WATCHDOG_SHAPES = 64, WATCHDOG_FACTOR = 8 };
+enum { WATCHDOG_SHAPES = 64 };
 
 struct watchdog {
-    int64_t least_ms, first_ms; /* settings: the shortest limit; the unmeasured one */
-    double ms_per_pixel;        /* longest gap so far; 0: none */
+    double factor;                   /* settings: see above; */
+    int64_t least_ms, first_ms;      /* the shortest limit; the unmeasured one */
+    double ms_per_pixel;             /* longest gap so far; 0: none */
     uint64_t shape[WATCHDOG_SHAPES]; /* shapes rendered since the model was loaded */
     size_t shapes;
     bool watching, known;

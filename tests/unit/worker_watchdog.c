@@ -4,7 +4,7 @@
 
 static struct watchdog fresh(void)
 {
-    return (struct watchdog){.least_ms = 15000, .first_ms = 600000};
+    return (struct watchdog){.factor = 8, .least_ms = 15000, .first_ms = 600000};
 }
 
 /* One batch of steps `step_ms` apart; returns when it ended. */

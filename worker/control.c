@@ -1,0 +1,116 @@
+#include "worker/control.h"
+
+#include "base/log.h"
+
+static bool send_it(struct link *link, const Farm__Envelope *envelope)
+{
+    struct error error = {0};
+    if (link_send(link, envelope, NULL, 0, &error))
+        return true;
+    log_debug("%s not sent: %s", wire_name(envelope->body_case), error.text);
+    return false;
+}
+
+static Farm__AttemptId id_of(const struct attempt *attempt)
+{
+    Farm__AttemptId id = FARM__ATTEMPT_ID__INIT;
+    id.epoch = attempt->epoch;
+    id.counter = attempt->counter;
+    return id;
+}
+
+bool control_ready(struct link *link, uint32_t credit, uint32_t batch,
+                   const struct models *models)
+{
+    ProtobufCBinaryData ids[MODELS_MOST];
+    Farm__Ready ready = FARM__READY__INIT;
+    ready.credit = credit;
+    ready.batch = batch;
+    ready.models = ids;
+    for (size_t i = 0; i < models->count; i++)
+        if (models->item[i]->listed)
+            ids[ready.n_models++] = wire_bytes(models->item[i]->id, BLOB_ID);
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.body_case = FARM__ENVELOPE__BODY_READY;
+    envelope.ready = &ready;
+    return send_it(link, &envelope);
+}
+
+bool control_heartbeat(struct link *link, const struct attempts *attempts)
+{
+    Farm__AttemptId ids[ATTEMPTS_MOST];
+    Farm__Progress progress[ATTEMPTS_MOST], *list[ATTEMPTS_MOST];
+    for (size_t i = 0; i < attempts->count; i++) {
+        const struct attempt *attempt = attempts->item[i];
+        ids[i] = id_of(attempt);
+        farm__progress__init(&progress[i]);
+        progress[i].attempt = &ids[i];
+        progress[i].state = attempt->state;
+        progress[i].step = attempt->step;
+        progress[i].steps = attempt->steps;
+        list[i] = &progress[i];
+    }
+    Farm__Heartbeat heartbeat = FARM__HEARTBEAT__INIT;
+    heartbeat.progress = list;
+    heartbeat.n_progress = attempts->count;
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.body_case = FARM__ENVELOPE__BODY_HEARTBEAT;
+    envelope.heartbeat = &heartbeat;
+    return send_it(link, &envelope);
+}
+
+bool control_refuse(struct link *link, const Farm__AttemptId *id,
+                    const struct error *why)
+{
+    Farm__AttemptId copy = *id;
+    Farm__Failed failed = FARM__FAILED__INIT;
+    failed.attempt = &copy;
+    failed.kind = why->kind;
+    failed.text = wire_text(why->text);
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.body_case = FARM__ENVELOPE__BODY_FAILED;
+    envelope.failed = &failed;
+    return send_it(link, &envelope);
+}
+
+bool control_failed(struct link *link, const struct attempt *attempt,
+                    const struct error *why)
+{
+    Farm__AttemptId id = id_of(attempt);
+    return control_refuse(link, &id, why);
+}
+
+bool control_returned(struct link *link, struct attempt *const *attempts, size_t count)
+{
+    Farm__AttemptId ids[ATTEMPTS_MOST], *list[ATTEMPTS_MOST];
+    for (size_t i = 0; i < count; i++) {
+        ids[i] = id_of(attempts[i]);
+        list[i] = &ids[i];
+    }
+    Farm__Returned returned = FARM__RETURNED__INIT;
+    returned.attempts = list;
+    returned.n_attempts = count;
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.body_case = FARM__ENVELOPE__BODY_RETURNED;
+    envelope.returned = &returned;
+    return count == 0 || send_it(link, &envelope);
+}
+
+bool control_commit(struct link *link, Farm__Commit *commit)
+{
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.body_case = FARM__ENVELOPE__BODY_COMMIT;
+    envelope.commit = commit;
+    return send_it(link, &envelope);
+}
+
+bool control_model_get(struct link *link, uint64_t request, const uint8_t id[BLOB_ID])
+{
+    Farm__ModelGet get = FARM__MODEL_GET__INIT;
+    get.id = wire_bytes(id, BLOB_ID);
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.request = request;
+    envelope.body_case = FARM__ENVELOPE__BODY_MODEL_GET;
+    envelope.model_get = &get;
+    return send_it(link, &envelope);
+}

@@ -1,0 +1,21 @@
+/* What a device says to the coordinator, a function a message. All return false when the
+ * link takes nothing now; what then must not be lost its caller sends again. */
+#ifndef FARM_CONTROL_H
+#define FARM_CONTROL_H
+
+#include "proto/link.h"
+#include "worker/attempts.h"
+#include "worker/models.h"
+
+bool control_ready(struct link *link, uint32_t credit, uint32_t batch,
+                   const struct models *models);
+bool control_heartbeat(struct link *link, const struct attempts *attempts);
+bool control_failed(struct link *link, const struct attempt *attempt,
+                    const struct error *why);
+bool control_refuse(struct link *link, const Farm__AttemptId *id,
+                    const struct error *why); /* as Failed, for one never held */
+bool control_returned(struct link *link, struct attempt *const *attempts, size_t count);
+bool control_commit(struct link *link, Farm__Commit *commit);
+bool control_model_get(struct link *link, uint64_t request, const uint8_t id[BLOB_ID]);
+
+#endif

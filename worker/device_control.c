@@ -1,0 +1,228 @@
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/path.h"
+#include "worker/device_private.h"
+
+enum {
+    CONTROL_HIGH_WATER = 1000,
+    CONTROL_SILENCE_MS = 10000,
+    HEARTBEAT_MS = 2000, /* where the Welcome names none */
+};
+
+bool device_connect(struct device *self, struct error *error)
+{
+    char host[64] = "";
+    gethostname(host, sizeof host - 1);
+    Farm__Device device = FARM__DEVICE__INIT;
+    device.index = (uint32_t)self->index;
+    device.name = wire_text(self->info.name);
+    device.vendor = wire_text(self->info.vendor);
+    device.driver = wire_text(self->info.driver);
+    device.kind = wire_text(self->info.kind);
+    device.is_cpu = self->info.is_cpu;
+    device.memory = self->info.memory;
+    device.units = self->info.units;
+    device.unfit = wire_text(self->unfit.text);
+    Farm__Hello hello = FARM__HELLO__INIT;
+    hello.version = WIRE_VERSION;
+    hello.host = wire_text(host);
+    hello.instance = wire_bytes(self->instance, DEVICE_INSTANCE);
+    hello.program = wire_text("farm-worker " FARM_VERSION);
+    hello.device = &device;
+    struct link_options link = {
+        .address = self->member->address,
+        .server_key = self->member->server_key,
+        .own = &self->member->own,
+        .hello = &hello,
+        .limit = WIRE_CONTROL_LIMIT,
+        .send_high_water = CONTROL_HIGH_WATER,
+        .silence_ms = CONTROL_SILENCE_MS,
+    };
+    self->link = link_open(&link, error);
+    return self->link != NULL;
+}
+
+void device_tell_ready(struct device *self)
+{
+    size_t wanted = 0, held = attempts_unrendered(&self->attempts);
+    if (!self->drain && !self->unfit.text[0])
+        wanted = self->nearly_done ? 2 * self->batch : self->batch;
+    uint32_t credit = wanted > held ? (uint32_t)(wanted - held) : 0;
+    if (!self->greeted || credit == self->credit)
+        return;
+    if (control_ready(self->link, credit, (uint32_t)self->batch, &self->models))
+        self->credit = credit;
+}
+
+static void assign(struct device *self, const Farm__Attempt *from)
+{
+    struct error error = {0};
+    if (!attempts_add(&self->attempts, from, &error)) {
+        control_refuse(self->link, from->id, &error);
+        return;
+    }
+    struct attempt *attempt =
+        attempts_find(&self->attempts, from->id->epoch, from->id->counter);
+    struct model *model = models_get(&self->models, attempt->model);
+    if (!model) {
+        error_set_kind(&error, ERROR_BUSY, "too many models are being fetched");
+        device_fail(self, attempt, &error);
+    } else if (!model->manifest) {
+        attempt->state = FARM__ATTEMPT_STATE__ATTEMPT_FETCHING;
+        if (!model->wanted)
+            io_want_model(self->io, model->id);
+        model->wanted = true;
+    }
+}
+
+void device_return_waiting(struct device *self)
+{
+    struct attempt *waiting[ATTEMPTS_MOST];
+    size_t count = 0;
+    for (size_t i = 0; i < self->attempts.count; i++)
+        if (self->attempts.item[i]->state < FARM__ATTEMPT_STATE__ATTEMPT_RENDERING)
+            waiting[count++] = self->attempts.item[i];
+    if (self->greeted)
+        control_returned(self->link, waiting, count);
+    for (size_t i = 0; i < count; i++)
+        attempts_remove(&self->attempts, waiting[i]->epoch, waiting[i]->counter);
+}
+
+static void withdraw(struct device *self, const Farm__Withdraw *message)
+{
+    for (size_t i = 0; i < message->n_attempts; i++) {
+        const Farm__AttemptId *id = message->attempts[i];
+        struct attempt *attempt =
+            attempts_find(&self->attempts, id->epoch, id->counter);
+        if (!attempt)
+            continue;
+        if (attempt->state == FARM__ATTEMPT_STATE__ATTEMPT_RENDERING)
+            attempt->withdrawn = true;
+        else if (attempt->state != FARM__ATTEMPT_STATE__ATTEMPT_UPLOADING)
+            attempts_remove(&self->attempts, id->epoch, id->counter);
+    }
+    bool wanted = false;
+    for (size_t i = 0; i < self->attempts.count; i++)
+        wanted = wanted || (!self->attempts.item[i]->withdrawn &&
+                            self->attempts.item[i]->state ==
+                                FARM__ATTEMPT_STATE__ATTEMPT_RENDERING);
+    if (self->rendering && !wanted)
+        render_stop(self->render);
+}
+
+static void on_committed(struct device *self, const Farm__Committed *message)
+{
+    static const char *const answers[] = {"accepted", "known already", "superseded",
+                                          "discarded", "to be sent again"};
+    uint64_t epoch = message->attempt->epoch, counter = message->attempt->counter;
+    char *text = wire_string(message->text);
+    log_debug("result %llu: %s %s", (unsigned long long)counter,
+              answers[message->answer], text);
+    free(text);
+    if (message->answer != FARM__COMMIT_ANSWER__COMMIT_RETRY)
+        attempts_remove(&self->attempts, epoch, counter);
+    io_committed(self->io, epoch, counter, message->answer);
+}
+
+static void on_refused(struct device *self, const Farm__Envelope *envelope)
+{
+    struct model *model = models_asked(&self->models, envelope->request);
+    struct error error = {.kind = (enum error_kind)envelope->refused->kind};
+    char *text = wire_string(envelope->refused->text);
+    snprintf(error.text, sizeof error.text, "%s", text);
+    free(text);
+    if (model) {
+        model->request = 0;
+        io_no_manifest(self->io, model->id, &error);
+    } else {
+        log_warn("refused: %s", error.text);
+    }
+}
+
+static void on_message(struct device *self, const Farm__Envelope *envelope)
+{
+    struct model *model;
+    switch (envelope->body_case) {
+    case FARM__ENVELOPE__BODY_ASSIGN:
+        for (size_t i = 0; i < envelope->assign->n_attempts; i++)
+            assign(self, envelope->assign->attempts[i]);
+        self->credit = UINT32_MAX; /* what was told is used up */
+        if (self->drain)
+            device_return_waiting(self);
+        break;
+    case FARM__ENVELOPE__BODY_COMMITTED:
+        on_committed(self, envelope->committed);
+        break;
+    case FARM__ENVELOPE__BODY_WITHDRAW:
+        withdraw(self, envelope->withdraw);
+        break;
+    case FARM__ENVELOPE__BODY_DRAIN:
+        log_info("draining: the coordinator says so");
+        self->drain = true;
+        break;
+    case FARM__ENVELOPE__BODY_MANIFEST:
+        if ((model = models_asked(&self->models, envelope->request))) {
+            model->request = 0;
+            io_manifest(self->io, model->id, envelope->manifest);
+        }
+        break;
+    case FARM__ENVELOPE__BODY_REFUSED:
+        on_refused(self, envelope);
+        break;
+    case FARM__ENVELOPE__BODY_PULSE:
+        break;
+    default:
+        log_warn("unexpected %s", wire_name(envelope->body_case));
+    }
+}
+
+/* "tcp://host:7610" -> "tcp://host:7611" */
+static char *with_port(const char *address, uint32_t port)
+{
+    const char *colon = strrchr(address, ':');
+    return path_format("%.*s:%u", (int)(colon - address), address, port);
+}
+
+static void on_greeted(struct device *self, const Farm__Welcome *welcome)
+{
+    char *node = wire_string(welcome->node), *farm = wire_string(welcome->farm);
+    char *bulk = with_port(self->member->address, welcome->bulk_port);
+    log_info("connected to farm %s as %s", farm, node);
+    self->greeted = true;
+    self->heartbeat_ms = welcome->heartbeat_ms ? welcome->heartbeat_ms : HEARTBEAT_MS;
+    self->next_heartbeat = 0; /* at once: it says what is still held here */
+    io_connect(self->io, bulk);
+    for (size_t i = 0; i < self->models.count; i++)
+        self->models.item[i]->request = 0; /* the I/O actor asks again */
+    self->credit = UINT32_MAX;
+    free(bulk);
+    free(farm);
+    free(node);
+}
+
+void device_step_link(struct device *self)
+{
+    struct message message = {0};
+    enum link_event event;
+    if (!self->link)
+        return;
+    while ((event = link_step(self->link, clock_ms(), &message))) {
+        if (event == LINK_GREETED)
+            on_greeted(self, message.envelope->welcome);
+        else if (event == LINK_MESSAGE)
+            on_message(self, message.envelope);
+        message_clear(&message);
+    }
+    struct error trouble;
+    self->greeted = self->greeted && link_is_up(self->link);
+    if (!link_trouble(self->link, &trouble)) {
+        self->trouble[0] = 0;
+    } else if (strcmp(trouble.text, self->trouble) != 0) {
+        log_warn("%s", trouble.text);
+        snprintf(self->trouble, sizeof self->trouble, "%s", trouble.text);
+    }
+}

@@ -1,0 +1,58 @@
+/* The inside of a child process, for the device_*.c files alone. */
+#ifndef FARM_DEVICE_PRIVATE_H
+#define FARM_DEVICE_PRIVATE_H
+
+#include "worker/control.h"
+#include "worker/device.h"
+#include "worker/io.h"
+#include "worker/render.h"
+#include "worker/watchdog.h"
+
+struct device {
+    size_t index;
+    const struct worker_settings *settings;
+    const struct member *member;
+    const uint8_t *instance;
+    int status; /* of the process at its end */
+    bool over;
+
+    struct render *render;
+    struct io *io;
+    struct link *link; /* NULL until the device has proved itself */
+    struct gpu_info info;
+    struct error unfit; /* empty text: fit */
+    struct watchdog dog;
+
+    bool greeted;
+    char trouble[500]; /* last logged */
+    int64_t heartbeat_ms, next_heartbeat;
+    uint32_t credit; /* last told */
+    uint64_t requests;
+
+    struct attempts attempts;
+    struct models models;
+    size_t spooled;
+    size_t batch; /* images at once */
+    bool rendering, nearly_done;
+    bool drain, leave; /* no new work; and then end */
+    bool stopping;     /* the last batch was told to stop */
+    int64_t leave_at;
+};
+
+/* device_work.c: what the two actors report, and what follows from it. */
+void device_on_render(struct device *self, struct render_event *event);
+void device_on_io(struct device *self, struct io_event *event);
+void device_start_batch(struct device *self); /* when it is idle and something waits */
+
+/* Ends an attempt that will have no result. */
+void device_fail(struct device *self, struct attempt *attempt, const struct error *why);
+
+/* device_control.c: the connection. */
+bool device_connect(struct device *self, struct error *error);
+void device_step_link(struct device *self);
+void device_tell_ready(struct device *self); /* where credit or models changed */
+
+/* All that waits goes back to the coordinator; what renders is finished. */
+void device_return_waiting(struct device *self);
+
+#endif

@@ -1,0 +1,235 @@
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "worker/device_private.h"
+
+enum {
+    BATCH_CPU = 4
+}; /* more does not make a processor faster, only its steps longer */
+
+void device_fail(struct device *self, struct attempt *attempt, const struct error *why)
+{
+    log_warn("task %llu: %s", (unsigned long long)attempt->index, why->text);
+    if (self->greeted && !attempt->withdrawn)
+        control_failed(self->link, attempt, why);
+    attempts_remove(&self->attempts, attempt->epoch, attempt->counter);
+}
+
+/* ---- the device */
+
+void device_start_batch(struct device *self)
+{
+    struct attempt *batch[BATCH_MOST];
+    size_t count = 0;
+    if (self->rendering || self->leave || !self->link)
+        return;
+    struct model *model = NULL;
+    for (size_t i = 0; i < self->models.count && !count; i++) {
+        model = self->models.item[i];
+        if (model->manifest)
+            count = attempts_batch(&self->attempts, model->id, self->batch, batch);
+    }
+    if (!count)
+        return;
+    models_use(&self->models, model);
+    for (size_t i = 0; i < count; i++)
+        batch[i]->state = FARM__ATTEMPT_STATE__ATTEMPT_RENDERING;
+    render_batch(self->render, model->id, &model->files, model->manifest, batch, count);
+    self->rendering = true;
+    self->nearly_done = false;
+}
+
+static void on_step(struct device *self, const struct render_event *event, int64_t now)
+{
+    watchdog_alive(&self->dog, now);
+    for (size_t i = 0; i < self->attempts.count; i++) {
+        struct attempt *attempt = self->attempts.item[i];
+        if (attempt->state != FARM__ATTEMPT_STATE__ATTEMPT_RENDERING)
+            continue;
+        attempt->step = (uint32_t)event->done;
+        attempt->steps = (uint32_t)event->of;
+    }
+    self->nearly_done = 4 * event->done >= 3 * event->of;
+}
+
+static void on_image(struct device *self, struct render_event *event)
+{
+    struct attempt *attempt =
+        attempts_find(&self->attempts, event->result->epoch, event->result->counter);
+    if (!attempt)
+        return;
+    if (attempt->withdrawn) {
+        attempts_remove(&self->attempts, attempt->epoch, attempt->counter);
+        return;
+    }
+    attempt->state = FARM__ATTEMPT_STATE__ATTEMPT_UPLOADING;
+    io_keep(self->io, &event->result);
+}
+
+/* What a batch that failed leaves: smaller batches, or the end of its attempts. */
+static void take_failure(struct device *self, const struct error *why)
+{
+    size_t count =
+        attempts_in_state(&self->attempts, FARM__ATTEMPT_STATE__ATTEMPT_RENDERING);
+    if (why->kind == ERROR_MEMORY && count > 1) {
+        self->batch = count / 2;
+        log_warn("%s; trying %zu at once from now on", why->text, self->batch);
+    }
+    for (size_t i = self->attempts.count; i-- > 0;) {
+        struct attempt *attempt = self->attempts.item[i];
+        if (attempt->state != FARM__ATTEMPT_STATE__ATTEMPT_RENDERING)
+            continue;
+        bool again =
+            count > 1 && (why->kind == ERROR_MEMORY || why->kind == ERROR_INPUT);
+        if (attempt->withdrawn) {
+            attempts_remove(&self->attempts, attempt->epoch, attempt->counter);
+        } else if (again) {
+            /* one task's input must not fail its neighbours */
+            attempt->alone = why->kind == ERROR_INPUT;
+            attempt->state = FARM__ATTEMPT_STATE__ATTEMPT_ASSIGNED;
+            attempt->step = 0;
+        } else if (self->stopping) {
+            control_returned(self->link, &attempt, 1);
+            attempts_remove(&self->attempts, attempt->epoch, attempt->counter);
+        } else {
+            device_fail(self, attempt, why);
+        }
+    }
+    if (why->kind == ERROR_DEVICE) {
+        log_error("the device failed and is opened anew: %s", why->text);
+        self->status = DEVICE_BROKEN;
+        self->over = true;
+    }
+}
+
+static void on_opened(struct device *self, const struct render_event *event)
+{
+    struct error error = {0};
+    self->info = event->info;
+    self->unfit = event->error;
+    self->batch = (size_t)self->settings->batch;
+    if (self->info.is_cpu && self->batch > BATCH_CPU)
+        self->batch = BATCH_CPU;
+    if (self->batch > BATCH_MOST)
+        self->batch = BATCH_MOST;
+    watchdog_stop(&self->dog, false, clock_ms());
+    if (self->unfit.text[0])
+        log_error("%s gets no work: %s", self->info.name, self->unfit.text);
+    else
+        log_info("%s proved itself", self->info.name);
+    if (!device_connect(self, &error)) {
+        log_error("%s", error.text);
+        self->status = 1;
+        self->over = true;
+    }
+}
+
+void device_on_render(struct device *self, struct render_event *event)
+{
+    int64_t now = clock_ms();
+    switch (event->kind) {
+    case RENDER_OPENED:
+        on_opened(self, event);
+        break;
+    case RENDER_NO_DEVICE:
+        log_error("%s", event->error.text);
+        self->status = DEVICE_BROKEN;
+        self->over = true;
+        break;
+    case RENDER_LOADING:
+        watchdog_forget_shapes(&self->dog);
+        break;
+    case RENDER_STARTED:
+        watchdog_start(&self->dog, event->width, event->height, event->count, now);
+        break;
+    case RENDER_STEP:
+        on_step(self, event, now);
+        break;
+    case RENDER_IMAGE:
+        on_image(self, event);
+        break;
+    case RENDER_ENDED:
+        watchdog_stop(&self->dog, event->ok, now);
+        if (!event->ok)
+            take_failure(self, &event->error);
+        self->rendering = self->nearly_done = false;
+        break;
+    case RENDER_STOPPED:
+        break;
+    }
+}
+
+/* ---- the I/O actor */
+
+static void on_model(struct device *self, struct io_event *event)
+{
+    struct model *model = models_get(&self->models, event->model);
+    if (!model)
+        return;
+    model_fill(model, &event->files, &event->manifest);
+    for (size_t i = 0; i < self->attempts.count; i++) {
+        struct attempt *attempt = self->attempts.item[i];
+        if (attempt->state == FARM__ATTEMPT_STATE__ATTEMPT_FETCHING &&
+            memcmp(attempt->model, model->id, BLOB_ID) == 0)
+            attempt->state = FARM__ATTEMPT_STATE__ATTEMPT_ASSIGNED;
+    }
+    self->credit = UINT32_MAX;
+}
+
+static void on_model_failed(struct device *self, const struct io_event *event)
+{
+    struct model *model = models_get(&self->models, event->model);
+    if (model)
+        model->wanted = false;
+    for (size_t i = self->attempts.count; i-- > 0;) {
+        struct attempt *attempt = self->attempts.item[i];
+        if (attempt->state == FARM__ATTEMPT_STATE__ATTEMPT_FETCHING &&
+            memcmp(attempt->model, event->model, BLOB_ID) == 0)
+            device_fail(self, attempt, &event->error);
+    }
+}
+
+static void ask_manifest(struct device *self, struct model *model)
+{
+    model->request = ++self->requests;
+    if (self->greeted)
+        control_model_get(self->link, model->request, model->id);
+}
+
+void device_on_io(struct device *self, struct io_event *event)
+{
+    struct attempt *attempt =
+        attempts_find(&self->attempts, event->epoch, event->counter);
+    struct model *model;
+    self->spooled = event->spooled;
+    switch (event->kind) {
+    case IO_LISTED:
+        if ((model = models_get(&self->models, event->model)))
+            model->listed = true;
+        break;
+    case IO_MANIFEST_WANTED:
+        if ((model = models_get(&self->models, event->model)))
+            ask_manifest(self, model);
+        break;
+    case IO_MODEL:
+        on_model(self, event);
+        break;
+    case IO_MODEL_FAILED:
+        on_model_failed(self, event);
+        break;
+    case IO_NOT_KEPT:
+        if (attempt)
+            device_fail(self, attempt, &event->error);
+        break;
+    case IO_UPLOADED:
+        if (self->greeted && control_commit(self->link, event->commit))
+            fault_point("worker-after-commit-sent");
+        break;
+    case IO_KEPT:
+    case IO_FORGOTTEN:
+    case IO_STOPPED:
+        break;
+    }
+}

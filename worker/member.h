@@ -1,0 +1,23 @@
+/* A worker's place in a farm: its key, and whom it works for, in its state folder. */
+#ifndef FARM_WORKER_MEMBER_H
+#define FARM_WORKER_MEMBER_H
+
+#include "proto/keys.h"
+
+struct member {
+    struct keypair own;
+    char address[128]; /* control address */
+    uint8_t server_key[KEY_SIZE];
+    char farm[64];
+};
+
+/* ERROR_NOT_FOUND when this worker never joined; says how to. */
+bool member_load(struct member *self, const char *state, struct error *error);
+void member_wipe(struct member *self);
+
+/* Joins with a token (the text itself, a file's name, or "-" for stdin): makes a key in the
+ * state folder when there is none, asks the farm, keeps what it answers. */
+bool member_join(struct member *self, const char *state, const char *token,
+                 struct error *error);
+
+#endif

@@ -1,0 +1,78 @@
+#include "worker/models.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/files/manifest.h"
+
+static void model_destroy(struct model *model)
+{
+    model_files_clear(&model->files);
+    manifest_destroy(&model->manifest);
+    free(model);
+}
+
+void models_clear(struct models *self)
+{
+    for (size_t i = 0; i < self->count; i++)
+        model_destroy(self->item[i]);
+    self->count = 0;
+}
+
+static bool make_room(struct models *self)
+{
+    for (size_t i = self->count; i-- > 0;) {
+        if (self->item[i]->wanted)
+            continue;
+        model_destroy(self->item[i]);
+        memmove(&self->item[i], &self->item[i + 1],
+                (self->count - i - 1) * sizeof *self->item);
+        self->count--;
+        return true;
+    }
+    return false;
+}
+
+struct model *models_get(struct models *self, const uint8_t id[BLOB_ID])
+{
+    for (size_t i = 0; i < self->count; i++)
+        if (memcmp(self->item[i]->id, id, BLOB_ID) == 0)
+            return self->item[i];
+    if (self->count == MODELS_MOST && !make_room(self))
+        return NULL;
+    struct model *model = calloc(1, sizeof *model);
+    if (!model)
+        abort();
+    memcpy(model->id, id, BLOB_ID);
+    return self->item[self->count++] = model;
+}
+
+struct model *models_asked(const struct models *self, uint64_t request)
+{
+    for (size_t i = 0; i < self->count; i++)
+        if (request && self->item[i]->request == request)
+            return self->item[i];
+    return NULL;
+}
+
+void models_use(struct models *self, struct model *model)
+{
+    size_t i = 0;
+    while (self->item[i] != model)
+        i++;
+    memmove(&self->item[1], &self->item[0], i * sizeof *self->item);
+    self->item[0] = model;
+}
+
+void model_fill(struct model *self, struct model_files *files,
+                Farm__Manifest **manifest)
+{
+    model_files_clear(&self->files);
+    manifest_destroy(&self->manifest);
+    self->files = *files;
+    *files = (struct model_files){0};
+    self->manifest = *manifest;
+    *manifest = NULL;
+    self->listed = true;
+    self->wanted = false;
+}

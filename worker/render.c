@@ -1,0 +1,347 @@
+/* Orders wait in the pipe while a batch renders; the progress callback, which the pipeline
+ * calls once a step, looks there for a stop. Anything else found there would be a second
+ * batch, which the loop does not send before RENDER_ENDED.
+ */
+#include "worker/render.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "proto/files/manifest.h"
+#include "proto/files/picture.h"
+#include "proto/job/params.h"
+#include "proto/wire.h"
+#include "worker/proof.h"
+#include "worker/sd/safetensors.h"
+
+enum order_kind { ORDER_BATCH, ORDER_STOP, ORDER_END };
+
+struct order {
+    enum order_kind kind;
+    uint8_t model[BLOB_ID];
+    struct model_files files;
+    char *model_name;
+    char model_hash[11];
+    struct attempt batch[BATCH_MOST]; /* copies; tasks owned */
+    size_t count;
+};
+
+struct render {
+    zactor_t *actor;
+    size_t index;
+    /* the actor's from here on */
+    zsock_t *pipe;
+    struct gpu *gpu;
+    struct pipeline *pipeline;
+    uint8_t model[BLOB_ID]; /* of the pipeline */
+    enum dtype dtype;
+    bool stop, end;
+};
+
+/* ---- the loop's side */
+
+static struct order *order_new(enum order_kind kind)
+{
+    struct order *order = calloc(1, sizeof *order);
+    if (!order)
+        abort();
+    order->kind = kind;
+    return order;
+}
+
+static void order_destroy(struct order *order)
+{
+    for (size_t i = 0; i < order->count; i++)
+        task_clear(&order->batch[i].task);
+    model_files_clear(&order->files);
+    free(order->model_name);
+    free(order);
+}
+
+static void copy_files(struct model_files *into, const struct model_files *from)
+{
+    into->file = calloc(from->count + 1, sizeof *into->file);
+    if (!into->file)
+        abort();
+    for (size_t i = 0; i < from->count; i++) {
+        into->file[i].name = strdup(from->file[i].name);
+        into->file[i].path = strdup(from->file[i].path);
+        if (!into->file[i].name || !into->file[i].path)
+            abort();
+        into->count++;
+    }
+}
+
+void render_batch(struct render *self, const uint8_t model[BLOB_ID],
+                  const struct model_files *files, const Farm__Manifest *manifest,
+                  struct attempt *const *batch, size_t count)
+{
+    struct order *order = order_new(ORDER_BATCH);
+    memcpy(order->model, model, BLOB_ID);
+    copy_files(&order->files, files);
+    order->model_name = wire_string(manifest->name);
+    manifest_model_hash(manifest, order->model_hash);
+    for (; order->count < count; order->count++) {
+        struct attempt *copy = &order->batch[order->count];
+        *copy = *batch[order->count];
+        copy->task = (struct task){0};
+        task_copy(&copy->task, &batch[order->count]->task);
+    }
+    zsock_send(self->actor, "p", order);
+}
+
+void render_stop(struct render *self)
+{
+    zsock_send(self->actor, "p", order_new(ORDER_STOP));
+}
+
+zsock_t *render_socket(struct render *self)
+{
+    return zactor_sock(self->actor);
+}
+
+static bool receive(struct render *self, struct render_event *into)
+{
+    struct render_event *event = NULL;
+    if (zsock_recv(self->actor, "p", &event) != 0 || !event)
+        return false;
+    *into = *event;
+    free(event);
+    return true;
+}
+
+bool render_next(struct render *self, struct render_event *into)
+{
+    return (zsock_events(self->actor) & ZMQ_POLLIN) && receive(self, into);
+}
+
+void render_event_clear(struct render_event *self)
+{
+    if (self->result)
+        result_clear(self->result);
+    free(self->result);
+    *self = (struct render_event){0};
+}
+
+/* ---- the actor's side */
+
+static void tell(struct render *self, const struct render_event *event)
+{
+    struct render_event *copy = malloc(sizeof *copy);
+    if (!copy)
+        abort();
+    *copy = *event;
+    zsock_send(self->pipe, "p", copy);
+}
+
+/* Takes stop orders that wait; true when rendering is to end. */
+static bool is_stopped(struct render *self)
+{
+    while (!self->end && (zsock_events(self->pipe) & ZMQ_POLLIN)) {
+        struct order *order = NULL;
+        if (zsock_recv(self->pipe, "p", &order) != 0 || !order) {
+            self->end = true; /* the process is being interrupted */
+            break;
+        }
+        self->stop = true;
+        self->end = order->kind == ORDER_END;
+        order_destroy(order);
+    }
+    return self->stop || self->end;
+}
+
+static bool on_progress(void *owner, size_t done, size_t of)
+{
+    struct render *self = owner;
+    if (done > 0)
+        fault_point("worker-mid-denoise");
+    while (done > 0 && fault_wanted("worker-hangs"))
+        zclock_sleep(1000);
+    tell(self, &(struct render_event){.kind = RENDER_STEP, .done = done, .of = of});
+    return !is_stopped(self);
+}
+
+static enum dtype dtype_of(const struct task *task)
+{
+    return strcmp(task->precision, "f16") == 0 ? DTYPE_F16 : DTYPE_F32;
+}
+
+static bool load(struct render *self, const struct order *order, struct error *error)
+{
+    enum dtype dtype = dtype_of(&order->batch[0].task);
+    if (self->pipeline && self->dtype == dtype &&
+        memcmp(self->model, order->model, BLOB_ID) == 0)
+        return true;
+    tell(self, &(struct render_event){.kind = RENDER_LOADING});
+    pipeline_destroy(&self->pipeline);
+    int64_t start = clock_ms();
+    self->pipeline = pipeline_load(self->gpu, &order->files, dtype, error);
+    if (!self->pipeline)
+        return error_prefix(error, "model %s", order->model_name);
+    memcpy(self->model, order->model, BLOB_ID);
+    self->dtype = dtype;
+    log_info("loaded %s in %.1f s, %zu MiB on the device", order->model_name,
+             (double)(clock_ms() - start) / 1000, gpu_allocated(self->gpu) >> 20);
+    return true;
+}
+
+/* Files of one image, as they go into the spool. */
+static struct result *make_result(const struct order *order,
+                                  const struct attempt *attempt,
+                                  const struct image *image, double seconds,
+                                  struct error *error)
+{
+    struct result *result = calloc(1, sizeof *result);
+    struct buffer text = {0};
+    struct task task = {0};
+    if (!result)
+        abort();
+    result->epoch = attempt->epoch;
+    result->counter = attempt->counter;
+    result->index = attempt->index;
+    memcpy(result->job, attempt->job, sizeof result->job);
+    memcpy(result->key, attempt->key, sizeof result->key);
+    result->seconds = seconds;
+    result->step_pixels = attempt->task.steps * image->width * image->height;
+    blob_id(image->rgb, image->width * image->height * 3, result->pixels);
+
+    task_copy(&task, &attempt->task);
+    task.width = image->width;
+    task.height = image->height;
+    bool ok = params_write(&task, order->model_name, order->model_hash, &text, error);
+    struct picture picture = {image->width, image->height, image->rgb};
+    struct picture_text parameters = {"parameters", buffer_text(&text)};
+    ok = ok && picture_write_png(&picture, &parameters, 1, &result->png, error);
+    size_t shape[4] = {1, image->c, image->h, image->w};
+    if (ok && attempt->latents)
+        ok = safetensors_write(&result->latents, "latents", image->latents, shape, 4,
+                               error);
+    task_clear(&task);
+    buffer_clear(&text);
+    if (ok)
+        return result;
+    result_clear(result);
+    free(result);
+    return NULL;
+}
+
+static bool hand_out(struct render *self, const struct order *order,
+                     const struct image *images, double seconds, struct error *error)
+{
+    for (size_t i = 0; i < order->count; i++) {
+        struct render_event event = {.kind = RENDER_IMAGE};
+        event.result = make_result(order, &order->batch[i], &images[i],
+                                   seconds / (double)order->count, error);
+        if (!event.result)
+            return false;
+        tell(self, &event);
+    }
+    return true;
+}
+
+static bool render(struct render *self, const struct order *order, struct error *error)
+{
+    struct image_request requests[BATCH_MOST];
+    struct image images[BATCH_MOST] = {0};
+    if (!load(self, order, error))
+        return false;
+    for (size_t i = 0; i < order->count; i++) {
+        const struct task *task = &order->batch[i].task;
+        requests[i] = (struct image_request){
+            .prompt = task->prompt,
+            .negative = task->negative,
+            .seed = task->seed,
+            .steps = task->steps,
+            .cfg = task->cfg,
+            .width = task->width,
+            .height = task->height,
+            .sampler = task->sampler,
+            .schedule = task->schedule,
+            .eta = task->eta,
+            .clip_skip = (unsigned)task->clip_skip,
+        };
+    }
+    struct render_event started = {.kind = RENDER_STARTED, .count = order->count};
+    pipeline_default_size(self->pipeline, &started.width, &started.height);
+    if (requests[0].width && requests[0].height) {
+        started.width = requests[0].width;
+        started.height = requests[0].height;
+    }
+    tell(self, &started);
+    int64_t start = clock_us();
+    bool ok = pipeline_render(self->pipeline, requests, order->count, on_progress, self,
+                              images, error);
+    ok = ok && hand_out(self, order, images, (double)(clock_us() - start) / 1e6, error);
+    for (size_t i = 0; i < order->count; i++)
+        image_clear(&images[i]);
+    return ok;
+}
+
+static void open_device(struct render *self)
+{
+    struct render_event event = {.kind = RENDER_NO_DEVICE};
+    self->gpu = gpu_open(self->index, &event.error);
+    if (self->gpu) {
+        event.kind = RENDER_OPENED;
+        event.info = *gpu_info(self->gpu);
+        if (proof_of_device(self->gpu, &event.error))
+            event.error = (struct error){0};
+    }
+    tell(self, &event);
+}
+
+static void render_actor(zsock_t *pipe, void *argument)
+{
+    struct render *self = argument;
+    self->pipe = pipe;
+    zsock_signal(pipe, 0);
+    open_device(self);
+    while (!self->end) {
+        struct order *order = NULL;
+        if (zsock_recv(pipe, "p", &order) != 0 || !order)
+            break;
+        self->end = order->kind == ORDER_END;
+        if (order->kind == ORDER_BATCH) {
+            struct render_event ended = {.kind = RENDER_ENDED};
+            self->stop = false;
+            ended.ok = render(self, order, &ended.error);
+            tell(self, &ended);
+        }
+        order_destroy(order);
+    }
+    pipeline_destroy(&self->pipeline);
+    gpu_close(&self->gpu);
+    tell(self, &(struct render_event){.kind = RENDER_STOPPED});
+}
+
+struct render *render_new(size_t index)
+{
+    struct render *self = calloc(1, sizeof *self);
+    if (!self)
+        abort();
+    self->index = index;
+    self->actor = zactor_new(render_actor, self);
+    if (!self->actor)
+        abort();
+    return self;
+}
+
+void render_destroy(struct render **self)
+{
+    struct render *render = *self;
+    if (!render)
+        return;
+    zsock_send(render->actor, "p", order_new(ORDER_END));
+    bool stopped = false;
+    while (!stopped) { /* what is still in the pipe has an owner: us */
+        struct render_event event = {0};
+        stopped = !receive(render, &event) || event.kind == RENDER_STOPPED;
+        render_event_clear(&event);
+    }
+    zactor_destroy(&render->actor);
+    free(render);
+    *self = NULL;
+}

@@ -1,0 +1,62 @@
+/* The render actor: the only thread that touches the device.
+ *
+ * Opens and proves it, keeps the last model loaded, renders one batch at a time. Its owner
+ * sends orders and reads events and never waits for either.
+ */
+#ifndef FARM_RENDER_H
+#define FARM_RENDER_H
+
+#include <czmq.h>
+
+#include "opencl/gpu.h"
+#include "proto/farm.pb-c.h"
+#include "worker/attempts.h"
+#include "worker/result.h"
+#include "worker/sd/pipeline.h"
+
+struct render;
+
+/* Starts the thread, which opens device `index`: RENDER_OPENED or RENDER_NO_DEVICE comes.
+ * Destroying stops what renders and waits for it. */
+struct render *render_new(size_t index);
+void render_destroy(struct render **self);
+
+/* Readable when render_next has something. */
+zsock_t *render_socket(struct render *self);
+
+/* Renders the batch: RENDER_LOADING where the model must be loaded first, RENDER_STARTED,
+ * RENDER_STEP..., an RENDER_IMAGE each, at the end RENDER_ENDED. Only one at a time. Files,
+ * manifest and batch are copied. */
+void render_batch(struct render *self, const uint8_t model[BLOB_ID],
+                  const struct model_files *files, const Farm__Manifest *manifest,
+                  struct attempt *const *batch, size_t count);
+
+/* The present batch is not wanted any more; RENDER_ENDED comes with ERROR_BUSY, or it had
+ * ended already. */
+void render_stop(struct render *self);
+
+enum render_event_kind {
+    RENDER_OPENED,    /* info, and in error.text why it must not work (or "") */
+    RENDER_NO_DEVICE, /* error */
+    RENDER_LOADING,
+    RENDER_STARTED, /* width, height, count */
+    RENDER_STEP,    /* done, of */
+    RENDER_IMAGE,   /* result, the owner's to free */
+    RENDER_ENDED,   /* ok, error */
+    RENDER_STOPPED, /* the last one; seen by render_destroy only */
+};
+
+struct render_event {
+    enum render_event_kind kind;
+    struct gpu_info info;
+    size_t width, height, count;
+    size_t done, of;
+    struct result *result;
+    bool ok;
+    struct error error;
+};
+
+bool render_next(struct render *self, struct render_event *into);
+void render_event_clear(struct render_event *self);
+
+#endif
