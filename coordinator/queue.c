@@ -1,0 +1,463 @@
+/* How a task moves
+ *
+ *            lease            finish
+ *   ready ----------> leased ---------> done
+ *     |  ^               |  \
+ *     |  |    release    |   \ give_up
+ *     |  +---------------+    +-------> failed      cancel: all but done and failed
+ *     |                                             become canceled
+ *     | share            finish of the shared one
+ *     +------> sharing -----------------> done
+ *
+ * Ready tasks are not listed: they are those from the cursor on, and the few that came
+ * back. So a job of a million tasks costs a million bytes and no time to add.
+ *
+ * All leases have the same term, so the list in order of renewal is the list in order of
+ * expiry: renewing moves a lease to its end.
+ */
+#include "coordinator/queue.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/table.h"
+
+static void *need(void *memory)
+{
+    if (!memory)
+        abort();
+    return memory;
+}
+
+struct queue *queue_new(uint64_t epoch, int64_t lease_ms)
+{
+    struct queue *self = need(calloc(1, sizeof *self));
+    self->epoch = epoch;
+    self->lease_ms = lease_ms;
+    TAILQ_INIT(&self->open);
+    TAILQ_INIT(&self->leases);
+    self->jobs = table_new(QUEUE_JOB_ID);
+    self->attempts = table_new(sizeof(struct queue_attempt));
+    self->keys = table_new(QUEUE_KEY);
+    return self;
+}
+
+static void trouble_destroy(struct queue_trouble *trouble)
+{
+    for (unsigned f = 0; f < trouble->count; f++)
+        free(trouble->fault[f].text);
+    free(trouble);
+}
+
+/* Frees what only open jobs have. */
+static void job_shut(struct queue_job *job)
+{
+    free(job->task);
+    free(job->returned);
+    job->task = NULL;
+    job->returned = NULL;
+    job->returned_count = job->returned_room = 0;
+    if (!job->troubles)
+        return;
+    for (void *t = zhashx_first(job->troubles); t; t = zhashx_next(job->troubles))
+        trouble_destroy(t);
+    zhashx_destroy(&job->troubles);
+}
+
+static void lease_destroy(struct queue *self, struct queue_lease **lease)
+{
+    struct queue_lease *gone = *lease;
+    TAILQ_REMOVE(&self->leases, gone, by_expiry);
+    zhashx_delete(self->attempts, &gone->id);
+    zhashx_delete(self->keys, gone->key);
+    while (gone->sharers) {
+        struct queue_sharer *next = gone->sharers->next;
+        free(gone->sharers);
+        gone->sharers = next;
+    }
+    free(gone);
+    *lease = NULL;
+}
+
+void queue_destroy(struct queue **self)
+{
+    if (!*self)
+        return;
+    struct queue_lease *lease;
+    while ((lease = TAILQ_FIRST(&(*self)->leases)))
+        lease_destroy(*self, &lease);
+    for (struct queue_job *job = zhashx_first((*self)->jobs); job;
+         job = zhashx_next((*self)->jobs)) {
+        job_shut(job);
+        free(job);
+    }
+    zhashx_destroy(&(*self)->jobs);
+    zhashx_destroy(&(*self)->attempts);
+    zhashx_destroy(&(*self)->keys);
+    free(*self);
+    *self = NULL;
+}
+
+struct queue_job *queue_restore(struct queue *self, const struct queue_job *stored)
+{
+    struct queue_job *job = need(malloc(sizeof *job));
+    *job = *stored;
+    job->task = NULL;
+    job->returned = NULL;
+    job->troubles = NULL;
+    zhashx_insert(self->jobs, job->id, job);
+    if (job->state == QUEUE_OPEN) {
+        job->task = need(calloc(job->tasks ? job->tasks : 1, 1));
+        job->troubles = table_new(sizeof(uint64_t));
+        job->done = job->failed = job->leased = job->sharing = 0;
+        TAILQ_INSERT_TAIL(&self->open, job, open);
+    }
+    return job;
+}
+
+struct queue_job *queue_add(struct queue *self, const uint8_t id[QUEUE_JOB_ID],
+                            uint64_t order, uint64_t tasks, bool latents)
+{
+    struct queue_job job = {.order = order, .tasks = tasks, .latents = latents};
+    memcpy(job.id, id, QUEUE_JOB_ID);
+    return queue_restore(self, &job);
+}
+
+struct queue_job *queue_find(const struct queue *self, const uint8_t id[QUEUE_JOB_ID])
+{
+    return zhashx_lookup(self->jobs, id);
+}
+
+uint64_t queue_ready(const struct queue_job *job)
+{
+    return job->state == QUEUE_OPEN ? job->tasks - job->cursor + job->returned_count
+                                    : 0;
+}
+
+const struct queue_trouble *queue_trouble(const struct queue_job *job, uint64_t index)
+{
+    return job->troubles ? zhashx_lookup(job->troubles, &index) : NULL;
+}
+
+static bool failed_on(const struct queue_job *job, uint64_t index, uint32_t node)
+{
+    const struct queue_trouble *trouble = queue_trouble(job, index);
+    for (unsigned f = 0; trouble && f < trouble->count; f++)
+        if (trouble->fault[f].node == node)
+            return true;
+    return false;
+}
+
+bool queue_next(const struct queue_job *job, uint32_t node, bool alone, int64_t now,
+                uint64_t *index)
+{
+    for (size_t r = 0; r < job->returned_count; r++) {
+        *index = job->returned[r].index;
+        if (job->returned[r].not_before <= now &&
+            (alone || !failed_on(job, *index, node)))
+            return true;
+    }
+    *index = job->cursor;
+    return job->state == QUEUE_OPEN && job->cursor < job->tasks;
+}
+
+/* The task leaves ready. */
+static void take(struct queue_job *job, uint64_t index, enum queue_task state)
+{
+    assert(index < job->tasks && job->task[index] == QUEUE_READY);
+    job->task[index] = (uint8_t)state;
+    if (index == job->cursor) {
+        job->cursor++;
+        return;
+    }
+    size_t r = 0;
+    while (job->returned[r].index != index)
+        r++;
+    job->returned_count--;
+    memmove(&job->returned[r], &job->returned[r + 1],
+            (job->returned_count - r) * sizeof job->returned[r]);
+}
+
+/* The task becomes ready again. */
+static void give_back(struct queue_job *job, uint64_t index, int64_t not_before)
+{
+    if (job->returned_count == job->returned_room) {
+        job->returned_room = job->returned_room ? job->returned_room * 2 : 16;
+        job->returned =
+            need(realloc(job->returned, job->returned_room * sizeof job->returned[0]));
+    }
+    job->task[index] = QUEUE_READY;
+    job->returned[job->returned_count++] =
+        (struct queue_returned){.index = index, .not_before = not_before};
+}
+
+static struct queue_lease *lease_new(struct queue *self, struct queue_job *job,
+                                     uint64_t index, const uint8_t key[QUEUE_KEY],
+                                     struct queue_attempt id, uint32_t node,
+                                     int64_t now)
+{
+    struct queue_lease *lease = need(calloc(1, sizeof *lease));
+    lease->id = id;
+    memcpy(lease->key, key, QUEUE_KEY);
+    lease->job = job;
+    lease->index = index;
+    lease->node = node;
+    lease->started = now;
+    lease->expires = now + self->lease_ms;
+    job->leased++;
+    TAILQ_INSERT_TAIL(&self->leases, lease, by_expiry);
+    zhashx_insert(self->attempts, &lease->id, lease);
+    zhashx_insert(self->keys, lease->key, lease);
+    return lease;
+}
+
+struct queue_lease *queue_lease(struct queue *self, struct queue_job *job,
+                                uint64_t index, const uint8_t key[QUEUE_KEY],
+                                uint32_t node, int64_t now)
+{
+    struct queue_attempt id = {self->epoch, ++self->counter};
+    take(job, index, QUEUE_LEASED);
+    struct queue_lease *lease = lease_new(self, job, index, key, id, node, now);
+    lease->confirmed = true;
+    return lease;
+}
+
+void queue_share(struct queue_lease *lease, struct queue_job *job, uint64_t index)
+{
+    struct queue_sharer *sharer = need(malloc(sizeof *sharer));
+    *sharer = (struct queue_sharer){job, index, lease->sharers};
+    lease->sharers = sharer;
+    take(job, index, QUEUE_SHARING);
+    job->sharing++;
+}
+
+struct queue_lease *queue_attempt(const struct queue *self, struct queue_attempt id)
+{
+    return zhashx_lookup(self->attempts, &id);
+}
+
+struct queue_lease *queue_rendering(const struct queue *self,
+                                    const uint8_t key[QUEUE_KEY])
+{
+    return zhashx_lookup(self->keys, key);
+}
+
+void queue_renew(struct queue *self, struct queue_lease *lease, int64_t now)
+{
+    lease->expires = now + self->lease_ms;
+    TAILQ_REMOVE(&self->leases, lease, by_expiry);
+    TAILQ_INSERT_TAIL(&self->leases, lease, by_expiry);
+}
+
+struct queue_lease *queue_expired(const struct queue *self, int64_t now)
+{
+    struct queue_lease *first = TAILQ_FIRST(&self->leases);
+    return first && first->expires <= now ? first : NULL;
+}
+
+int64_t queue_next_expiry(const struct queue *self)
+{
+    struct queue_lease *first = TAILQ_FIRST(&self->leases);
+    return first ? first->expires : INT64_MAX;
+}
+
+static void sharers_return(struct queue_lease *lease, int64_t not_before)
+{
+    for (struct queue_sharer *s = lease->sharers; s; s = s->next) {
+        s->job->sharing--;
+        give_back(s->job, s->index, not_before);
+    }
+}
+
+void queue_release(struct queue *self, struct queue_lease **lease, int64_t not_before)
+{
+    (*lease)->job->leased--;
+    give_back((*lease)->job, (*lease)->index, not_before);
+    sharers_return(*lease, not_before);
+    lease_destroy(self, lease);
+}
+
+static struct queue_trouble *trouble_add(struct queue_job *job, uint64_t index,
+                                         uint32_t node, const char *text)
+{
+    struct queue_trouble *trouble = zhashx_lookup(job->troubles, &index);
+    if (!trouble) {
+        trouble = need(calloc(1, sizeof *trouble));
+        trouble->index = index;
+        zhashx_insert(job->troubles, &trouble->index, trouble);
+    }
+    trouble->faults++;
+    unsigned f = 0;
+    while (f < trouble->count && trouble->fault[f].node != node)
+        f++;
+    if (f == QUEUE_FAULTS)
+        f--;
+    if (f == trouble->count)
+        trouble->count++;
+    free(trouble->fault[f].text);
+    trouble->fault[f].node = node;
+    trouble->fault[f].text = need(strdup(text));
+    return trouble;
+}
+
+bool queue_fault(struct queue_lease *lease, unsigned nodes, const char *text)
+{
+    struct queue_trouble *trouble =
+        trouble_add(lease->job, lease->index, lease->node, text);
+    unsigned needed = nodes < QUEUE_FAULTS ? nodes : QUEUE_FAULTS;
+    return trouble->faults >= QUEUE_FAULTS && trouble->count >= needed;
+}
+
+static void mark(struct queue_job *job, uint64_t index, enum queue_task state)
+{
+    job->task[index] = (uint8_t)state;
+    if (state == QUEUE_DONE)
+        job->done++;
+    else
+        job->failed++;
+    struct queue_trouble *trouble = zhashx_lookup(job->troubles, &index);
+    if (trouble && state == QUEUE_DONE) {
+        zhashx_delete(job->troubles, &index);
+        trouble_destroy(trouble);
+    }
+}
+
+/* The primary task and the sharers for which `fits` get the state, others are ready. */
+static void lease_end(struct queue *self, struct queue_lease **lease,
+                      enum queue_task state, bool latents, queue_task_fn *each,
+                      void *context)
+{
+    struct queue_lease *ending = *lease;
+    ending->job->leased--;
+    mark(ending->job, ending->index, state);
+    each(context, ending->job, ending->index);
+    for (struct queue_sharer *s = ending->sharers; s; s = s->next) {
+        s->job->sharing--;
+        if (s->job->latents && !latents) {
+            give_back(s->job, s->index, 0);
+            continue;
+        }
+        mark(s->job, s->index, state);
+        each(context, s->job, s->index);
+    }
+    lease_destroy(self, lease);
+}
+
+void queue_finish(struct queue *self, struct queue_lease **lease, bool latents,
+                  queue_task_fn *done, void *context)
+{
+    lease_end(self, lease, QUEUE_DONE, latents, done, context);
+}
+
+void queue_give_up(struct queue *self, struct queue_lease **lease,
+                   queue_task_fn *failed, void *context)
+{
+    lease_end(self, lease, QUEUE_FAILED, true, failed, context);
+}
+
+void queue_known(struct queue_job *job, uint64_t index)
+{
+    if (job->task[index] == QUEUE_FAILED)
+        job->failed--;
+    else
+        take(job, index, QUEUE_DONE);
+    mark(job, index, QUEUE_DONE);
+}
+
+/* Takes the job's tasks out of the lease's sharers. */
+static void stop_sharing(struct queue_lease *lease, struct queue_job *job)
+{
+    struct queue_sharer **at = &lease->sharers;
+    while (*at) {
+        struct queue_sharer *sharer = *at;
+        if (sharer->job != job) {
+            at = &sharer->next;
+            continue;
+        }
+        *at = sharer->next;
+        job->sharing--;
+        free(sharer);
+    }
+}
+
+/* The rendering goes on for the first of the others who want it. */
+static void lease_move(struct queue_lease *lease)
+{
+    struct queue_sharer *heir = lease->sharers;
+    lease->sharers = heir->next;
+    lease->job->leased--;
+    lease->job = heir->job;
+    lease->index = heir->index;
+    lease->job->sharing--;
+    lease->job->leased++;
+    lease->job->task[lease->index] = QUEUE_LEASED;
+    free(heir);
+}
+
+static void shut_open(struct queue *self, struct queue_job *job, enum queue_state state)
+{
+    job->state = state;
+    TAILQ_REMOVE(&self->open, job, open);
+    job_shut(job);
+}
+
+void queue_cancel(struct queue *self, struct queue_job *job, queue_lease_fn *dropped,
+                  queue_lease_fn *moved, void *context)
+{
+    struct queue_lease *next;
+    for (struct queue_lease *lease = TAILQ_FIRST(&self->leases); lease; lease = next) {
+        next = TAILQ_NEXT(lease, by_expiry);
+        stop_sharing(lease, job);
+        if (lease->job != job)
+            continue;
+        if (lease->sharers) {
+            lease_move(lease);
+            moved(context, lease);
+            continue;
+        }
+        dropped(context, lease);
+        job->leased--;
+        lease_destroy(self, &lease);
+    }
+    job->canceled = job->tasks - job->done - job->failed;
+    shut_open(self, job, QUEUE_DROPPED);
+}
+
+bool queue_close(struct queue *self, struct queue_job *job)
+{
+    if (job->state != QUEUE_OPEN || job->done + job->failed < job->tasks)
+        return false;
+    shut_open(self, job, job->failed ? QUEUE_SOME_FAILED : QUEUE_ALL_DONE);
+    return true;
+}
+
+void queue_restore_task(struct queue_job *job, uint64_t index, enum queue_task state)
+{
+    if (index < job->tasks && (state == QUEUE_DONE || state == QUEUE_FAILED))
+        mark(job, index, state);
+}
+
+void queue_restore_lease(struct queue *self, struct queue_job *job, uint64_t index,
+                         const uint8_t key[QUEUE_KEY], struct queue_attempt id,
+                         uint32_t node, int64_t now)
+{
+    if (index >= job->cursor || job->task[index] != QUEUE_READY ||
+        queue_rendering(self, key))
+        return;
+    job->task[index] = QUEUE_LEASED;
+    lease_new(self, job, index, key, id, node, now);
+}
+
+void queue_restore_fault(struct queue_job *job, uint64_t index, uint32_t node,
+                         const char *text)
+{
+    trouble_add(job, index, node, text);
+}
+
+void queue_restored(struct queue_job *job)
+{
+    for (uint64_t index = 0; index < job->cursor; index++)
+        if (job->task[index] == QUEUE_READY)
+            give_back(job, index, 0);
+}

@@ -1,0 +1,218 @@
+#include "coordinator/registry.h"
+
+#include <math.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/path.h"
+#include "coordinator/table.h"
+
+/* Images per minute are counted over about the last two minutes with work. */
+static const double RECENT_MS = 120000;
+
+static void *need(void *memory)
+{
+    if (!memory)
+        abort();
+    return memory;
+}
+
+void registry_init(struct registry *self)
+{
+    self->sessions = table_new(PEER_ID);
+    self->nodes = table_new(32);
+    self->numbers = 0;
+}
+
+static void device_destroy(Farm__Device **device)
+{
+    if (*device)
+        farm__device__free_unpacked(*device, NULL);
+    *device = NULL;
+}
+
+static Farm__Device *device_copy(const Farm__Device *device)
+{
+    size_t size = farm__device__get_packed_size(device);
+    uint8_t *packed = need(malloc(size + 1));
+    farm__device__pack(device, packed);
+    Farm__Device *copy = need(farm__device__unpack(NULL, size, packed));
+    free(packed);
+    return copy;
+}
+
+static void session_destroy(struct session *session)
+{
+    free(session->host);
+    free(session->program);
+    free(session);
+}
+
+void registry_clear(struct registry *self)
+{
+    for (struct session *s = zhashx_first(self->sessions); s;
+         s = zhashx_next(self->sessions))
+        session_destroy(s);
+    zhashx_destroy(&self->sessions);
+    for (struct node *n = zhashx_first(self->nodes); n; n = zhashx_next(self->nodes)) {
+        device_destroy(&n->device);
+        free(n->name);
+        free(n->host);
+        free(n);
+    }
+    zhashx_destroy(&self->nodes);
+}
+
+struct session *registry_session(const struct registry *self,
+                                 const uint8_t peer[PEER_ID])
+{
+    return zhashx_lookup(self->sessions, peer);
+}
+
+struct session *registry_greet(struct registry *self, const uint8_t peer[PEER_ID],
+                               const uint8_t key[32], const char *host,
+                               const char *program, int64_t now)
+{
+    struct session *session = registry_session(self, peer);
+    if (session)
+        registry_part(self, &session);
+    session = need(calloc(1, sizeof *session));
+    memcpy(session->peer, peer, PEER_ID);
+    memcpy(session->key, key, 32);
+    session->host = path_format("%s", host);
+    session->program = path_format("%s", program);
+    session->heard = now;
+    zhashx_insert(self->sessions, session->peer, session);
+    return session;
+}
+
+void registry_part(struct registry *self, struct session **session)
+{
+    struct node *node = (*session)->node;
+    if (node && node->session == *session) {
+        node->session = NULL;
+        node->offer.credit = 0;
+        node->changed = true;
+    }
+    zhashx_delete(self->sessions, (*session)->peer);
+    session_destroy(*session);
+    *session = NULL;
+}
+
+struct node *registry_node(struct registry *self, const uint8_t key[32], uint32_t index,
+                           const char *name)
+{
+    uint8_t identity[32];
+    struct {
+        uint8_t key[32];
+        uint32_t index;
+    } who = {.index = index};
+    memcpy(who.key, key, 32);
+    crypto_generichash(identity, sizeof identity, (const uint8_t *)&who, sizeof who,
+                       NULL, 0);
+    struct node *node = zhashx_lookup(self->nodes, identity);
+    if (node)
+        return node;
+    node = need(calloc(1, sizeof *node));
+    memcpy(node->identity, identity, 32);
+    memcpy(node->key, key, 32);
+    node->number = ++self->numbers;
+    node->offer.node = node->number;
+    node->name = index ? path_format("%s:%u", name, index) : path_format("%s", name);
+    node->host = path_format("%s", "");
+    zhashx_insert(self->nodes, node->identity, node);
+    return node;
+}
+
+struct node *registry_node_numbered(const struct registry *self, uint32_t number)
+{
+    struct node *node = zhashx_first(self->nodes);
+    while (node && node->number != number)
+        node = zhashx_next(self->nodes);
+    return node;
+}
+
+bool registry_free_for(const struct node *node, const uint8_t instance[INSTANCE_ID],
+                       int64_t now, struct error *error)
+{
+    if (!node->session || memcmp(node->instance, instance, INSTANCE_ID) == 0 ||
+        now - node->heard >= SUSPECT_MS)
+        return true;
+    return error_set_kind(error, ERROR_BUSY,
+                          "this key is in use by %s for the same device; join with a "
+                          "token of its own, or stop the other worker",
+                          node->host);
+}
+
+bool registry_attach(struct node *node, struct session *session,
+                     const uint8_t instance[INSTANCE_ID], const Farm__Device *device,
+                     int64_t now)
+{
+    static const uint8_t never[INSTANCE_ID];
+    bool same = memcmp(node->instance, instance, INSTANCE_ID) == 0 ||
+                memcmp(node->instance, never, INSTANCE_ID) == 0;
+    if (node->session)
+        node->session->node = NULL;
+    session->node = node;
+    node->session = session;
+    memcpy(node->instance, instance, INSTANCE_ID);
+    device_destroy(&node->device);
+    node->device = device_copy(device);
+    free(node->host);
+    node->host = path_format("%s", session->host);
+    node->heard = now;
+    node->draining = false;
+    node->offer.credit = 0;
+    node->changed = true;
+    return same;
+}
+
+bool node_works(const struct node *node, int64_t now)
+{
+    return node->session && now - node->heard < SUSPECT_MS && !node->draining &&
+           node->device && node->device->unfit.len == 0;
+}
+
+char *node_state(const struct node *node, int64_t now)
+{
+    if (!node->session || !node->device)
+        return path_format("offline");
+    if (node->device->unfit.len)
+        return path_format("unfit: %.*s", (int)node->device->unfit.len,
+                           (const char *)node->device->unfit.data);
+    if (now - node->heard >= SUSPECT_MS)
+        return path_format("suspect");
+    return path_format(node->draining ? "draining" : "ok");
+}
+
+void node_account(struct node *node, int64_t now)
+{
+    double passed = (double)(now - node->recent_at);
+    node->recent_at = now;
+    if (node->leased == 0 || passed <= 0)
+        return;
+    double kept = exp(-passed / RECENT_MS);
+    node->recent_images *= kept;
+    node->recent_busy_ms = node->recent_busy_ms * kept + RECENT_MS * (1 - kept);
+}
+
+void node_credit_image(struct node *node, double seconds, uint64_t step_pixels,
+                       int64_t now)
+{
+    node_account(node, now);
+    node->images++;
+    node->recent_images++;
+    node->changed = true;
+    if (!isfinite(seconds) || seconds <= 0 || step_pixels == 0)
+        return;
+    double speed = (double)step_pixels / seconds;
+    node->speed = node->speed > 0 ? 0.8 * node->speed + 0.2 * speed : speed;
+}
+
+double node_images_per_minute(const struct node *node)
+{
+    return node->recent_busy_ms >= 1000
+               ? node->recent_images * 60000 / node->recent_busy_ms
+               : 0;
+}

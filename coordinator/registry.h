@@ -1,0 +1,97 @@
+/* Who is connected, and the nodes that are or were.
+ *
+ * A session is one connection that greeted. A node is a worker's device, known by the
+ * worker's key and the device's index; it outlives its connections. Pure: no sockets, the
+ * time is an argument (milliseconds of a clock that runs forward).
+ */
+#ifndef FARM_REGISTRY_H
+#define FARM_REGISTRY_H
+
+#include "base/error.h"
+#include "coordinator/scheduler.h"
+#include "proto/farm.pb-c.h"
+
+enum { PEER_ID = 5, INSTANCE_ID = 16, SUSPECT_MS = 6000 };
+
+struct node;
+
+struct session {
+    uint8_t peer[PEER_ID]; /* the ROUTER's routing id */
+    uint8_t key[32];
+    char *host;
+    char *program;
+    int64_t heard;
+    struct node *node; /* of a worker's device, else NULL */
+};
+
+struct node {
+    uint32_t number;      /* from 1; never given to another */
+    uint8_t identity[32]; /* hash of key and device index, the table's key */
+    uint8_t key[32];
+    char *name, *host;
+    Farm__Device *device; /* as it last greeted; NULL before it ever did */
+    uint8_t instance[INSTANCE_ID];
+    struct session *session; /* NULL while it is away */
+    int64_t heard;
+    bool draining;
+    struct scheduler_node offer; /* credit, batch and models it last named */
+    uint32_t leased;
+
+    double speed; /* step-pixels per second, moving average; 0: not measured */
+    uint64_t images;
+    double recent_images, recent_busy_ms; /* decaying, for images per minute */
+    int64_t recent_at;
+    bool changed; /* watchers are to be told */
+};
+
+struct registry {
+    zhashx_t *sessions; /* peer -> struct session */
+    zhashx_t *nodes;    /* identity -> struct node */
+    uint32_t numbers;
+};
+
+void registry_init(struct registry *self);
+void registry_clear(struct registry *self);
+
+struct session *registry_session(const struct registry *self,
+                                 const uint8_t peer[PEER_ID]);
+
+/* A connection greeted; an earlier session of the same peer is replaced. */
+struct session *registry_greet(struct registry *self, const uint8_t peer[PEER_ID],
+                               const uint8_t key[32], const char *host,
+                               const char *program, int64_t now);
+
+/* Forgets a session; its node, if any, is away from then on. */
+void registry_part(struct registry *self, struct session **session);
+
+/* The node of that key and device index, made when it is new. */
+struct node *registry_node(struct registry *self, const uint8_t key[32], uint32_t index,
+                           const char *name);
+struct node *registry_node_numbered(const struct registry *self, uint32_t number);
+
+/* Whether the node may be driven by this instance: ERROR_BUSY names the host that drives
+ * it while that one was heard within SUSPECT_MS. */
+bool registry_free_for(const struct node *node, const uint8_t instance[INSTANCE_ID],
+                       int64_t now, struct error *error);
+
+/* The session drives the node. The device is copied. True when it is the instance that
+ * drove it before, and so may still hold what it was given. */
+bool registry_attach(struct node *node, struct session *session,
+                     const uint8_t instance[INSTANCE_ID], const Farm__Device *device,
+                     int64_t now);
+
+/* May it get work: connected, heard lately, proved itself, not draining. */
+bool node_works(const struct node *node, int64_t now);
+
+/* "ok", "draining", "suspect", "offline" or "unfit: why"; heap. */
+char *node_state(const struct node *node, int64_t now);
+
+/* Time passes; called before `leased` changes, and at any other moment. */
+void node_account(struct node *node, int64_t now);
+
+/* A result of it was accepted. */
+void node_credit_image(struct node *node, double seconds, uint64_t step_pixels,
+                       int64_t now);
+double node_images_per_minute(const struct node *node);
+
+#endif
