@@ -1,0 +1,137 @@
+/* What the loop decided, on its way to the database: rows as flat bytes.
+ *
+ * The loop adds rows to a change in the order in which they depend on each other; the store
+ * applies whole changes, in order, many in one transaction.
+ */
+#ifndef FARM_CHANGE_H
+#define FARM_CHANGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+
+struct key_row {
+    uint8_t public_key[32];
+    int role;
+    const char *name;
+    int64_t created, revoked;
+    bool greeted;
+};
+
+struct token_row {
+    uint8_t join_key[32];
+    int role;
+    const char *name;
+    int64_t created, expires;
+    bool used;
+    uint8_t used_by[32];
+};
+
+struct model_row {
+    uint8_t id[32];
+    const char *name;
+    const uint8_t *manifest; /* packed Farm__Manifest */
+    size_t manifest_size;
+    bool complete;
+    int64_t added;
+};
+
+struct job_row {
+    int64_t number;
+    uint8_t id[16];
+    uint8_t submitter[32];
+    uint8_t content[32];
+    const uint8_t *specification; /* packed Farm__Job, model names resolved */
+    size_t specification_size;
+    bool latents;
+    uint64_t tasks, cursor;
+    int state; /* enum queue_state */
+    uint64_t done, failed, canceled;
+    int64_t created, ended;
+};
+
+struct result_row {
+    int64_t number;
+    uint8_t key[32];
+    uint8_t png[32], latents[32], pixels[32];
+    uint64_t png_size, latents_size;
+    bool has_latents;
+    double seconds;
+    uint64_t step_pixels;
+    const char *node;
+    bool superseded;
+};
+
+struct task_row {
+    int64_t job;
+    uint64_t index;
+    int state;      /* enum queue_task */
+    int64_t result; /* 0: none */
+    const char *reason;
+};
+
+struct attempt_row {
+    uint64_t epoch, counter;
+    int64_t job;
+    uint64_t index;
+    uint8_t key[32];
+    uint8_t worker[32];
+    uint32_t device;
+    const char *node;
+    int64_t started;
+    const char *ended; /* "" while open */
+    bool fault;
+};
+
+struct change {
+    struct buffer rows;
+    bool blobs; /* names files that must be on disk first */
+};
+
+enum change_value {
+    CHANGE_NULL,
+    CHANGE_INTEGER,
+    CHANGE_REAL,
+    CHANGE_BLOB,
+    CHANGE_TEXT
+};
+
+/* In the order of store_apply.c's statements. */
+enum change_kind {
+    CHANGE_KEY,
+    CHANGE_TOKEN,
+    CHANGE_TOKEN_DEAD,
+    CHANGE_BLOB_HERE,
+    CHANGE_MODEL,
+    CHANGE_JOB,
+    CHANGE_JOB_CURSOR,
+    CHANGE_JOB_ENDED,
+    CHANGE_RESULT,
+    CHANGE_TASK,
+    CHANGE_ATTEMPT,
+    CHANGE_ATTEMPT_MOVED,
+    CHANGE_ATTEMPT_ENDED,
+    CHANGE_KINDS,
+};
+
+struct change *change_new(void);
+void change_destroy(struct change **self);
+bool change_is_empty(const struct change *self);
+
+void change_key(struct change *self, const struct key_row *row);     /* new or other */
+void change_token(struct change *self, const struct token_row *row); /* new or other */
+void change_token_dead(struct change *self, const uint8_t join_key[32]);
+void change_blob(struct change *self, const uint8_t id[32], uint64_t size);
+void change_model(struct change *self, const struct model_row *row); /* new or other */
+void change_job(struct change *self, const struct job_row *row);
+void change_job_cursor(struct change *self, int64_t number, uint64_t cursor);
+void change_job_ended(struct change *self, const struct job_row *row);
+void change_result(struct change *self, const struct result_row *row);
+void change_task(struct change *self, const struct task_row *row); /* new or other */
+void change_attempt(struct change *self, const struct attempt_row *row);
+void change_attempt_moved(struct change *self, const struct attempt_row *row);
+void change_attempt_ended(struct change *self, uint64_t epoch, uint64_t counter,
+                          const char *ended, bool fault);
+
+#endif

@@ -1,0 +1,93 @@
+/* The database: what the coordinator remembers over a crash.
+ *
+ * `struct store` is a connection that reads, and writes only before and after the loop
+ * runs. While it runs, the store actor alone writes, through a connection of its own.
+ */
+#ifndef FARM_STORE_H
+#define FARM_STORE_H
+
+#include <czmq.h>
+
+#include "base/error.h"
+#include "coordinator/change.h"
+
+struct store;
+
+/* Opens or makes the database file; brings an older schema forward, refuses a newer one.
+ * After a stop that was none (a crash) a quick check runs first, with `full` a full one. */
+struct store *store_open(const char *path, bool full, struct error *error);
+void store_close(struct store **self);
+
+/* A start: the new epoch, max(last + 1, unix_now), durable when it returns; a stop in good
+ * order, after the actor ended. */
+bool store_begin(struct store *self, int64_t unix_now, uint64_t *epoch,
+                 struct error *error);
+bool store_end(struct store *self, struct error *error);
+
+/* Applies changes in one durable transaction (the actor's work, and that of tests). */
+bool store_apply(struct store *self, struct change *const *changes, size_t count,
+                 struct error *error);
+
+/* Rows are handed to `take` one by one and are valid during the call only; it must not
+ * read from the store. All return false with an error of the database. */
+bool store_keys(struct store *self, void (*take)(void *, const struct key_row *),
+                void *context, struct error *error);
+bool store_tokens(struct store *self, void (*take)(void *, const struct token_row *),
+                  void *context, struct error *error);
+bool store_models(struct store *self, void (*take)(void *, const struct model_row *),
+                  void *context, struct error *error);
+bool store_jobs(struct store *self, void (*take)(void *, const struct job_row *),
+                void *context, struct error *error);
+
+/* Attempts of open jobs that are open themselves or count as faults. */
+bool store_attempts(struct store *self,
+                    void (*take)(void *, const struct attempt_row *), void *context,
+                    struct error *error);
+
+/* Tasks of a job that ended, from index `first` on, `limit` at most; `result` is NULL
+ * without one. */
+bool store_tasks(struct store *self, int64_t job, uint64_t first, uint64_t limit,
+                 void (*take)(void *, const struct task_row *,
+                              const struct result_row *result),
+                 void *context, struct error *error);
+
+/* All attempts of a task, in the order they started. */
+bool store_history(struct store *self, int64_t job, uint64_t index,
+                   void (*take)(void *, const struct attempt_row *), void *context,
+                   struct error *error);
+
+/* The newest result for a task key, with latents when asked; ERROR_NOT_FOUND. `node` of
+ * the row is on the heap, the caller's. */
+bool store_result(struct store *self, const uint8_t key[32], bool latents,
+                  struct result_row *into, struct error *error);
+
+/* The highest result number in use; 0 for none. */
+bool store_last_result(struct store *self, int64_t *number, struct error *error);
+
+/* The packed specification of a job, appended. */
+bool store_specification(struct store *self, int64_t job, struct buffer *into,
+                         struct error *error);
+
+/* The actor
+ *
+ * Commits whatever queued during the commit before, with no timer. Before a transaction
+ * that names blobs it makes their file system durable (sync_folder, a descriptor). */
+struct store_actor *store_actor_new(const char *path, int sync_folder,
+                                    struct error *error);
+
+/* Commits what was handed over, then ends. */
+void store_actor_destroy(struct store_actor **self);
+
+/* Hands a change over; its number, counted from 1. */
+uint64_t store_actor_commit(struct store_actor *self, struct change **change);
+
+/* Readable when a commit was reported. */
+zsock_t *store_actor_socket(struct store_actor *self);
+
+/* The number of the last durable change; false, with the reason, when a commit failed:
+ * the process must then end without telling anybody what it decided since. Does not
+ * block, unless `wait`: then until all that was handed over is durable. */
+bool store_actor_durable(struct store_actor *self, bool wait, uint64_t *number,
+                         struct error *error);
+
+#endif

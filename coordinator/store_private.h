@@ -1,0 +1,30 @@
+/* What the store's own files share: nobody else sees SQLite. */
+#ifndef FARM_STORE_PRIVATE_H
+#define FARM_STORE_PRIVATE_H
+
+#include <sqlite3.h>
+
+#include "coordinator/store.h"
+
+enum { STORE_READS = 16 };
+
+struct store {
+    sqlite3 *database;
+    char *path;
+    sqlite3_stmt *prepared[CHANGE_KINDS + STORE_READS];
+};
+
+/* A connection with the pragmas set and the schema as it is found. */
+struct store *store_connect(const char *path, struct error *error);
+
+/* Runs statements that give no rows. */
+bool store_run(struct store *self, const char *sql, struct error *error);
+
+/* The statement of that slot, prepared once; NULL with an error. */
+sqlite3_stmt *store_prepared(struct store *self, int slot, const char *sql,
+                             struct error *error);
+
+/* Says what SQLite said; returns false. */
+bool store_failed(struct store *self, const char *what, struct error *error);
+
+#endif
