@@ -13,6 +13,7 @@ import torch  # noqa: E402
 import model_cases  # noqa: E402
 import sampler_cases  # noqa: E402
 import tiny_model  # noqa: E402
+import token_cases  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,6 +30,7 @@ def main():
     for name, folder in (("tiny", into / "tiny"), ("emoji", emoji)):
         cases += model_cases.make(name, folder, into)
     sampler_cases.make(into, emoji)
+    token_cases.make(into, emoji)
     tiny_model.write_json(into / "manifest.json", cases)
 
 

@@ -20,6 +20,9 @@ int32_t tokenizer_start(const struct tokenizer *self);
 int32_t tokenizer_end(const struct tokenizer *self);
 int32_t tokenizer_pad(const struct tokenizer *self);
 
+/* One above the highest id there is: rows an embedding table must have. */
+size_t tokenizer_size(const struct tokenizer *self);
+
 /* Ids without start and end, heap; any UTF-8 text (what is no UTF-8 is ERROR_INPUT). */
 bool tokenizer_encode(const struct tokenizer *self, const char *text, int32_t **ids,
                       size_t *count, struct error *error);

@@ -1,0 +1,26 @@
+/* Byte-pair encoding: the bytes of a word joined, pair by pair, in the order of a list.
+ *
+ * Sennrich et al. 2016; over bytes, with "</w>" at a word's end, as GPT-2 and CLIP have it.
+ */
+#ifndef FARM_BPE_H
+#define FARM_BPE_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+
+struct bpe;
+
+/* `vocabulary` maps tokens to ids; `merges` is merges.txt, of which `path` is named in
+ * errors; `unknown` stands for a byte the vocabulary lacks. */
+struct bpe *bpe_new(const json_t *vocabulary, int32_t unknown, const char *merges,
+                    const char *path, struct error *error);
+void bpe_destroy(struct bpe **self);
+
+/* Appends the int32 ids of one word of `size` bytes to `ids`. */
+bool bpe_encode(const struct bpe *self, const uint8_t *word, size_t size,
+                struct buffer *ids, struct error *error);
+
+#endif

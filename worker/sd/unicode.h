@@ -1,0 +1,23 @@
+/* Unicode as Hugging Face's tokenizers see it: which normal form, which lower case, what is
+ * a letter, a number, white space.
+ */
+#ifndef FARM_UNICODE_H
+#define FARM_UNICODE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum unicode_class { UNICODE_OTHER, UNICODE_LETTER, UNICODE_NUMBER, UNICODE_SPACE };
+
+/* Normalizers and regular expressions of that program disagree about the newest
+ * characters; this is what the expressions say. */
+enum unicode_class unicode_class(int32_t point);
+
+/* UTF-8 in normal form C and in lower case, as code points on the heap. ERROR_INPUT where
+ * the bytes are no UTF-8. */
+bool unicode_normalize(const char *text, size_t size, int32_t **points, size_t *count,
+                       struct error *error);
+
+#endif
