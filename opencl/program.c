@@ -105,6 +105,27 @@ static bool read_source(const char *file, struct buffer *into, struct error *err
     return error_set(error, "%s: no such kernel file in this program", file);
 }
 
+/* Appends the file with every line `#include "other.cl"` replaced by that file: a device's
+ * compiler knows no folder to look in. */
+static bool read_whole(const char *file, struct buffer *into, struct error *error)
+{
+    struct buffer own = {0};
+    bool ok = read_source(file, &own, error);
+    const char *line = buffer_text(&own);
+    while (ok && *line) {
+        const char *end = strchr(line, '\n');
+        size_t length = end ? (size_t)(end - line) + 1 : strlen(line);
+        char name[64];
+        if (sscanf(line, "#include \"%63[a-z0-9_.]\"", name) == 1)
+            ok = read_whole(name, into, error);
+        else
+            ok = buffer_append(into, line, length, error);
+        line += length;
+    }
+    buffer_clear(&own);
+    return ok;
+}
+
 /* ---- The cache on disk */
 
 static char *cache_path(struct gpu *gpu, const char *source, const char *options)
@@ -233,7 +254,7 @@ static cl_program program_of(struct gpu *gpu, const char *file, const char *opti
     char *all = path_format("-cl-std=CL1.2 -cl-mad-enable %s", options);
     char *path = NULL;
     cl_program program = NULL;
-    if (!read_source("common.cl", &source, error) || !read_source(file, &source, error))
+    if (!read_whole(file, &source, error))
         goto out;
     const char *text = buffer_text(&source);
     path = cache_path(gpu, text, all);

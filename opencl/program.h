@@ -1,7 +1,7 @@
 /* Kernels by file, name and build options, compiled once.
  *
  * Sources are embedded in the program; with FARM_KERNEL_DIR set, a file of that folder goes
- * before the embedded one of its name. common.cl stands before every source. Compiled
+ * before the embedded one of its name. A source may include others of its folder. Compiled
  * programs are kept in memory and in <cache>/kernels, named by a hash of device, driver,
  * source and options; a file there that is damaged or refused is rebuilt.
  */

@@ -6,6 +6,8 @@
  *
  * Cost: the keys and values of a head are read once per query.
  */
+#include "common.cl"
+
 __kernel void attention(__global y_type *y, __global const x_type *q,
                         __global const x_type *k, __global const x_type *v,
                         __global const int *key_counts, int queries, int keys,

@@ -1,4 +1,4 @@
-/* What every kernel file begins with: storage types and the activations.
+/* What every kernel file includes: storage types and the activations.
  *
  * Storage is float or half, chosen by macros -DA_HALF=1 for tensors of role A; arithmetic is
  * float. LOAD/STORE take one value, LOAD8/STORE8 eight that lie side by side, of any

@@ -7,6 +7,8 @@
  *
  * Cost: negligible. W is the table's type, X the positions'.
  */
+#include "common.cl"
+
 __kernel void token_embedding(__global y_type *y, __global const int *ids,
                               __global const w_type *table,
                               __global const x_type *position, int tokens, int channels,

@@ -5,6 +5,8 @@
  *
  * Cost: each row reads the whole panel; right for a few rows.
  */
+#include "common.cl"
+
 __kernel void gemm(__global y_type *y, __global const x_type *x,
                    __global const w_type *weights, __global const float *bias,
                    __global const y_type *row_bias, __global const y_type *residual,

@@ -9,75 +9,20 @@
  *     for each DEPTH of k
  *         a[row][k]     its rows of A, gathered from x                (second-level cache)
  *         for each panel: b[k][PANEL]                                 (first-level cache)
- *             for each TALL rows: c[TALL][PANEL] += a b               (registers)
+ *             for each TALL rows: c[TALL][PANEL] += a b               (registers, tile_cpu.cl)
  *     y = epilogue(c)
  *
- * TALL x PANEL sums stay in named registers (an array of vectors would be spilled): 6 x 16
- * with 8 floats a register, 12 x 32 with 16. k runs in order for every row, so that a row's
- * bytes depend on nothing but the row.
+ * k runs in order for every row, so that a row's bytes depend on nothing but the row.
  * Cost: 2 block span PANEL K operations for (block + span PANEL) K values read.
  */
-#if WIDTH == 16
-#define TALL 12
-typedef float16 vector;
-#define LOADV(p)     vload16(0, p)
-#define STOREV(v, p) vstore16(v, 0, p)
-#define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
-#else
-#define TALL 6
-typedef float8 vector;
-#define LOADV(p)     vload8(0, p)
-#define STOREV(v, p) vstore8(v, 0, p)
-#define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
-#endif
-#define PANEL (2 * WIDTH)
+#include "common.cl"
+
 #if W_HALF
-#define BSPACE __local /* widened first */
+#define B_SPACE __local /* widened first */
 #else
-#define BSPACE __global
+#define B_SPACE __global
 #endif
-
-/* c[TALL][PANEL] += a[TALL][depth] b[depth][PANEL]; a's rows lie DEPTH apart. */
-inline void multiply(__local float *c, __local const float *a, BSPACE const float *b,
-                     int depth)
-{
-#define BEGIN(r)                                                                         \
-    vector left##r = LOADV(c + r * PANEL), right##r = LOADV(c + r * PANEL + WIDTH);
-#define STEP(r)                                                                          \
-    {                                                                                    \
-        vector v = (vector)(a[r * DEPTH + k]);                                           \
-        left##r = fma(v, b_left, left##r);                                               \
-        right##r = fma(v, b_right, right##r);                                            \
-    }
-#define END(r)                                                                           \
-    STOREV(left##r, c + r * PANEL);                                                      \
-    STOREV(right##r, c + r * PANEL + WIDTH);
-    EACH_ROW(BEGIN)
-#pragma unroll 4
-    for (int k = 0; k < depth; k++) {
-        vector b_left = LOADV(b + k * PANEL), b_right = LOADV(b + k * PANEL + WIDTH);
-        EACH_ROW(STEP)
-    }
-    EACH_ROW(END)
-}
-
-inline void copy(__local float *to, __global const x_type *from, int count)
-{
-    int i = 0;
-    for (; i + 8 <= count; i += 8)
-        vstore8(LOAD8_X(from, i), 0, to + i);
-    for (; i < count; i++)
-        to[i] = LOAD_X(from, i);
-}
-
-inline void clear(__local float *to, int count)
-{
-    int i = 0;
-    for (; i + 8 <= count; i += 8)
-        vstore8((float8)(0), 0, to + i);
-    for (; i < count; i++)
-        to[i] = 0;
-}
+#include "tile_cpu.cl"
 
 struct geometry {
     int h, w, in, xh, xw, up_h, up_w, size, stride, pad;
@@ -183,7 +128,8 @@ void gemm(__global y_type *y, __global const x_type *x, __global const w_type *w
             if (k == 0)
                 clear(sums, tiles * TALL * PANEL);
             for (int t = 0; t < tiles; t++)
-                multiply(sums + t * TALL * PANEL, a + t * TALL * DEPTH, b, depth);
+                multiply(sums + t * TALL * PANEL, PANEL, a + t * TALL * DEPTH, DEPTH, b,
+                         depth);
         }
     }
 

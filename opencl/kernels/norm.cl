@@ -18,6 +18,8 @@
  * layer_norm: work-item = one row; mean, squared deviations, output: three passes over a
  * row that stays in the cache.
  */
+#include "common.cl"
+
 #define TAIL(c, channels) min(8, (channels) - (c))
 
 inline float8 load_some(__global const x_type *x, int count)

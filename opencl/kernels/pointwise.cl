@@ -7,6 +7,8 @@
  *
  * Cost: one read of each input and one write. y may be x (or a).
  */
+#include "common.cl"
+
 __kernel void silu(__global y_type *y, __global const x_type *x, int count)
 {
     int i = get_global_id(0) * 8;

@@ -9,6 +9,8 @@
  * Latents, noise and history are float. Cost: one read of each, one write. The order of
  * additions is fixed: x, e, d, history 0 .. 3, noise.
  */
+#include "common.cl"
+
 struct step {
     float timestep, input_scale, guidance;
     float d_x, d_e, clip;

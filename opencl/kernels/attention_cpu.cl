@@ -1,0 +1,163 @@
+/* Attention for CPUs: softmax(q k^T scale) v, flash form, scores never leave the cache
+ *
+ *   q, y [n][queries][channels], k, v [n][keys][channels]; head i has channels
+ *   i HEAD .. (i + 1) HEAD - 1. HEAD_ROOM: HEAD rounded up to whole registers.
+ *
+ * attention_pack brings keys and values into the order of the register tile (tile_cpu.cl),
+ * work-item (key / PANEL, head, n):
+ *     packed_k[n][head][key / PANEL][channel][key % PANEL]
+ *     packed_v[n][head][channel / PANEL][key][PANEL], the last panel WIDTH wide where half
+ *     of it would be empty
+ *
+ * attention: a work-group is one work-item and takes QUERIES queries of a head,
+ *
+ *     for each block of KEYS keys
+ *         s[query][key] = q k^T                    depth HEAD
+ *         s = exp(s - top), total += sum of s      top: the running maximum of each row;
+ *         o[query][HEAD] = o shrink + s v          when it rises, what is there shrinks
+ *     y = o / total
+ *
+ * Blocks begin at fixed keys, so a row depends neither on the batch nor on other queries.
+ * Keys that do not count are never multiplied. Up to KEYS keys are one block.
+ * Cost: 4 HEAD operations and one exp a score.
+ */
+#define B_SPACE __global
+#include "common.cl"
+#include "tile_cpu.cl"
+
+#define HEAD_ROOM ((HEAD + WIDTH - 1) / WIDTH * WIDTH)
+#define FULL      (HEAD_ROOM / PANEL) /* panels of values that are whole */
+
+__kernel void attention_pack(__global float *packed_k, __global float *packed_v,
+                             __global const x_type *k, __global const x_type *v, int keys,
+                             int channels)
+{
+    int panel = get_global_id(0);
+    int head = get_global_id(1);
+    int panels = get_global_size(0);
+    size_t n = get_global_id(2);
+    size_t from = (n * keys + panel * PANEL) * channels + head * HEAD;
+    size_t plane = n * get_global_size(1) + head;
+    packed_k += (plane * panels + panel) * HEAD * PANEL;
+    packed_v += plane * panels * PANEL * HEAD_ROOM;
+    for (int j = 0; j < PANEL; j++, from += channels) {
+        int key = panel * PANEL + j;
+        for (int c = 0; c < HEAD; c++)
+            packed_k[c * PANEL + j] = key < keys ? LOAD_X(k, from + c) : 0;
+        for (int c = 0; c < HEAD_ROOM; c++) {
+            int wide = c / PANEL < FULL ? PANEL : WIDTH;
+            size_t at = (size_t)(c / PANEL) * PANEL * panels * PANEL +
+                        (size_t)key * wide + c % PANEL;
+            packed_v[at] = key < keys && c < HEAD ? LOAD_X(v, from + c) : 0;
+        }
+    }
+}
+
+/* exp of values from -infinity to 0. */
+inline vector exp_negative(vector x)
+{
+    x = max(x, (vector)(-87.0f));
+    vector n = rint(x * 1.44269504f);
+    vector f = fma(n, (vector)(-0.693145752f), x);
+    f = fma(n, (vector)(-1.42860677e-6f), f);
+    vector p = (vector)(1.98756916e-4f);
+    p = fma(p, f, (vector)(1.39819994e-3f));
+    p = fma(p, f, (vector)(8.33345205e-3f));
+    p = fma(p, f, (vector)(4.16657962e-2f));
+    p = fma(p, f, (vector)(1.66666657e-1f));
+    p = fma(p, f, (vector)(0.5f));
+    p = fma(p, f * f, f + 1.0f);
+    return p * AS_VECTOR((CONVERT_INT(n) + 127) << 23);
+}
+
+/* Makes one row of scores weights relative to *top, adds them to *total; both as they stand
+ * after the keys before. Returns what earlier sums are to be multiplied with. `room`:
+ * `count` rounded up to whole registers. */
+inline float soften(__local float *s, int count, int room, float *top, float *total)
+{
+    for (int j = count; j < room; j++)
+        s[j] = -1e30f;
+    vector tops = (vector)(-1e30f);
+    for (int j = 0; j < room; j += WIDTH)
+        tops = max(tops, LOADV(s + j));
+    float most = fmax(*top, HIGHEST(tops));
+    vector sums = (vector)(0.0f);
+    for (int j = 0; j < room; j += WIDTH) {
+        vector weights = exp_negative(LOADV(s + j) - most);
+        STOREV(weights, s + j);
+        sums += weights;
+    }
+    for (int j = count; j < room; j++)
+        s[j] = 0;
+    float shrink = *top > -1e29f ? exp(*top - most) : 0;
+    *total = *total * shrink + TOTAL(sums);
+    *top = most;
+    return shrink;
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void attention(__global y_type *y, __global const x_type *q,
+               __global const float *packed_k, __global const float *packed_v,
+               __global const int *key_counts, int queries, int keys, int channels,
+               int causal, float scale)
+{
+    __local float own[QUERIES * HEAD];
+    __local float s[QUERIES * KEYS];
+    __local float o[QUERIES * HEAD_ROOM];
+    float top[QUERIES], total[QUERIES];
+    int first = get_group_id(0) * QUERIES;
+    int head = get_group_id(1);
+    size_t n = get_group_id(2);
+    int rows = min(QUERIES, queries - first);
+    int tall = (rows + 11) / 12 * 12;
+    int panels = (keys + PANEL - 1) / PANEL;
+    size_t plane = n * get_num_groups(1) + head;
+    packed_k += plane * panels * HEAD * PANEL;
+    packed_v += plane * panels * PANEL * HEAD_ROOM;
+    int count = key_counts ? clamp(key_counts[n], 0, keys) : keys;
+    if (causal)
+        count = min(count, first + rows);
+
+    size_t at = (n * queries + first) * channels + head * HEAD;
+    for (int r = 0; r < tall; r++) {
+        top[r] = -1e30f;
+        total[r] = 0;
+        for (int c = 0; c < HEAD; c++)
+            own[r * HEAD + c] = r < rows ? LOAD_X(q, at + r * channels + c) * scale : 0;
+    }
+    clear(o, tall * HEAD_ROOM);
+
+    for (int key = 0; key < count; key += KEYS) {
+        int block = min(KEYS, count - key);
+        int room = (block + PANEL - 1) / PANEL * PANEL;
+        for (int r = 0; r < tall; r++)
+            clear(s + r * KEYS, room);
+        for (int j = 0; j < room; j += PANEL)
+            for (int r = 0; r < tall; r += TALL)
+                multiply(s + r * KEYS + j, KEYS, own + r * HEAD, HEAD,
+                         packed_k + (size_t)(key + j) * HEAD, HEAD);
+        for (int r = 0; r < tall; r++) {
+            int seen = causal ? clamp(first + r + 1 - key, 0, block) : block;
+            float shrink = soften(s + r * KEYS, seen, room, &top[r], &total[r]);
+            if (shrink != 1)
+                for (int c = 0; c < HEAD_ROOM; c += WIDTH)
+                    STOREV(LOADV(o + r * HEAD_ROOM + c) * shrink, o + r * HEAD_ROOM + c);
+        }
+        for (int p = 0; p < FULL; p++)
+            for (int r = 0; r < tall; r += TALL)
+                multiply(o + r * HEAD_ROOM + p * PANEL, HEAD_ROOM, s + r * KEYS, KEYS,
+                         packed_v + ((size_t)p * panels * PANEL + key) * PANEL, block);
+#if HEAD_ROOM % PANEL
+        for (int r = 0; r < tall; r += 12)
+            multiply_narrow(o + r * HEAD_ROOM + FULL * PANEL, HEAD_ROOM, s + r * KEYS,
+                            KEYS, packed_v + (size_t)FULL * panels * PANEL * PANEL +
+                                      (size_t)key * WIDTH, block);
+#endif
+    }
+
+    for (int r = 0; r < rows; r++) {
+        float share = total[r] > 0 ? 1 / total[r] : 0;
+        for (int c = 0; c < HEAD; c++)
+            STORE_Y(o[r * HEAD_ROOM + c] * share, y, at + r * channels + c);
+    }
+}
