@@ -77,7 +77,8 @@ static const struct rule *rule_for(const ProtobufCMessageDescriptor *message,
 /* Strict: no overlong forms, no surrogates, nothing above U+10FFFF, no zero. */
 static bool is_text(const uint8_t *at, size_t size)
 {
-    for (const uint8_t *end = at + size; at < end;) {
+    const uint8_t *end = size ? at + size : at; /* an empty field has no data */
+    while (at < end) {
         uint8_t first = *at++;
         if (first == 0 || (first >= 0x80 && first < 0xc2) || first > 0xf4)
             return false;

@@ -88,7 +88,8 @@ static bool pick_text(const char *at, const char *close, uint64_t pick,
 bool alternatives_pick(const char *text, size_t size, uint64_t index, uint64_t count,
                        struct buffer *into, struct error *error)
 {
-    const char *end = text + size, *plain = text;
+    const char *end = size ? text + size : text; /* an empty one has no address */
+    const char *plain = text;
     bool ok = true;
     for (const char *at = text; ok && at < end; at++) {
         if (is_escape(at, end)) {
