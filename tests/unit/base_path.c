@@ -60,6 +60,22 @@ static void folders_are_made_with_the_ones_above(void **state)
     free(path);
 }
 
+static void a_tree_is_removed_but_not_what_its_links_point_to(void **state)
+{
+    char *tree = path_format("%s/tree", folder), *below = path_format("%s/a/b", tree);
+    char *kept = path_format("%s/kept", folder), *link = path_format("%s/link", below);
+    assert_true(path_make_folders(below, 0700, NULL));
+    assert_true(path_make_folders(kept, 0700, NULL));
+    assert_int_equal(symlink(kept, link), 0);
+    path_remove_tree(tree);
+    assert_int_equal(access(tree, F_OK), -1);
+    assert_int_equal(access(kept, F_OK), 0);
+    free(link);
+    free(kept);
+    free(below);
+    free(tree);
+}
+
 static void a_file_in_the_way_of_a_folder_is_an_error(void **state)
 {
     struct error error = {0};
@@ -94,6 +110,7 @@ int main(void)
         cmocka_unit_test(a_written_file_reads_back_and_has_its_mode),
         cmocka_unit_test(a_file_above_the_limit_is_refused_by_name),
         cmocka_unit_test(folders_are_made_with_the_ones_above),
+        cmocka_unit_test(a_tree_is_removed_but_not_what_its_links_point_to),
         cmocka_unit_test(a_file_in_the_way_of_a_folder_is_an_error),
         cmocka_unit_test(a_lock_is_held_until_it_is_closed),
     };
