@@ -109,3 +109,12 @@ bool alternatives_pick(const char *text, size_t size, uint64_t index, uint64_t c
     }
     return ok && unescape(plain, end, into, error);
 }
+
+bool alternatives_escape(const char *text, struct buffer *into, struct error *error)
+{
+    for (; *text; text++)
+        if ((strchr("{|}", *text) && !buffer_append(into, "\\", 1, error)) ||
+            !buffer_append(into, text, 1, error))
+            return false;
+    return true;
+}

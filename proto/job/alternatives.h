@@ -21,4 +21,7 @@ bool alternatives_count(const char *text, size_t size, uint64_t most, uint64_t *
 bool alternatives_pick(const char *text, size_t size, uint64_t index, uint64_t count,
                        struct buffer *into, struct error *error);
 
+/* Appends the text with its braces and bars escaped: it then stands for itself alone. */
+bool alternatives_escape(const char *text, struct buffer *into, struct error *error);
+
 #endif

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/job/alternatives.h"
 #include "proto/job/job.h"
 #include "tests/test.h"
 
@@ -132,6 +133,18 @@ static void backslashes_take_the_meaning_from_braces_and_bars_only(void **state)
     expect_prompts("[a|b] } x", (const char *[]){"[a|b] } x", NULL});
     expect_prompts("", (const char *[]){"", NULL});
     expect_prompts("{a|b}{1|2}", (const char *[]){"a1", "a2", "b1", "b2", NULL});
+}
+
+static void an_escaped_prompt_stands_for_itself_alone(void **state)
+{
+    static const char *const prompts[] = {"{a|b}", "\\{a|b\\}", "a \\| b", "\\\\{",
+                                          "}{|"};
+    for (size_t i = 0; i < sizeof prompts / sizeof *prompts; i++) {
+        struct buffer escaped = {0};
+        assert_true(alternatives_escape(prompts[i], &escaped, NULL));
+        expect_prompts(buffer_text(&escaped), (const char *[]){prompts[i], NULL});
+        buffer_clear(&escaped);
+    }
 }
 
 static void an_axis_may_take_the_place_of_prompts_and_seeds(void **state)
@@ -317,6 +330,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(axes_go_slowest_then_prompts_then_alternatives_then_seeds),
         cmocka_unit_test(backslashes_take_the_meaning_from_braces_and_bars_only),
+        cmocka_unit_test(an_escaped_prompt_stands_for_itself_alone),
         cmocka_unit_test(an_axis_may_take_the_place_of_prompts_and_seeds),
         cmocka_unit_test(hostile_jobs_are_refused_with_the_reason),
         cmocka_unit_test(counts_that_overflow_or_pass_ten_million_are_refused),

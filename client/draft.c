@@ -1,0 +1,154 @@
+#include "client/draft.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/path.h"
+#include "client/command.h"
+#include "client/draft_parts.h"
+
+enum { FROM_MOST = 1 << 20, ONE_WORD_PROMPTS_MOST = 3, IMAGES_MOST = 10000000 };
+
+const struct flag flags_of_jobs[] = {
+    {"images", 'n', "N", "N images, with seeds S to S+N-1"},
+    {"axis", 0, "KEY=V1,V2",
+     "a value after the other for any option; repeatable; "
+     "KEY=@FILE: one a line"},
+    {"from", 0, "FILE", "prompts, one a line; or a whole job as JSON"},
+    {"label", 0, "TEXT", "a name for the job"},
+    {"latents", 0, NULL, "keep each image's final latents too"},
+    {"force", 0, NULL, "render again what is known"},
+    {"dry-run", 0, NULL, "only say what it would be"},
+    {"yes", 'y', NULL, "do not ask before large jobs"},
+    {"out", 'o', "DIR", "folder for results; default out/{job}"},
+    {"name", 0, "TEMPLATE", "their names; default {index:05}-{seed}"},
+    {"print-id", 0, NULL, "print the job's id alone"},
+    {NULL, 0, NULL, NULL},
+};
+
+/* Prompts, one a line; empty lines are left out. */
+static void take_lines(Farm__Job *job, char *text)
+{
+    for (char *save = NULL, *line = strtok_r(text, "\r\n", &save); line;
+         line = strtok_r(NULL, "\r\n", &save))
+        if (line[strspn(line, " \t")])
+            draft_add_prompt(job, line);
+}
+
+static bool take_from(Farm__Job *job, const char *path, struct error *error)
+{
+    struct buffer text = {0};
+    bool ok =
+        path_read(strcmp(path, "-") ? path : "/dev/stdin", FROM_MOST, &text, error);
+    if (!ok && error->kind == ERROR_NOT_FOUND)
+        error->kind = ERROR_INPUT;
+    char *start = (char *)buffer_text(&text);
+    if (ok && memchr(start, 0, text.size))
+        ok = error_set_kind(error, ERROR_INPUT, "%s: is no text file", path);
+    start += strspn(start, " \t\r\n");
+    if (ok && *start == '{')
+        ok = draft_take_json(job, start, error) || error_prefix(error, "%s", path);
+    else if (ok)
+        take_lines(job, start);
+    buffer_clear(&text);
+    return ok;
+}
+
+static bool take_prompts(Farm__Job *job, const struct arguments *arguments,
+                         struct error *error)
+{
+    bool all_words = arguments->rest_count > ONE_WORD_PROMPTS_MOST;
+    for (size_t i = 0; i < arguments->rest_count; i++) {
+        all_words = all_words && !strpbrk(arguments->rest[i], " \t,");
+        draft_add_prompt(job, arguments->rest[i]);
+    }
+    if (all_words)
+        return error_set_kind(
+            error, ERROR_INPUT,
+            "%zu prompts of one word each: put quotes around a prompt "
+            "of several words, or give them with --from",
+            arguments->rest_count);
+    return true;
+}
+
+static bool has_axis(const Farm__Job *job, const char *name)
+{
+    for (size_t i = 0; i < job->n_axes; i++)
+        if (!strcmp((const char *)job->axes[i]->name.data, name))
+            return true;
+    return false;
+}
+
+/* --seed and -n; one random seed where nothing says otherwise. */
+static bool take_seeds(Farm__Job *job, const struct arguments *arguments,
+                       struct error *error)
+{
+    const char *seeds = arguments_value(arguments, "seed", NULL);
+    long images = 0;
+    if (!arguments_number(arguments, "images", 1, IMAGES_MOST, &images, error))
+        return false;
+    if (seeds)
+        draft_clear_seeds(job);
+    if (!seeds && !job->n_seeds && !has_axis(job, "seed"))
+        seeds = "-1";
+    if (seeds && !seeds_parse(seeds, &job->seeds, &job->n_seeds, error))
+        return false;
+    if (!images)
+        return true;
+    if (job->n_seeds != 1 || job->seeds[0]->count != 1)
+        return error_set_kind(error, ERROR_INPUT,
+                              "images: -n counts on from one seed, \"%s\" is more",
+                              seeds ? seeds : "the list given");
+    job->seeds[0]->count = (uint64_t)images;
+    return true;
+}
+
+static bool take_arguments(Farm__Job *job, const struct arguments *arguments,
+                           struct error *error)
+{
+    size_t at = 0;
+    for (const char *axis; (axis = arguments_next(arguments, "axis", &at));)
+        if (!draft_add_axis(job, axis, error))
+            return false;
+    for (const struct option *option = options; option->name; option++) {
+        const char *value = arguments_value(arguments, option->name, NULL);
+        if (value && strcmp(option->name, "seed"))
+            draft_set(job, option->name, value);
+    }
+    const char *label = arguments_value(arguments, "label", NULL);
+    if (label)
+        draft_set_label(job, label);
+    job->latents = job->latents || arguments_has(arguments, "latents");
+    job->force = job->force || arguments_has(arguments, "force");
+    return true;
+}
+
+bool draft_make(struct draft *self, const struct arguments *arguments,
+                struct error *error)
+{
+    const char *from = arguments_value(arguments, "from", NULL);
+    Farm__Job *job = self->job = malloc(sizeof *job);
+    if (!job)
+        abort();
+    farm__job__init(job);
+    job->expansion = JOB_EXPANSION;
+    bool ok =
+        (!from || take_from(job, from, error)) && take_prompts(job, arguments, error) &&
+        take_arguments(job, arguments, error) && take_seeds(job, arguments, error);
+    if (ok && !job->n_prompts && !has_axis(job, "prompt"))
+        ok = error_set_kind(error, ERROR_INPUT,
+                            "there is no prompt; usage: farmctl %s %s",
+                            arguments->command->name, arguments->command->usage);
+    ok = ok && job_check(job, &self->tasks, error);
+    if (!ok)
+        draft_clear(self);
+    return ok;
+}
+
+void draft_clear(struct draft *self)
+{
+    if (self->job)
+        farm__job__free_unpacked(self->job, NULL);
+    *self = (struct draft){0};
+}

@@ -1,0 +1,269 @@
+/* A queue of items; the first ACTIVE_MOST that are not done have a transfer each. The farm
+ * may have TRANSFER_WINDOW ranges outstanding with us altogether, so small files, which are
+ * one range, come eight at a time.
+ */
+#include "client/fetch.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/path.h"
+#include "proto/files/transfer.h"
+
+enum { ACTIVE_MOST = TRANSFER_WINDOW };
+
+struct item {
+    char *path;
+    uint8_t blob[BLOB_ID];
+    uint64_t size;
+};
+
+struct active {
+    struct item item;
+    struct transfer *transfer; /* NULL: this place is free */
+};
+
+struct fetch {
+    struct session *session;
+    struct link *link;
+    unsigned links; /* session_bulk_links when the outstanding ranges were asked for */
+    char *folder, *store_folder;
+    struct blob_store *store;
+    struct item *item; /* waiting: from `next` on */
+    size_t next, count, room;
+    struct active active[ACTIVE_MOST];
+    size_t active_count, outstanding;
+    size_t files, skipped;
+    uint64_t bytes;
+};
+
+struct fetch *fetch_new(struct session *session, const char *folder,
+                        struct error *error)
+{
+    struct fetch *self = calloc(1, sizeof *self);
+    if (!self)
+        abort();
+    self->session = session;
+    self->folder = path_format("%s", folder);
+    self->store_folder = path_format("%s/.clfarm-XXXXXX", folder);
+    if (path_make_folders(folder, 0777, error) && !mkdtemp(self->store_folder))
+        error_set(error, "%s: cannot be written to", folder);
+    else if (access(self->store_folder, F_OK) == 0)
+        self->store = blob_store_open(self->store_folder, error);
+    if (!self->store) {
+        if (error)
+            error->kind = ERROR_INPUT;
+        fetch_destroy(&self);
+    }
+    return self;
+}
+
+static void item_clear(struct item *item)
+{
+    free(item->path);
+    *item = (struct item){0};
+}
+
+void fetch_destroy(struct fetch **self)
+{
+    if (!*self)
+        return;
+    for (size_t i = 0; i < ACTIVE_MOST; i++) {
+        transfer_destroy(&(*self)->active[i].transfer);
+        item_clear(&(*self)->active[i].item);
+    }
+    for (size_t i = (*self)->next; i < (*self)->count; i++)
+        item_clear(&(*self)->item[i]);
+    blob_store_close(&(*self)->store);
+    path_remove_tree((*self)->store_folder);
+    free((*self)->item);
+    free((*self)->store_folder);
+    free((*self)->folder);
+    free(*self);
+    *self = NULL;
+}
+
+static bool is_here(const char *path, const uint8_t blob[BLOB_ID], uint64_t size)
+{
+    struct stat status;
+    struct buffer file = {0};
+    uint8_t id[BLOB_ID];
+    if (stat(path, &status) != 0 || !S_ISREG(status.st_mode) ||
+        (uint64_t)status.st_size != size || !path_read(path, size, &file, NULL))
+        return false;
+    blob_id(file.data, file.size, id);
+    buffer_clear(&file);
+    return !memcmp(id, blob, BLOB_ID);
+}
+
+void fetch_add(struct fetch *self, const char *name, const uint8_t blob[BLOB_ID],
+               uint64_t size)
+{
+    char *path = path_format("%s/%s", self->folder, name);
+    if (is_here(path, blob, size)) {
+        self->skipped++;
+        free(path);
+        return;
+    }
+    if (self->count == self->room) {
+        self->room = self->room ? self->room * 2 : 64;
+        self->item = realloc(self->item, self->room * sizeof *self->item);
+        if (!self->item)
+            abort();
+    }
+    struct item *item = &self->item[self->count++];
+    *item = (struct item){.path = path, .size = size};
+    memcpy(item->blob, blob, BLOB_ID);
+}
+
+static struct active *active_with(struct fetch *self, const void *blob)
+{
+    for (size_t i = 0; i < ACTIVE_MOST; i++)
+        if (self->active[i].transfer &&
+            !memcmp(self->active[i].item.blob, blob, BLOB_ID))
+            return &self->active[i];
+    return NULL;
+}
+
+/* Gives waiting items to free places, in order. One blob is not fetched twice at once. */
+static bool start_items(struct fetch *self, struct error *error)
+{
+    for (size_t i = 0; i < ACTIVE_MOST && self->next < self->count; i++) {
+        struct item *item = &self->item[self->next];
+        if (self->active[i].transfer)
+            continue;
+        if (active_with(self, item->blob))
+            break;
+        struct transfer *transfer =
+            transfer_new(self->store, item->blob, item->size, NULL, 0, false, error);
+        if (!transfer)
+            return false;
+        self->active[i] = (struct active){*item, transfer};
+        self->active_count++;
+        self->next++;
+    }
+    return true;
+}
+
+static void ask_ranges(struct fetch *self)
+{
+    for (size_t i = 0; i < ACTIVE_MOST; i++) {
+        struct active *active = &self->active[i];
+        Farm__Want want = FARM__WANT__INIT;
+        while (active->transfer && self->outstanding < TRANSFER_WINDOW &&
+               transfer_next(active->transfer, &want.offset, &want.length)) {
+            want.blob = wire_bytes(active->item.blob, BLOB_ID);
+            Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+            envelope.body_case = FARM__ENVELOPE__BODY_WANT;
+            envelope.want = &want;
+            if (!link_send(self->link, &envelope, NULL, 0, NULL)) {
+                transfer_restart(active->transfer); /* the link is being reopened */
+                return;
+            }
+            self->outstanding++;
+        }
+    }
+}
+
+static void ask_again(struct fetch *self)
+{
+    self->outstanding = 0;
+    for (size_t i = 0; i < ACTIVE_MOST; i++)
+        if (self->active[i].transfer)
+            transfer_restart(self->active[i].transfer);
+}
+
+static bool finish(struct fetch *self, struct active *active, struct error *error)
+{
+    if (!transfer_finish(active->transfer, error))
+        return false;
+    char *path = blob_path(self->store, active->item.blob);
+    bool ok = rename(path, active->item.path) == 0 ||
+              error_set(error, "%s: cannot be written", active->item.path);
+    free(path);
+    transfer_destroy(&active->transfer);
+    self->bytes += active->item.size;
+    self->files++;
+    self->active_count--;
+    item_clear(&active->item);
+    return ok;
+}
+
+static bool take(struct fetch *self, const struct message *message, struct error *error)
+{
+    const Farm__Envelope *envelope = message->envelope;
+    if (envelope->body_case == FARM__ENVELOPE__BODY_REFUSED) {
+        char *text = wire_string(envelope->refused->text);
+        error_set(error, "%s", text);
+        free(text);
+        return false;
+    }
+    if (envelope->body_case != FARM__ENVELOPE__BODY_CHUNK ||
+        envelope->chunk->blob.len != BLOB_ID)
+        return true;
+    struct active *active = active_with(self, envelope->chunk->blob.data);
+    if (!active)
+        return true;
+    if (self->outstanding)
+        self->outstanding--;
+    const void *data = message->payload ? (void *)zframe_data(message->payload) : "";
+    size_t size = message->payload ? zframe_size(message->payload) : 0;
+    if (!transfer_take(active->transfer, envelope->chunk->offset, data, size, error))
+        return false;
+    return !transfer_is_complete(active->transfer) || finish(self, active, error);
+}
+
+bool fetch_step(struct fetch *self, struct error *error)
+{
+    if (!fetch_pending(self))
+        return true;
+    struct link *link = session_bulk(self->session, error);
+    if (!link)
+        return false;
+    if (session_bulk_links(self->session) != self->links)
+        ask_again(self);
+    self->links = session_bulk_links(self->session);
+    self->link = link;
+    for (;;) {
+        struct message message = {0};
+        enum link_event event = link_step(link, clock_ms(), &message);
+        if (event == LINK_NOTHING)
+            break;
+        bool ok = true;
+        if (event == LINK_MESSAGE)
+            ok = take(self, &message, error);
+        else
+            ask_again(self);
+        message_clear(&message);
+        if (!ok)
+            return false;
+    }
+    if (!start_items(self, error))
+        return false;
+    ask_ranges(self);
+    return true;
+}
+
+size_t fetch_pending(const struct fetch *self)
+{
+    return self->count - self->next + self->active_count;
+}
+
+size_t fetch_files(const struct fetch *self)
+{
+    return self->files;
+}
+
+uint64_t fetch_bytes(const struct fetch *self)
+{
+    return self->bytes;
+}
+
+size_t fetch_skipped(const struct fetch *self)
+{
+    return self->skipped;
+}

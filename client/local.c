@@ -1,0 +1,256 @@
+#include "client/local.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/path.h"
+#include "client/command.h"
+#include "client/import.h"
+#include "client/keeper.h"
+#include "proto/places.h"
+
+enum { START_MS = 30000, GREET_MS = 10000, WORKER_TOKEN_S = 600 };
+
+#define BUNDLED_MODEL "emoji"
+
+char *local_state(void)
+{
+    char *base = path_state();
+    char *state = path_format("%s/local", base);
+    free(base);
+    return state;
+}
+
+/* The folder farmctl lies in, where the other programs are too; heap. */
+static char *programs_folder(void)
+{
+    char own[PATH_MAX];
+    ssize_t size = readlink("/proc/self/exe", own, sizeof own - 1);
+    own[size < 0 ? 0 : size] = 0;
+    return path_format("%s", dirname(own));
+}
+
+static bool is_file(const char *folder, const char *name)
+{
+    char *path = path_format("%s/%s", folder, name);
+    bool there = access(path, F_OK) == 0;
+    free(path);
+    return there;
+}
+
+/* The last line of the coordinator's log, which says why it does not run. */
+static void last_words(const char *state, struct error *error)
+{
+    char *path = path_format("%s/coordinator.log", state);
+    struct buffer log = {0};
+    const char *line = "it wrote nothing";
+    if (path_read(path, 64 << 20, &log, NULL) && log.size) {
+        buffer_text(&log);
+        if (log.data[log.size - 1] == '\n')
+            log.data[log.size - 1] = 0;
+        const char *newline = strrchr((char *)log.data, '\n');
+        line = newline ? newline + 1 : (char *)log.data;
+    }
+    error_set(error, "the private farm does not start: %.300s (%s)", line, path);
+    buffer_clear(&log);
+    free(path);
+}
+
+/* Whether a keeper runs; else the lock that says so is taken and given in *running. */
+static bool is_running(const char *state, int *running, struct error *error)
+{
+    char *path = path_format("%s/%s", state, KEEPER_RUNNING);
+    *running = path_lock(path, false, error);
+    free(path);
+    return *running < 0;
+}
+
+static bool start(const char *state, int running, bool quiet, struct error *error)
+{
+    char *programs = programs_folder();
+    char *address = path_format("%s/%s", state, PLACE_ADDRESS);
+    bool ok = true;
+    if (!is_file(programs, "farm-coordinator") || !is_file(programs, "farm-worker"))
+        ok = error_set(error,
+                       "farm-coordinator and farm-worker do not lie beside "
+                       "farmctl in %s",
+                       programs);
+    if (ok && !quiet)
+        fprintf(stderr, "farmctl: starting the private farm in %s\n", state);
+    if (ok)
+        unlink(address);
+    ok = ok && keeper_start(state, programs, running, error);
+    close(running);
+    int64_t end = clock_ms() + START_MS;
+    while (ok && !is_file(state, PLACE_ADDRESS)) {
+        int free_again = -1;
+        usleep(20000);
+        if (clock_ms() > end || interrupt_count() ||
+            !is_running(state, &free_again, NULL)) {
+            last_words(state, error);
+            ok = false;
+        }
+        if (free_again >= 0)
+            close(free_again);
+    }
+    free(address);
+    free(programs);
+    return ok;
+}
+
+static struct session *connect_as_admin(const char *state, struct error *error)
+{
+    struct farm farm;
+    struct keypair own = {0};
+    struct joined joined;
+    struct buffer token = {0};
+    struct session *session = NULL;
+    char *folder = path_format("%s/client", state);
+    char *key = path_format("%s/%s", folder, PLACE_KEY);
+    char *token_path = path_format("%s/%s", state, PLACE_ADMIN_TOKEN);
+    bool ok = farm_load(&farm, state, PLACE_ADDRESS, error);
+    if (ok && !is_file(folder, PLACE_FARM))
+        ok = token_read(token_path, &token, error) &&
+             member_join(folder, buffer_text(&token), farm.address, &joined, error);
+    if (ok && keypair_load(&own, key, error))
+        session = session_open_farm(&farm, &own, GREET_MS, error);
+    if (session)
+        session_set_local(session);
+    keypair_wipe(&own);
+    buffer_clear(&token);
+    free(token_path);
+    free(key);
+    free(folder);
+    return session;
+}
+
+/* Runs `farm-worker --state STATE/worker join -` with the token on its stdin. */
+static bool run_join(const char *state, const char *token, struct error *error)
+{
+    char *programs = programs_folder();
+    char *command = path_format("%s/farm-worker", programs);
+    char *folder = path_format("%s/worker", state);
+    int ends[2] = {-1, -1}, status = -1;
+    bool ok = pipe(ends) == 0;
+    pid_t child = ok ? fork() : -1;
+    if (!child) {
+        dup2(ends[0], STDIN_FILENO);
+        dup2(STDERR_FILENO, STDOUT_FILENO);
+        close_range(3, ~0U, 0);
+        execl(command, command, "--state", folder, "join", "-", (char *)NULL);
+        _exit(127);
+    }
+    if (child > 0) {
+        close(ends[0]);
+        ok = write(ends[1], token, strlen(token)) == (ssize_t)strlen(token);
+        close(ends[1]);
+        ok = waitpid(child, &status, 0) == child && status == 0 && ok;
+    }
+    if (!ok || child < 0)
+        ok = error_set(error,
+                       "the private farm's worker could not join (%s join, exit %d)",
+                       command, WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+    free(folder);
+    free(command);
+    free(programs);
+    return ok;
+}
+
+static bool join_worker(struct session *session, const char *state, struct error *error)
+{
+    if (is_file(state, KEEPER_JOINED))
+        return true;
+    Farm__TokenNew wanted = FARM__TOKEN_NEW__INIT;
+    wanted.role = FARM__ROLE__ROLE_WORKER;
+    wanted.ttl_s = WORKER_TOKEN_S;
+    Farm__Envelope ask = FARM__ENVELOPE__INIT;
+    ask.body_case = FARM__ENVELOPE__BODY_TOKEN_NEW;
+    ask.token_new = &wanted;
+    struct message answer = {0};
+    if (!session_ask(session, &ask, FARM__ENVELOPE__BODY_TOKEN, &answer, error))
+        return false;
+    char *token = wire_string(answer.envelope->token->text);
+    char *joined = path_format("%s/%s", state, KEEPER_JOINED);
+    bool ok = run_join(state, token, error) && path_write(joined, "", 0, 0600, error);
+    free(joined);
+    free(token);
+    message_clear(&answer);
+    return ok;
+}
+
+/* Where the bundled model lies: beside an installation, or in the source tree. */
+static char *bundled_folder(void)
+{
+    char *programs = programs_folder();
+    char *folder = path_format("%s/../share/clfarm/models/" BUNDLED_MODEL, programs);
+    if (!is_file(folder, "model_index.json")) {
+        free(folder);
+        folder = path_format("%s/" BUNDLED_MODEL, FARM_MODELS_DIR);
+    }
+    free(programs);
+    return folder;
+}
+
+static bool add_bundled_model(struct session *session, struct error *error)
+{
+    Farm__ModelList list = FARM__MODEL_LIST__INIT;
+    Farm__Envelope ask = FARM__ENVELOPE__INIT;
+    ask.body_case = FARM__ENVELOPE__BODY_MODEL_LIST;
+    ask.model_list = &list;
+    struct message answer = {0};
+    if (!session_ask(session, &ask, FARM__ENVELOPE__BODY_MODELS, &answer, error))
+        return false;
+    bool known = false;
+    const Farm__Models *models = answer.envelope->models;
+    for (size_t i = 0; i < models->n_models; i++)
+        known = known || (models->models[i]->complete &&
+                          wire_is(models->models[i]->manifest->name, BUNDLED_MODEL,
+                                  strlen(BUNDLED_MODEL)));
+    message_clear(&answer);
+    char *folder = bundled_folder(), id[BLOB_TEXT];
+    bool ok = known || !is_file(folder, "model_index.json") ||
+              model_import(session, folder, BUNDLED_MODEL, true, id, error);
+    free(folder);
+    return ok;
+}
+
+static struct session *find_or_start(const char *state, bool quiet, struct error *error)
+{
+    struct session *session = NULL;
+    for (int attempt = 0; !session && attempt < 2; attempt++) {
+        int running;
+        bool up = is_running(state, &running, error);
+        if (up && error->kind != ERROR_BUSY)
+            return NULL;
+        if (!up && !start(state, running, quiet, error))
+            return NULL;
+        session = connect_as_admin(state, error);
+        if (!session && error->kind != ERROR_UNREACHABLE &&
+            error->kind != ERROR_NOT_FOUND)
+            return NULL;
+    }
+    return session;
+}
+
+struct session *local_open(bool quiet, struct error *error)
+{
+    char *state = local_state();
+    char *path = path_format("%s/lock", state);
+    int lock =
+        path_make_folders(state, 0700, error) ? path_lock(path, true, error) : -1;
+    struct session *session = lock < 0 ? NULL : find_or_start(state, quiet, error);
+    if (session &&
+        (!join_worker(session, state, error) || !add_bundled_model(session, error)))
+        session_close(&session);
+    if (lock >= 0)
+        close(lock);
+    free(path);
+    free(state);
+    return session;
+}
