@@ -52,6 +52,20 @@ bool attempts_add(struct attempts *self, const Farm__Attempt *from, struct error
     return true;
 }
 
+void attempts_adopt(struct attempts *self, uint64_t epoch, uint64_t counter)
+{
+    if (self->count == ATTEMPTS_MOST || attempts_find(self, epoch, counter))
+        return;
+    struct attempt *attempt = calloc(1, sizeof *attempt);
+    if (!attempt)
+        return;
+    task_init(&attempt->task);
+    attempt->epoch = epoch;
+    attempt->counter = counter;
+    attempt->state = FARM__ATTEMPT_STATE__ATTEMPT_UPLOADING;
+    self->item[self->count++] = attempt;
+}
+
 struct attempt *attempts_find(const struct attempts *self, uint64_t epoch,
                               uint64_t counter)
 {

@@ -36,6 +36,10 @@ void attempts_clear(struct attempts *self);
 bool attempts_add(struct attempts *self, const Farm__Attempt *from,
                   struct error *error);
 
+/* One whose result lies in the spool from an earlier run: UPLOADING, its id is all that is
+ * known of it. */
+void attempts_adopt(struct attempts *self, uint64_t epoch, uint64_t counter);
+
 struct attempt *attempts_find(const struct attempts *self, uint64_t epoch,
                               uint64_t counter);
 void attempts_remove(struct attempts *self, uint64_t epoch, uint64_t counter);

@@ -228,6 +228,8 @@ void device_on_io(struct device *self, struct io_event *event)
             fault_point("worker-after-commit-sent");
         break;
     case IO_KEPT:
+        attempts_adopt(&self->attempts, event->epoch, event->counter);
+        break;
     case IO_FORGOTTEN:
     case IO_STOPPED:
         break;

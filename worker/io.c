@@ -374,6 +374,16 @@ static void list_models(struct io *self)
     free(ids);
 }
 
+static void list_results(struct io *self)
+{
+    for (size_t i = 0; i < spool_count(self->spool); i++) {
+        struct io_event *event = event_new(IO_KEPT);
+        event->epoch = spool_at(self->spool, i)->commit->attempt->epoch;
+        event->counter = spool_at(self->spool, i)->commit->attempt->counter;
+        tell(self, event);
+    }
+}
+
 static void pull_models(struct io *self, int64_t now)
 {
     struct io_event news;
@@ -399,6 +409,7 @@ static void io_actor(zsock_t *pipe, void *argument)
     struct io *self = argument;
     self->pipe = pipe;
     zsock_signal(pipe, 0);
+    list_results(self);
     list_models(self);
     while (!self->stop) {
         wait_for_something(self, clock_ms());

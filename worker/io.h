@@ -52,7 +52,7 @@ enum io_event_kind {
     IO_MANIFEST_WANTED,
     IO_MODEL, /* files and manifest */
     IO_MODEL_FAILED,
-    IO_KEPT,
+    IO_KEPT, /* in the spool; also for each result found there at start */
     IO_NOT_KEPT,
     IO_UPLOADED, /* the coordinator has the blobs: commit is to be sent, and may come again */
     IO_FORGOTTEN,
