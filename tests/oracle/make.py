@@ -11,6 +11,7 @@ os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", DIFFUSERS_
 import torch  # noqa: E402
 
 import model_cases  # noqa: E402
+import run_cases  # noqa: E402
 import sampler_cases  # noqa: E402
 import tiny_model  # noqa: E402
 import token_cases  # noqa: E402
@@ -29,6 +30,7 @@ def main():
     cases = []
     for name, folder in (("tiny", into / "tiny"), ("emoji", emoji)):
         cases += model_cases.make(name, folder, into)
+        cases += run_cases.make(name, folder, into)
     sampler_cases.make(into, emoji)
     token_cases.make(into, emoji)
     tiny_model.write_json(into / "manifest.json", cases)

@@ -79,7 +79,7 @@ def text_cases(name, folder, into):
 
 
 def unet_cases(name, folder, into, context):
-    unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32).eval()
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", dtype=torch.float32).eval()
     side = unet.config.sample_size
     modules = {"time": unet.time_embedding, "conv_in": unet.conv_in, "mid": unet.mid_block}
     modules |= {f"down.{i}": block for i, block in enumerate(unet.down_blocks)}
@@ -109,7 +109,7 @@ def unet_cases(name, folder, into, context):
 
 
 def vae_cases(name, folder, into):
-    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval()
+    vae = AutoencoderKL.from_pretrained(folder / "vae", dtype=torch.float32).eval()
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     h, w = 5, 7
     latents = normal(5, 1, 4, h, w)
