@@ -129,6 +129,7 @@ static struct io *open_io(const struct device *self, struct error *error)
         .spool = spool,
         .cache = self->settings->cache,
         .depot = self->settings->depot,
+        .cache_limit = (uint64_t)self->settings->cache_gib << 30,
         .own = &self->member->own,
         .server_key = self->member->server_key,
     };

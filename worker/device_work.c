@@ -4,6 +4,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "worker/device_private.h"
+#include "worker/pieces.h"
 
 enum {
     BATCH_CPU = 4
@@ -163,12 +164,37 @@ void device_on_render(struct device *self, struct render_event *event)
 
 /* ---- the I/O actor */
 
+/* The cache holds on to the models it handed out last and no more; what still waits for an
+ * earlier one asks again. */
+static void empty_old_models(struct device *self)
+{
+    size_t filled = 0;
+    for (size_t i = 0; i < self->models.count; i++) {
+        struct model *model = self->models.item[i];
+        if (!model->manifest || ++filled <= PIECES_PINNED)
+            continue;
+        model_empty(model);
+        for (size_t j = 0; j < self->attempts.count; j++) {
+            struct attempt *attempt = self->attempts.item[j];
+            if (attempt->state != FARM__ATTEMPT_STATE__ATTEMPT_ASSIGNED ||
+                memcmp(attempt->model, model->id, BLOB_ID) != 0)
+                continue;
+            attempt->state = FARM__ATTEMPT_STATE__ATTEMPT_FETCHING;
+            model->wanted = true;
+        }
+        if (model->wanted)
+            io_want_model(self->io, model->id);
+    }
+}
+
 static void on_model(struct device *self, struct io_event *event)
 {
     struct model *model = models_get(&self->models, event->model);
     if (!model)
         return;
     model_fill(model, &event->files, &event->manifest);
+    models_use(&self->models, model);
+    empty_old_models(self);
     for (size_t i = 0; i < self->attempts.count; i++) {
         struct attempt *attempt = self->attempts.item[i];
         if (attempt->state == FARM__ATTEMPT_STATE__ATTEMPT_FETCHING &&

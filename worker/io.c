@@ -433,7 +433,8 @@ struct io *io_new(const struct io_options *options, struct error *error)
     memcpy(self->server_key, options->server_key, KEY_SIZE);
     self->spool = spool_open(options->spool, error);
     if (self->spool)
-        self->pieces = pieces_open(options->cache, options->depot, error);
+        self->pieces =
+            pieces_open(options->cache, options->depot, options->cache_limit, error);
     if (self->pieces) {
         self->upload = upload_new(self->spool);
         self->download = download_new(self->pieces);

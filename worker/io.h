@@ -17,6 +17,7 @@
 struct io_options {
     const char *spool, *cache; /* folders */
     const char *depot;         /* see pieces.h */
+    uint64_t cache_limit;      /* bytes */
     const struct keypair *own;
     const uint8_t *server_key;
 };

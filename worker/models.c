@@ -5,10 +5,15 @@
 
 #include "proto/files/manifest.h"
 
+void model_empty(struct model *self)
+{
+    model_files_clear(&self->files);
+    manifest_destroy(&self->manifest);
+}
+
 static void model_destroy(struct model *model)
 {
-    model_files_clear(&model->files);
-    manifest_destroy(&model->manifest);
+    model_empty(model);
     free(model);
 }
 
@@ -67,8 +72,7 @@ void models_use(struct models *self, struct model *model)
 void model_fill(struct model *self, struct model_files *files,
                 Farm__Manifest **manifest)
 {
-    model_files_clear(&self->files);
-    manifest_destroy(&self->manifest);
+    model_empty(self);
     self->files = *files;
     *files = (struct model_files){0};
     self->manifest = *manifest;

@@ -37,4 +37,7 @@ void models_use(struct models *self, struct model *model);
 void model_fill(struct model *self, struct model_files *files,
                 Farm__Manifest **manifest);
 
+/* The files may go from the cache: they are to be asked for again. */
+void model_empty(struct model *self);
+
 #endif

@@ -1,8 +1,11 @@
 #include "worker/pieces.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -15,7 +18,9 @@ enum { MANIFEST_LIMIT = 8 << 20 };
 
 struct pieces {
     char *folder, *depot;
+    uint64_t limit;
     struct blob_store *blobs;
+    int pin[PIECES_PINNED]; /* manifests with a shared lock, last first; -1: none */
     /* the present fetch; manifest NULL: none */
     uint8_t id[BLOB_ID];
     Farm__Manifest *manifest;
@@ -24,12 +29,16 @@ struct pieces {
     int lock;
 };
 
-struct pieces *pieces_open(const char *folder, const char *depot, struct error *error)
+struct pieces *pieces_open(const char *folder, const char *depot, uint64_t limit,
+                           struct error *error)
 {
     struct pieces *self = calloc(1, sizeof *self);
     if (!self)
         abort();
     self->lock = -1;
+    self->limit = limit;
+    for (size_t i = 0; i < PIECES_PINNED; i++)
+        self->pin[i] = -1;
     self->folder = path_format("%s", folder);
     self->depot = depot && depot[0] ? path_format("%s", depot) : NULL;
     char *blobs = path_format("%s/blobs", folder);
@@ -49,6 +58,9 @@ void pieces_close(struct pieces **self)
     if (!pieces)
         return;
     pieces_stop(pieces);
+    for (size_t i = 0; i < PIECES_PINNED; i++)
+        if (pieces->pin[i] >= 0)
+            close(pieces->pin[i]);
     blob_store_close(&pieces->blobs);
     free(pieces->depot);
     free(pieces->folder);
@@ -105,31 +117,158 @@ static bool all_here(const struct pieces *self, const Farm__Manifest *manifest)
     return true;
 }
 
-size_t pieces_complete(const struct pieces *self, uint8_t (**ids)[BLOB_ID])
+/* Every model a manifest lies here of, in no order; heap. */
+struct known {
+    uint8_t id[BLOB_ID];
+    Farm__Manifest *manifest;
+    struct timespec used;
+};
+
+static size_t list_known(const struct pieces *self, struct known **known)
 {
-    *ids = NULL;
     size_t count = 0;
     char *folder = path_format("%s/manifests", self->folder);
     struct dirent **list = NULL;
     int found = scandir(folder, &list, NULL, alphasort);
+    *known = calloc(found > 0 ? (size_t)found : 1, sizeof **known);
+    if (!*known)
+        abort();
     for (int i = 0; i < found; i++) {
-        uint8_t id[BLOB_ID];
-        Farm__Manifest *manifest = NULL;
-        if (blob_parse(list[i]->d_name, id, NULL))
-            manifest = read_manifest(self, id);
-        if (manifest && all_here(self, manifest)) {
-            *ids = realloc(*ids, (count + 1) * sizeof **ids);
-            if (!*ids)
-                abort();
-            memcpy((*ids)[count++], id, BLOB_ID);
+        struct known *one = &(*known)[count];
+        struct stat stat;
+        char *path = path_format("%s/%s", folder, list[i]->d_name);
+        if (blob_parse(list[i]->d_name, one->id, NULL) &&
+            (one->manifest = read_manifest(self, one->id)) && lstat(path, &stat) == 0) {
+            one->used = stat.st_mtim;
+            count++;
         }
-        manifest_destroy(&manifest);
+        free(path);
         free(list[i]);
     }
     free(list);
     free(folder);
     return count;
 }
+
+static void free_known(struct known *known, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        manifest_destroy(&known[i].manifest);
+    free(known);
+}
+
+size_t pieces_complete(const struct pieces *self, uint8_t (**ids)[BLOB_ID])
+{
+    struct known *known;
+    size_t count = list_known(self, &known), complete = 0;
+    *ids = calloc(count + 1, sizeof **ids);
+    if (!*ids)
+        abort();
+    for (size_t i = 0; i < count; i++)
+        if (all_here(self, known[i].manifest))
+            memcpy((*ids)[complete++], known[i].id, BLOB_ID);
+    free_known(known, count);
+    return complete;
+}
+
+/* ---- making room */
+
+static bool names_blob(const Farm__Manifest *manifest, const uint8_t id[BLOB_ID])
+{
+    for (size_t i = 0; i < manifest->n_files; i++)
+        if (memcmp(manifest->files[i]->blob.data, id, BLOB_ID) == 0)
+            return true;
+    return false;
+}
+
+/* Bytes of the model's files: those here, or those still to come. */
+static uint64_t bytes_of(const struct pieces *self, const Farm__Manifest *manifest,
+                         bool here)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < manifest->n_files; i++)
+        if (file_is_here(self, manifest->files[i]) == here)
+            bytes += manifest->files[i]->size;
+    return bytes;
+}
+
+/* Removes one model's manifest and the files no other needs; false when it is in use. */
+static bool forget_model(struct pieces *self, const struct known *known, size_t count,
+                         size_t which)
+{
+    const struct known *model = &known[which];
+    char *path = manifest_path(self, model->id);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    bool ours = file >= 0 && flock(file, LOCK_EX | LOCK_NB) == 0;
+    for (size_t i = 0; ours && i < model->manifest->n_files; i++) {
+        const uint8_t *blob = model->manifest->files[i]->blob.data;
+        bool shared = false;
+        for (size_t j = 0; j < count && !shared; j++)
+            shared =
+                j != which && known[j].manifest && names_blob(known[j].manifest, blob);
+        if (!shared && blob_has(self->blobs, blob, NULL))
+            blob_remove(self->blobs, blob, NULL);
+    }
+    if (ours) {
+        unlink(path);
+        log_info("model %.*s made room in the cache", (int)model->manifest->name.len,
+                 (const char *)model->manifest->name.data);
+    }
+    if (file >= 0)
+        close(file);
+    free(path);
+    return ours;
+}
+
+static bool is_older(const struct known *a, const struct known *b)
+{
+    return a->used.tv_sec != b->used.tv_sec ? a->used.tv_sec < b->used.tv_sec
+                                            : a->used.tv_nsec < b->used.tv_nsec;
+}
+
+/* Called with the fetch lock held. Files that models share count for each of them, so that
+ * the limit is kept rather than used up. */
+static void make_room(struct pieces *self, const uint8_t id[BLOB_ID],
+                      const Farm__Manifest *coming)
+{
+    struct known *known;
+    size_t count = list_known(self, &known);
+    uint64_t used = bytes_of(self, coming, false);
+    for (size_t i = 0; i < count; i++)
+        used += bytes_of(self, known[i].manifest, true);
+    while (self->limit && used > self->limit) {
+        size_t oldest = count;
+        for (size_t i = 0; i < count; i++)
+            if (known[i].manifest && memcmp(known[i].id, id, BLOB_ID) != 0 &&
+                (oldest == count || is_older(&known[i], &known[oldest])))
+                oldest = i;
+        if (oldest == count)
+            break;
+        uint64_t bytes = bytes_of(self, known[oldest].manifest, true);
+        if (forget_model(self, known, count, oldest))
+            used -= bytes;
+        manifest_destroy(&known[oldest].manifest); /* gone, or not to be tried again */
+    }
+    free_known(known, count);
+}
+
+/* The model stays while this process may load it; it was used now. */
+static void pin(struct pieces *self, const uint8_t id[BLOB_ID])
+{
+    char *path = manifest_path(self, id);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    free(path);
+    if (file < 0)
+        return;
+    flock(file, LOCK_SH | LOCK_NB);
+    futimens(file, NULL);
+    if (self->pin[PIECES_PINNED - 1] >= 0)
+        close(self->pin[PIECES_PINNED - 1]);
+    memmove(&self->pin[1], &self->pin[0], sizeof self->pin - sizeof self->pin[0]);
+    self->pin[0] = file;
+}
+
+/* ---- fetching */
 
 /* Takes the file in from the machine's own depot, where there is one and it has it. */
 static bool link_file(struct pieces *self, const Farm__ModelFile *file)
@@ -207,6 +346,7 @@ enum pieces_state pieces_want(struct pieces *self, const uint8_t id[BLOB_ID],
             error_set_kind(error, busy.kind, "%s", busy.text);
             return PIECES_FAILED;
         }
+        make_room(self, id, manifest);
         self->manifest = manifest;
         memcpy(self->id, id, BLOB_ID);
         self->next = 0;
@@ -284,11 +424,12 @@ static bool list_files(const struct pieces *self, const Farm__Manifest *manifest
     return true;
 }
 
-bool pieces_files(const struct pieces *self, const uint8_t id[BLOB_ID],
+bool pieces_files(struct pieces *self, const uint8_t id[BLOB_ID],
                   struct model_files *files, Farm__Manifest **manifest,
                   struct error *error)
 {
     *files = (struct model_files){0};
+    pin(self, id); /* first: what is found here then stays */
     *manifest = read_manifest(self, id);
     if (!*manifest || !all_here(self, *manifest)) {
         manifest_destroy(manifest);

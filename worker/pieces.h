@@ -4,6 +4,9 @@
  * FOLDER/blobs is a blob store, FOLDER/manifests/HEX the packed manifest of each model ever
  * wanted. One process fetches at a time (FOLDER/fetch.lock); the others wait and then find
  * the files there. Belongs to the I/O actor; it sends the ranges asked for here.
+ *
+ * Before a fetch the models used longest ago make room, down to the limit; one that any
+ * process of this host was handed lately is left alone (a shared lock on its manifest).
  */
 #ifndef FARM_PIECES_H
 #define FARM_PIECES_H
@@ -12,11 +15,14 @@
 #include "proto/files/blob.h"
 #include "worker/sd/pipeline.h"
 
+enum { PIECES_PINNED = 2 }; /* models handed out last, which stay while this is open */
+
 struct pieces;
 
-/* `depot`: another blob store on this machine (a coordinator's), from which files are
+/* `limit`: bytes the files of all models may take; 0: any. `depot`: another blob store on this machine (a coordinator's), from which files are
  * linked instead of fetched; NULL or "": none. */
-struct pieces *pieces_open(const char *folder, const char *depot, struct error *error);
+struct pieces *pieces_open(const char *folder, const char *depot, uint64_t limit,
+                           struct error *error);
 void pieces_close(struct pieces **self);
 
 /* The ids of all models whose every file is here; heap, the caller's. */
@@ -54,9 +60,9 @@ void pieces_restart(struct pieces *self);
 /* Gives the present fetch up; a later one goes on from its last good piece. */
 void pieces_stop(struct pieces *self);
 
-/* The files of a model that is HERE, and its manifest; *files is to be cleared, the
+/* The files of a model that is HERE, and its manifest, and pins it; *files is to be cleared, the
  * manifest destroyed by the caller. */
-bool pieces_files(const struct pieces *self, const uint8_t id[BLOB_ID],
+bool pieces_files(struct pieces *self, const uint8_t id[BLOB_ID],
                   struct model_files *files, Farm__Manifest **manifest,
                   struct error *error);
 

@@ -110,6 +110,41 @@ static bool load_records(struct spool *self, struct error *error)
     return true;
 }
 
+static const struct spool_blob *find_blob(const struct spool *self,
+                                          const uint8_t id[BLOB_ID])
+{
+    for (size_t i = 0; i < self->count; i++)
+        for (size_t b = 0; b < SPOOL_BLOBS; b++) {
+            const struct spool_blob *blob = &self->entry[i].blob[b];
+            if (blob->size && memcmp(blob->id, id, BLOB_ID) == 0)
+                return blob;
+        }
+    return NULL;
+}
+
+/* Removes blobs that no record names: their process died between the two. */
+static void sweep_folder(struct spool *self, const char *folder)
+{
+    struct dirent **list = NULL;
+    int count = scandir(folder, &list, NULL, NULL);
+    for (int i = 0; i < count; i++) {
+        uint8_t id[BLOB_ID];
+        if (blob_parse(list[i]->d_name, id, NULL) && !find_blob(self, id))
+            blob_remove(self->blobs, id, NULL);
+        free(list[i]);
+    }
+    free(list);
+}
+
+static void sweep(struct spool *self)
+{
+    for (unsigned first = 0; first < 256; first++) {
+        char *folder = path_format("%s/blobs/%02x", self->folder, first);
+        sweep_folder(self, folder);
+        free(folder);
+    }
+}
+
 struct spool *spool_open(const char *folder, struct error *error)
 {
     struct spool *self = calloc(1, sizeof *self);
@@ -124,6 +159,8 @@ struct spool *spool_open(const char *folder, struct error *error)
         self->blobs = blob_store_open(blobs, error);
     if (!self->blobs || !load_records(self, error))
         spool_close(&self);
+    if (self)
+        sweep(self);
     free(blobs);
     free(lock);
     return self;
@@ -209,18 +246,6 @@ struct spool_entry *spool_find(struct spool *self, uint64_t epoch, uint64_t coun
         if (id->epoch == epoch && id->counter == counter)
             return &self->entry[i];
     }
-    return NULL;
-}
-
-static const struct spool_blob *find_blob(const struct spool *self,
-                                          const uint8_t id[BLOB_ID])
-{
-    for (size_t i = 0; i < self->count; i++)
-        for (size_t b = 0; b < SPOOL_BLOBS; b++) {
-            const struct spool_blob *blob = &self->entry[i].blob[b];
-            if (blob->size && memcmp(blob->id, id, BLOB_ID) == 0)
-                return blob;
-        }
     return NULL;
 }
 

@@ -14,6 +14,7 @@ enum { WEIGHTS = BLOB_PIECE + 300000 }; /* two pieces */
 
 static char folder[] = "/tmp/pieces.XXXXXX";
 static uint8_t *weights;
+static uint64_t limit; /* of the caches opened */
 
 /* A model of two files: a text of five bytes and WEIGHTS bytes. */
 struct fixture {
@@ -72,17 +73,16 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     free(weights);
-    char *command = path_format("rm -rf %s", folder);
-    int failed = system(command);
-    free(command);
-    return failed;
+    path_remove_tree(folder);
+    limit = 0;
+    return 0;
 }
 
 static struct pieces *open_cache(const char *name, const char *depot)
 {
     char *path = path_format("%s/%s", folder, name);
     struct error error = {0};
-    struct pieces *pieces = pieces_open(path, depot, &error);
+    struct pieces *pieces = pieces_open(path, depot, limit, &error);
     free(path);
     if (!pieces)
         fail_msg("%s", error.text);
@@ -223,6 +223,54 @@ static void another_models_manifest_is_refused(void **state)
     pieces_close(&pieces);
 }
 
+static void fetch_whole(struct pieces *pieces, struct fixture *f)
+{
+    assert_true(pieces_manifest(pieces, f->id, &f->manifest, NULL));
+    serve(pieces, f, 1000);
+    assert_int_equal(pieces_want(pieces, f->id, NULL), PIECES_HERE);
+}
+
+static void the_model_used_longest_ago_makes_room_but_for_shared_files(void **state)
+{
+    struct fixture first, second;
+    limit = WEIGHTS + BLOB_PIECE;
+    make_model(&first);
+    struct pieces *pieces = open_cache("cache", NULL);
+    fetch_whole(pieces, &first);
+
+    weights[0] ^= 1;
+    make_model(&second); /* other weights, the same text */
+    fetch_whole(pieces, &second);
+    assert_int_equal(pieces_want(pieces, first.id, NULL), PIECES_NO_MANIFEST);
+    uint8_t(*ids)[BLOB_ID];
+    assert_int_equal(pieces_complete(pieces, &ids), 1);
+    assert_memory_equal(ids[0], second.id, BLOB_ID);
+    free(ids);
+    pieces_close(&pieces);
+}
+
+static void a_model_in_use_does_not_make_room(void **state)
+{
+    struct fixture first, second;
+    limit = WEIGHTS + BLOB_PIECE;
+    make_model(&first);
+    struct pieces *user = open_cache("cache", NULL);
+    fetch_whole(user, &first);
+    struct model_files files;
+    Farm__Manifest *manifest;
+    assert_true(pieces_files(user, first.id, &files, &manifest, NULL));
+
+    weights[0] ^= 1;
+    make_model(&second);
+    struct pieces *other = open_cache("cache", NULL);
+    fetch_whole(other, &second);
+    assert_int_equal(pieces_want(other, first.id, NULL), PIECES_HERE);
+    model_files_clear(&files);
+    manifest_destroy(&manifest);
+    pieces_close(&user);
+    pieces_close(&other);
+}
+
 #define PIECES_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -233,6 +281,8 @@ int main(void)
         PIECES_TEST(a_wrong_piece_is_refused_and_asked_for_again),
         PIECES_TEST(a_depot_on_this_machine_saves_the_fetch),
         PIECES_TEST(one_process_fetches_at_a_time),
+        PIECES_TEST(the_model_used_longest_ago_makes_room_but_for_shared_files),
+        PIECES_TEST(a_model_in_use_does_not_make_room),
         PIECES_TEST(another_models_manifest_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

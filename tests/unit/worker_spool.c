@@ -18,10 +18,8 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-    char *command = path_format("rm -rf %s", folder);
-    int failed = system(command);
-    free(command);
-    return failed;
+    path_remove_tree(folder);
+    return 0;
 }
 
 static void put(struct spool *spool, uint64_t counter, const char *png,
@@ -121,6 +119,24 @@ static void a_record_without_its_picture_is_dropped(void **state)
     spool_close(&spool);
 }
 
+static void a_picture_without_a_record_is_swept(void **state)
+{
+    struct spool *spool = spool_open(folder, NULL);
+    put(spool, 1, "picture", "");
+    char hex[BLOB_TEXT];
+    blob_format(spool_at(spool, 0)->blob[0].id, hex);
+    spool_close(&spool);
+    char *record = path_format("%s/1700000000-1.commit", folder);
+    char *picture = path_format("%s/blobs/%.2s/%s", folder, hex, hex);
+    assert_int_equal(unlink(record), 0);
+    assert_int_equal(access(picture, F_OK), 0);
+    spool = spool_open(folder, NULL);
+    assert_int_not_equal(access(picture, F_OK), 0);
+    spool_close(&spool);
+    free(picture);
+    free(record);
+}
+
 static void two_processes_cannot_share_a_spool(void **state)
 {
     struct spool *spool = spool_open(folder, NULL);
@@ -140,6 +156,7 @@ int main(void)
         SPOOL_TEST(a_forgotten_result_is_gone_for_good),
         SPOOL_TEST(equal_pictures_stay_until_the_last_is_forgotten),
         SPOOL_TEST(a_record_without_its_picture_is_dropped),
+        SPOOL_TEST(a_picture_without_a_record_is_swept),
         SPOOL_TEST(two_processes_cannot_share_a_spool),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
