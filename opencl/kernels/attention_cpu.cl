@@ -53,11 +53,13 @@ __kernel void attention_pack(__global float *packed_k, __global float *packed_v,
     }
 }
 
-/* exp of values from -infinity to 0. */
-inline vector exp_negative(vector x)
+/* exp of values up to 0, by x = n ln 2 + f: adding 1.5 2^23 rounds to n and leaves it in the
+ * lowest bits, from where it moves into the exponent. */
+INLINE vector exp_negative(vector x)
 {
-    x = max(x, (vector)(-87.0f));
-    vector n = rint(x * 1.44269504f);
+    x = x > -87.0f ? x : (vector)(-87.0f);
+    vector t = fma(x, (vector)(1.44269504f), (vector)(12582912.0f));
+    vector n = t - 12582912.0f;
     vector f = fma(n, (vector)(-0.693145752f), x);
     f = fma(n, (vector)(-1.42860677e-6f), f);
     vector p = (vector)(1.98756916e-4f);
@@ -67,19 +69,19 @@ inline vector exp_negative(vector x)
     p = fma(p, f, (vector)(1.66666657e-1f));
     p = fma(p, f, (vector)(0.5f));
     p = fma(p, f * f, f + 1.0f);
-    return p * AS_VECTOR((CONVERT_INT(n) + 127) << 23);
+    return AS_VECTOR(AS_INT(p) + (AS_INT(t) << 23));
 }
 
 /* Makes one row of scores weights relative to *top, adds them to *total; both as they stand
  * after the keys before. Returns what earlier sums are to be multiplied with. `room`:
  * `count` rounded up to whole registers. */
-inline float soften(__local float *s, int count, int room, float *top, float *total)
+INLINE float soften(__local float *s, int count, int room, float *top, float *total)
 {
     for (int j = count; j < room; j++)
         s[j] = -1e30f;
     vector tops = (vector)(-1e30f);
     for (int j = 0; j < room; j += WIDTH)
-        tops = max(tops, LOADV(s + j));
+        tops = HIGHER(tops, LOADV(s + j));
     float most = fmax(*top, HIGHEST(tops));
     vector sums = (vector)(0.0f);
     for (int j = 0; j < room; j += WIDTH) {
@@ -125,33 +127,31 @@ void attention(__global y_type *y, __global const x_type *q,
         for (int c = 0; c < HEAD; c++)
             own[r * HEAD + c] = r < rows ? LOAD_X(q, at + r * channels + c) * scale : 0;
     }
-    clear(o, tall * HEAD_ROOM);
 
     for (int key = 0; key < count; key += KEYS) {
         int block = min(KEYS, count - key);
         int room = (block + PANEL - 1) / PANEL * PANEL;
-        for (int r = 0; r < tall; r++)
-            clear(s + r * KEYS, room);
         for (int j = 0; j < room; j += PANEL)
             for (int r = 0; r < tall; r += TALL)
                 multiply(s + r * KEYS + j, KEYS, own + r * HEAD, HEAD,
-                         packed_k + (size_t)(key + j) * HEAD, HEAD);
+                         packed_k + (size_t)(key + j) * HEAD, HEAD, 0);
         for (int r = 0; r < tall; r++) {
             int seen = causal ? clamp(first + r + 1 - key, 0, block) : block;
             float shrink = soften(s + r * KEYS, seen, room, &top[r], &total[r]);
-            if (shrink != 1)
+            if (key > 0 && shrink != 1)
                 for (int c = 0; c < HEAD_ROOM; c += WIDTH)
                     STOREV(LOADV(o + r * HEAD_ROOM + c) * shrink, o + r * HEAD_ROOM + c);
         }
         for (int p = 0; p < FULL; p++)
             for (int r = 0; r < tall; r += TALL)
                 multiply(o + r * HEAD_ROOM + p * PANEL, HEAD_ROOM, s + r * KEYS, KEYS,
-                         packed_v + ((size_t)p * panels * PANEL + key) * PANEL, block);
+                         packed_v + ((size_t)p * panels * PANEL + key) * PANEL, block,
+                         key > 0);
 #if HEAD_ROOM % PANEL
         for (int r = 0; r < tall; r += 12)
             multiply_narrow(o + r * HEAD_ROOM + FULL * PANEL, HEAD_ROOM, s + r * KEYS,
                             KEYS, packed_v + (size_t)FULL * panels * PANEL * PANEL +
-                                      (size_t)key * WIDTH, block);
+                                      (size_t)key * WIDTH, block, key > 0);
 #endif
     }
 

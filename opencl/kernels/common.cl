@@ -4,6 +4,9 @@
  * float. LOAD/STORE take one value, LOAD8/STORE8 eight that lie side by side, of any
  * alignment. NONE .. GEGLU are enum activation of ops.h.
  */
+/* PoCL leaves plain inline functions as calls when they are used twice. */
+#define INLINE inline __attribute__((always_inline))
+
 #define LOAD_0(p, i)  ((p)[i])
 #define LOAD_1(p, i)  vload_half((size_t)(i), p)
 #define LOAD8_0(p, i) vload8(0, (p) + (i))
@@ -41,13 +44,15 @@ typedef JOIN(TYPE_, Y_HALF) y_type;
 #define QUICK_GELU 3
 #define GEGLU      4
 
-/* exp for eight values, relative error below 2e-7: 2^n by the exponent bits, 2^f by a
- * polynomial on |f| <= 1/2. Below -87 the result is 0. */
-inline float8 exp8(float8 x)
+/* exp for eight values, relative error below 2e-7, by x = n ln 2 + f with |f| <= ln 2 / 2:
+ * adding 1.5 2^23 rounds to n and leaves it in the lowest bits, from where it moves into the
+ * exponent. Below -87 the result is about 1e-38. */
+INLINE float8 exp8(float8 x)
 {
-    x = fmin(fmax(x, (float8)(-88.0f)), (float8)(88.0f));
-    float8 t = x * 1.44269504f;
-    float8 n = floor(t + 0.5f);
+    x = x > -87.0f ? x : (float8)(-87.0f);
+    x = x < 88.0f ? x : (float8)(88.0f);
+    float8 t = fma(x, (float8)(1.44269504f), (float8)(12582912.0f));
+    float8 n = t - 12582912.0f;
     float8 f = fma(n, (float8)(-0.693145752f), x);
     f = fma(n, (float8)(-1.42860677e-6f), f);
     float8 p = (float8)(1.98756916e-4f);
@@ -57,12 +62,11 @@ inline float8 exp8(float8 x)
     p = fma(p, f, (float8)(1.66666657e-1f));
     p = fma(p, f, (float8)(0.5f));
     p = fma(p, f * f, f + 1.0f);
-    int8 bits = (convert_int8(n) + 127) << 23;
-    return p * as_float8(bits);
+    return as_float8(as_int8(p) + (as_int8(t) << 23));
 }
 
 /* 0.5 x (1 + erf(x / sqrt 2)), erf by Abramowitz and Stegun 7.1.26 (error below 1.5e-7). */
-inline float8 gelu8(float8 x)
+INLINE float8 gelu8(float8 x)
 {
     float8 z = fabs(x) * 0.70710678f;
     float8 t = 1.0f / fma(z, (float8)(0.3275911f), (float8)(1.0f));
@@ -75,12 +79,12 @@ inline float8 gelu8(float8 x)
     return 0.5f * x * select(tail, 2.0f - tail, x >= 0.0f);
 }
 
-inline float8 silu8(float8 x)
+INLINE float8 silu8(float8 x)
 {
     return x / (1.0f + exp8(-x));
 }
 
-inline float8 activate8(float8 x, int activation)
+INLINE float8 activate8(float8 x, int activation)
 {
     if (activation == SILU)
         return silu8(x);
@@ -91,7 +95,7 @@ inline float8 activate8(float8 x, int activation)
     return x;
 }
 
-inline float activate(float x, int activation)
+INLINE float activate(float x, int activation)
 {
     return activation == NONE ? x : activate8((float8)(x), activation).s0;
 }

@@ -29,7 +29,7 @@ struct geometry {
 };
 
 /* Columns first .. first + depth - 1 of row `row` of A. */
-inline void gather(__local float *a, __global const x_type *x, struct geometry g, int row,
+INLINE void gather(__local float *a, __global const x_type *x, struct geometry g, int row,
                    int first, int depth)
 {
 #if GATHER
@@ -64,7 +64,7 @@ struct target {
     __global const y_type *row_bias, *residual;
 };
 
-inline void finish(struct target t, float8 value, size_t at, size_t at_bias, int count)
+INLINE void finish(struct target t, float8 value, size_t at, size_t at_bias, int count)
 {
     if (count >= 8) {
         if (t.row_bias)
@@ -125,11 +125,9 @@ void gemm(__global y_type *y, __global const x_type *x, __global const w_type *w
 #else
             __global const float *b = from;
 #endif
-            if (k == 0)
-                clear(sums, tiles * TALL * PANEL);
             for (int t = 0; t < tiles; t++)
                 multiply(sums + t * TALL * PANEL, PANEL, a + t * TALL * DEPTH, DEPTH, b,
-                         depth);
+                         depth, k > 0);
         }
     }
 

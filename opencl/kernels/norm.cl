@@ -22,7 +22,7 @@
 
 #define TAIL(c, channels) min(8, (channels) - (c))
 
-inline float8 load_some(__global const x_type *x, int count)
+INLINE float8 load_some(__global const x_type *x, int count)
 {
     if (count == 8)
         return LOAD8_X(x, 0);
@@ -32,7 +32,7 @@ inline float8 load_some(__global const x_type *x, int count)
     return vload8(0, values);
 }
 
-inline void store_some(float8 value, __global y_type *y, int count)
+INLINE void store_some(float8 value, __global y_type *y, int count)
 {
     if (count == 8) {
         STORE8_Y(value, y, 0);
@@ -44,7 +44,7 @@ inline void store_some(float8 value, __global y_type *y, int count)
         STORE_Y(values[i], y, i);
 }
 
-inline float8 load_some_f32(__global const float *x, int count)
+INLINE float8 load_some_f32(__global const float *x, int count)
 {
     if (count == 8)
         return vload8(0, x);
@@ -132,7 +132,7 @@ __kernel void group_apply(__global y_type *y, __global const x_type *x,
     store_some(activate8(value, ACTIVATION), y + at, tail);
 }
 #else
-inline float sum8(float8 v)
+INLINE float sum8(float8 v)
 {
     float4 a = v.lo + v.hi;
     return (a.x + a.z) + (a.y + a.w);

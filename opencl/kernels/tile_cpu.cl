@@ -9,6 +9,7 @@
  *
  * Every sum has a name of its own: an array of vectors would be spilled to memory. Columns
  * of b lie side by side; rows of a and c have any distance. B_SPACE is b's address space.
+ * Without `more`, c is not read: c = a b.
  * Cost: 2 TALL multiply-adds for TALL + 2 loads a step.
  *
  * multiply_narrow does the same for 12 rows by WIDTH columns.
@@ -20,9 +21,9 @@ typedef float16 vector;
 #define STOREV(v, p) vstore16(v, 0, p)
 #define EACH_ROW     EACH_12
 #define AS_VECTOR    as_float16
-#define CONVERT_INT  convert_int16
+#define AS_INT       as_int16
 #define TOTAL(v)     total8((v).lo + (v).hi)
-#define HIGHEST(v)   highest8(max((v).lo, (v).hi))
+#define HIGHEST(v)   highest8(HIGHER((v).lo, (v).hi))
 #else
 #define TALL 6
 typedef float8 vector;
@@ -30,19 +31,21 @@ typedef float8 vector;
 #define STOREV(v, p) vstore8(v, 0, p)
 #define EACH_ROW     EACH_6
 #define AS_VECTOR    as_float8
-#define CONVERT_INT  convert_int8
+#define AS_INT       as_int8
 #define TOTAL(v)     total8(v)
 #define HIGHEST(v)   highest8(v)
 #endif
+#define HIGHER(a, b) ((a) > (b) ? (a) : (b)) /* one instruction, unlike max() */
 #define EACH_6(DO)  DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
 #define EACH_12(DO) EACH_6(DO) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
 #define PANEL       (2 * WIDTH)
 
-inline void multiply(__local float *c, int c_row, __local const float *a, int a_row,
-                     B_SPACE const float *b, int depth)
+INLINE void multiply(__local float *c, int c_row, __local const float *a, int a_row,
+                     B_SPACE const float *b, int depth, int more)
 {
 #define BEGIN(r)                                                                         \
-    vector left##r = LOADV(c + r * c_row), right##r = LOADV(c + r * c_row + WIDTH);
+    vector left##r = more ? LOADV(c + r * c_row) : (vector)(0.0f);                       \
+    vector right##r = more ? LOADV(c + r * c_row + WIDTH) : (vector)(0.0f);
 #define STEP(r)                                                                          \
     {                                                                                    \
         vector v = (vector)(a[r * a_row + k]);                                           \
@@ -64,10 +67,10 @@ inline void multiply(__local float *c, int c_row, __local const float *a, int a_
 #undef END
 }
 
-inline void multiply_narrow(__local float *c, int c_row, __local const float *a, int a_row,
-                            B_SPACE const float *b, int depth)
+INLINE void multiply_narrow(__local float *c, int c_row, __local const float *a, int a_row,
+                            B_SPACE const float *b, int depth, int more)
 {
-#define BEGIN(r) vector sum##r = LOADV(c + r * c_row);
+#define BEGIN(r) vector sum##r = more ? LOADV(c + r * c_row) : (vector)(0.0f);
 #define STEP(r)  sum##r = fma((vector)(a[r * a_row + k]), b_all, sum##r);
 #define END(r)   STOREV(sum##r, c + r * c_row);
     EACH_12(BEGIN)
@@ -82,20 +85,20 @@ inline void multiply_narrow(__local float *c, int c_row, __local const float *a,
 #undef END
 }
 
-inline float total8(float8 v)
+INLINE float total8(float8 v)
 {
     float4 a = v.lo + v.hi;
     return (a.x + a.z) + (a.y + a.w);
 }
 
-inline float highest8(float8 v)
+INLINE float highest8(float8 v)
 {
-    float4 a = max(v.lo, v.hi);
-    return max(max(a.x, a.z), max(a.y, a.w));
+    float4 a = HIGHER(v.lo, v.hi);
+    return fmax(fmax(a.x, a.z), fmax(a.y, a.w));
 }
 
 /* Plain rows of values in and out of local memory. */
-inline void clear(__local float *to, int count)
+INLINE void clear(__local float *to, int count)
 {
     int i = 0;
     for (; i + 8 <= count; i += 8)
@@ -104,7 +107,7 @@ inline void clear(__local float *to, int count)
         to[i] = 0;
 }
 
-inline void copy(__local float *to, __global const x_type *from, int count)
+INLINE void copy(__local float *to, __global const x_type *from, int count)
 {
     int i = 0;
     for (; i + 8 <= count; i += 8)
