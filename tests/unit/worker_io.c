@@ -1,0 +1,262 @@
+/* The I/O actor against a bulk server played by the test, over real CURVE sockets. */
+#include "tests/test.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/path.h"
+#include "proto/files/transfer.h"
+#include "proto/gate.h"
+#include "proto/wire.h"
+#include "worker/io.h"
+
+enum { EPOCH = 1700000000, PATIENCE_MS = 15000, BIG = 2 * TRANSFER_FRAME + 1000 };
+
+static char folder[] = "/tmp/io.XXXXXX";
+static struct keypair server_key, own;
+static struct gate *gate;
+static zsock_t *server;
+static char address[64];
+static struct io *io;
+static struct message got;
+static struct io_event event;
+
+static void start_io(void)
+{
+    char *spool = path_format("%s/spool", folder);
+    char *cache = path_format("%s/cache", folder);
+    struct io_options options = {.spool = spool,
+                                 .cache = cache,
+                                 .own = &own,
+                                 .server_key = server_key.public_key};
+    struct error error = {0};
+    io = io_new(&options, &error);
+    free(cache);
+    free(spool);
+    if (!io)
+        fail_msg("%s", error.text);
+    io_connect(io, address);
+}
+
+static int set_up(void **state)
+{
+    strcpy(folder, "/tmp/io.XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    assert_true(keypair_make(&server_key, NULL) && keypair_make(&own, NULL));
+    gate = gate_new((const uint8_t(*)[GATE_KEY])own.public_key, 1, NULL);
+    server = zsock_new(ZMQ_ROUTER);
+    assert_true(gate_guard(server, &server_key, WIRE_BULK_LIMIT, NULL));
+    int port = zsock_bind(server, "tcp://127.0.0.1:*");
+    assert_true(port > 0);
+    snprintf(address, sizeof address, "tcp://127.0.0.1:%d", port);
+    start_io();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    io_destroy(&io);
+    zsock_destroy(&server);
+    gate_destroy(&gate);
+    message_clear(&got);
+    io_event_clear(&event);
+    path_remove_tree(folder);
+    return 0;
+}
+
+/* The next message the actor sent, into `got`; its kind, or nothing within `ms`. */
+static Farm__Envelope__BodyCase next_message(int64_t ms)
+{
+    int64_t until = clock_ms() + ms;
+    message_clear(&got);
+    while (clock_ms() < until) {
+        struct error error = {0};
+        if (wire_receive(server, WIRE_BULK_LIMIT, &got, &error))
+            return got.envelope->body_case;
+        zclock_sleep(2);
+    }
+    return FARM__ENVELOPE__BODY__NOT_SET;
+}
+
+/* Waits for an event of that kind; others are dropped. */
+static void await(enum io_event_kind kind)
+{
+    int64_t until = clock_ms() + PATIENCE_MS;
+    while (clock_ms() < until) {
+        io_event_clear(&event);
+        if (io_next(io, &event) && event.kind == kind)
+            return;
+        zclock_sleep(2);
+    }
+    fail_msg("no event of kind %d", (int)kind);
+}
+
+static bool comes_within(enum io_event_kind kind, int64_t ms)
+{
+    int64_t until = clock_ms() + ms;
+    while (clock_ms() < until) {
+        io_event_clear(&event);
+        if (io_next(io, &event) && event.kind == kind)
+            return true;
+        zclock_sleep(2);
+    }
+    return false;
+}
+
+static void answer_stored(void)
+{
+    Farm__Stored stored = FARM__STORED__INIT;
+    stored.blob = got.envelope->offer->blob;
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.body_case = FARM__ENVELOPE__BODY_STORED;
+    envelope.stored = &stored;
+    assert_true(wire_send(server, got.peer, &envelope, NULL, 0, NULL));
+}
+
+/* Gives the actor a result with a picture of `size` bytes and no latents. */
+static void keep(uint64_t counter, size_t size)
+{
+    struct result *result = calloc(1, sizeof *result);
+    assert_non_null(result);
+    result->epoch = EPOCH;
+    result->counter = counter;
+    uint8_t *room = buffer_room(&result->png, size, NULL);
+    assert_non_null(room);
+    for (size_t i = 0; i < size; i++)
+        room[i] = (uint8_t)(i * 7 + counter);
+    result->png.size = size;
+    io_keep(io, &result);
+    await(IO_KEPT);
+}
+
+static void a_small_result_goes_up_in_one_offer_and_is_announced(void **state)
+{
+    keep(1, 1000);
+    assert_int_equal(next_message(PATIENCE_MS), FARM__ENVELOPE__BODY_OFFER);
+    assert_int_equal(got.envelope->offer->size, 1000);
+    assert_int_equal(zframe_size(got.payload), 1000);
+    answer_stored();
+    await(IO_UPLOADED);
+    assert_int_equal(event.commit->attempt->counter, 1);
+    io_committed(io, EPOCH, 1, FARM__COMMIT_ANSWER__COMMIT_ACCEPTED);
+    await(IO_FORGOTTEN);
+    assert_int_equal(event.spooled, 0);
+}
+
+static void a_large_result_is_sent_range_by_range_as_wanted(void **state)
+{
+    keep(1, BIG);
+    assert_int_equal(next_message(PATIENCE_MS), FARM__ENVELOPE__BODY_OFFER);
+    assert_int_equal(zframe_size(got.payload), TRANSFER_FRAME);
+    Farm__Want want = FARM__WANT__INIT;
+    want.blob = got.envelope->offer->blob;
+    want.offset = 2 * TRANSFER_FRAME;
+    want.length = 1000;
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.body_case = FARM__ENVELOPE__BODY_WANT;
+    envelope.want = &want;
+    assert_true(wire_send(server, got.peer, &envelope, NULL, 0, NULL));
+    assert_int_equal(next_message(PATIENCE_MS), FARM__ENVELOPE__BODY_CHUNK);
+    assert_int_equal(got.envelope->chunk->offset, 2 * TRANSFER_FRAME);
+    assert_int_equal(got.envelope->chunk->size, BIG);
+    assert_int_equal(zframe_size(got.payload), 1000);
+    assert_int_equal(zframe_data(got.payload)[5],
+                     (uint8_t)((2 * TRANSFER_FRAME + 5) * 7 + 1));
+}
+
+static void a_file_that_was_not_offered_is_not_sent(void **state)
+{
+    keep(1, 1000);
+    assert_int_equal(next_message(PATIENCE_MS), FARM__ENVELOPE__BODY_OFFER);
+    uint8_t other[BLOB_ID] = {1};
+    Farm__Want want = FARM__WANT__INIT;
+    want.blob = wire_bytes(other, BLOB_ID);
+    want.length = 10;
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.body_case = FARM__ENVELOPE__BODY_WANT;
+    envelope.want = &want;
+    assert_true(wire_send(server, got.peer, &envelope, NULL, 0, NULL));
+    assert_int_equal(next_message(300), FARM__ENVELOPE__BODY__NOT_SET);
+}
+
+static void nothing_is_announced_before_it_is_stored(void **state)
+{
+    keep(1, 1000);
+    assert_int_equal(next_message(PATIENCE_MS), FARM__ENVELOPE__BODY_OFFER);
+    assert_false(comes_within(IO_UPLOADED, 300));
+    answer_stored();
+    await(IO_UPLOADED);
+}
+
+static void retry_offers_and_announces_again(void **state)
+{
+    keep(1, 1000);
+    next_message(PATIENCE_MS);
+    answer_stored();
+    await(IO_UPLOADED);
+    int64_t asked = clock_ms();
+    io_committed(io, EPOCH, 1, FARM__COMMIT_ANSWER__COMMIT_RETRY);
+    assert_int_equal(next_message(PATIENCE_MS), FARM__ENVELOPE__BODY_OFFER);
+    assert_true(clock_ms() - asked >= 490);
+    answer_stored();
+    await(IO_UPLOADED);
+}
+
+static void a_new_session_is_offered_everything_again(void **state)
+{
+    keep(1, 1000);
+    next_message(PATIENCE_MS);
+    answer_stored();
+    await(IO_UPLOADED);
+    io_connect(io, address);
+    assert_int_equal(next_message(PATIENCE_MS), FARM__ENVELOPE__BODY_OFFER);
+    answer_stored();
+    await(IO_UPLOADED);
+}
+
+static void after_a_restart_the_spool_is_held_and_offered(void **state)
+{
+    keep(1, 1000);
+    next_message(PATIENCE_MS);
+    io_destroy(&io);
+    start_io();
+    await(IO_KEPT);
+    assert_int_equal(event.counter, 1);
+    int64_t until = clock_ms() + PATIENCE_MS;
+    while (next_message(PATIENCE_MS) != FARM__ENVELOPE__BODY_OFFER)
+        assert_true(clock_ms() < until);
+    answer_stored();
+    await(IO_UPLOADED);
+}
+
+static void a_model_nobody_has_is_reported_with_the_reason(void **state)
+{
+    uint8_t id[32] = {5};
+    struct error why = {.kind = ERROR_NOT_FOUND, .text = "no such model"};
+    io_want_model(io, id);
+    await(IO_MANIFEST_WANTED);
+    assert_memory_equal(event.model, id, sizeof id);
+    io_no_manifest(io, id, &why);
+    await(IO_MODEL_FAILED);
+    assert_int_equal(event.error.kind, ERROR_NOT_FOUND);
+    assert_string_equal(event.error.text, "no such model");
+}
+
+#define IO_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    zsys_handler_set(NULL);
+    const struct CMUnitTest tests[] = {
+        IO_TEST(a_small_result_goes_up_in_one_offer_and_is_announced),
+        IO_TEST(a_large_result_is_sent_range_by_range_as_wanted),
+        IO_TEST(a_file_that_was_not_offered_is_not_sent),
+        IO_TEST(nothing_is_announced_before_it_is_stored),
+        IO_TEST(retry_offers_and_announces_again),
+        IO_TEST(a_new_session_is_offered_everything_again),
+        IO_TEST(after_a_restart_the_spool_is_held_and_offered),
+        IO_TEST(a_model_nobody_has_is_reported_with_the_reason),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
