@@ -143,7 +143,9 @@ bool arguments_read(struct arguments *self, const struct command *command, int a
     *self = (struct arguments){.command = command};
     self->given = calloc((size_t)argc * 8 + 8, sizeof *self->given);
     self->rest = calloc((size_t)argc + 1, sizeof *self->rest);
-    bool ok = self->given && self->rest, only_rest = false;
+    if (!self->given || !self->rest)
+        abort();
+    bool ok = true, only_rest = false;
     for (int at = 1; ok && at < argc; at++) {
         const char *given = argv[at];
         if (only_rest || given[0] != '-' || !given[1])
@@ -179,9 +181,11 @@ const char *arguments_next(const struct arguments *self, const char *name, size_
 
 bool arguments_has(const struct arguments *self, const char *name)
 {
-    for (size_t i = 0; i < self->count; i++)
-        if (!strcmp(self->given[i].name, name))
+    for (size_t i = 0; i < self->count; i++) {
+        const char *given = self->given[i].name;
+        if (given && !strcmp(given, name))
             return true;
+    }
     return false;
 }
 

@@ -184,7 +184,7 @@ static bool take_pixels(cairo_surface_t *surface, struct picture *into,
 
 bool sheet_draw(const struct sheet *self, struct picture *into, struct error *error)
 {
-    struct layout layout;
+    struct layout layout = {0};
     *into = (struct picture){0};
     if (!plan(&layout, self, error))
         return false;

@@ -91,19 +91,18 @@ static bool prepare_texts(struct png_work *work, const struct picture_text *text
                           size_t count, struct error *error)
 {
     work->texts = calloc(count + 1, sizeof *work->texts);
-    for (size_t i = 0; work->texts && i < count; i++) {
-        png_textp text = &work->texts[i];
-        text->key = strdup(texts[i].keyword);
-        text->text = as_latin1(texts[i].text);
-        text->compression = PNG_TEXT_COMPRESSION_NONE;
-        if (!text->text) {
-            text->text = strdup(texts[i].text);
-            text->compression = PNG_ITXT_COMPRESSION_NONE;
-        }
-        if (!text->key || !text->text)
-            return error_set_kind(error, ERROR_MEMORY, "PNG: out of memory");
+    bool ok = work->texts != NULL;
+    for (size_t i = 0; ok && i < count; i++) {
+        char *latin1 = as_latin1(texts[i].text);
+        work->texts[i] = (png_text){
+            .key = strdup(texts[i].keyword),
+            .text = latin1 ? latin1 : strdup(texts[i].text),
+            .compression =
+                latin1 ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE,
+        };
+        ok = work->texts[i].key && work->texts[i].text;
     }
-    return work->texts || error_set_kind(error, ERROR_MEMORY, "PNG: out of memory");
+    return ok || error_set_kind(error, ERROR_MEMORY, "PNG: out of memory");
 }
 
 static bool write_png(struct png_work *work, const struct picture *self, size_t texts)

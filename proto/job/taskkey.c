@@ -39,7 +39,8 @@ void task_key(const struct task *self, const uint8_t salt[16], uint8_t key[32])
         add(&text, "=", 1);
         if (option->type == OPTION_NUMBER) {
             char number[64];
-            double value = *(const double *)((const char *)self + option->offset);
+            double value;
+            memcpy(&value, (const char *)self + option->offset, sizeof value);
             int size = snprintf(number, sizeof number, "%a", value);
             add(&text, number, (size_t)size);
         } else {
