@@ -18,11 +18,13 @@ static void *need(void *memory)
     return memory;
 }
 
-void registry_init(struct registry *self)
+void registry_init(struct registry *self, int64_t suspect_ms)
 {
+    self->suspect_ms = suspect_ms;
     self->sessions = table_new(PEER_ID);
     self->nodes = table_new(32);
-    self->numbers = 0;
+    self->node = NULL;
+    self->count = 0;
 }
 
 static void device_destroy(Farm__Device **device)
@@ -55,13 +57,14 @@ void registry_clear(struct registry *self)
          s = zhashx_next(self->sessions))
         session_destroy(s);
     zhashx_destroy(&self->sessions);
-    for (struct node *n = zhashx_first(self->nodes); n; n = zhashx_next(self->nodes)) {
-        device_destroy(&n->device);
-        free(n->name);
-        free(n->host);
-        free(n);
-    }
     zhashx_destroy(&self->nodes);
+    for (size_t n = 0; n < self->count; n++) {
+        device_destroy(&self->node[n]->device);
+        free(self->node[n]->name);
+        free(self->node[n]->host);
+        free(self->node[n]);
+    }
+    free(self->node);
 }
 
 struct session *registry_session(const struct registry *self,
@@ -117,8 +120,11 @@ struct node *registry_node(struct registry *self, const uint8_t key[32], uint32_
     node = need(calloc(1, sizeof *node));
     memcpy(node->identity, identity, 32);
     memcpy(node->key, key, 32);
-    node->number = ++self->numbers;
+    self->node = need(realloc(self->node, (self->count + 1) * sizeof *self->node));
+    self->node[self->count++] = node;
+    node->number = (uint32_t)self->count;
     node->offer.node = node->number;
+    node->suspect_ms = self->suspect_ms;
     node->name = index ? path_format("%s:%u", name, index) : path_format("%s", name);
     node->host = path_format("%s", "");
     zhashx_insert(self->nodes, node->identity, node);
@@ -127,17 +133,14 @@ struct node *registry_node(struct registry *self, const uint8_t key[32], uint32_
 
 struct node *registry_node_numbered(const struct registry *self, uint32_t number)
 {
-    struct node *node = zhashx_first(self->nodes);
-    while (node && node->number != number)
-        node = zhashx_next(self->nodes);
-    return node;
+    return number > 0 && number <= self->count ? self->node[number - 1] : NULL;
 }
 
 bool registry_free_for(const struct node *node, const uint8_t instance[INSTANCE_ID],
                        int64_t now, struct error *error)
 {
     if (!node->session || memcmp(node->instance, instance, INSTANCE_ID) == 0 ||
-        now - node->heard >= SUSPECT_MS)
+        now - node->heard >= node->suspect_ms)
         return true;
     return error_set_kind(error, ERROR_BUSY,
                           "this key is in use by %s for the same device; join with a "
@@ -162,7 +165,8 @@ bool registry_attach(struct node *node, struct session *session,
     free(node->host);
     node->host = path_format("%s", session->host);
     node->heard = now;
-    node->draining = false;
+    node->draining = node->rationed = false;
+    node->resync = true;
     node->offer.credit = 0;
     node->changed = true;
     return same;
@@ -170,7 +174,7 @@ bool registry_attach(struct node *node, struct session *session,
 
 bool node_works(const struct node *node, int64_t now)
 {
-    return node->session && now - node->heard < SUSPECT_MS && !node->draining &&
+    return node->session && now - node->heard < node->suspect_ms && !node->draining &&
            node->device && node->device->unfit.len == 0;
 }
 
@@ -181,7 +185,7 @@ char *node_state(const struct node *node, int64_t now)
     if (node->device->unfit.len)
         return path_format("unfit: %.*s", (int)node->device->unfit.len,
                            (const char *)node->device->unfit.data);
-    if (now - node->heard >= SUSPECT_MS)
+    if (now - node->heard >= node->suspect_ms)
         return path_format("suspect");
     return path_format(node->draining ? "draining" : "ok");
 }

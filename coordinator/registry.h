@@ -11,7 +11,7 @@
 #include "coordinator/scheduler.h"
 #include "proto/farm.pb-c.h"
 
-enum { PEER_ID = 5, INSTANCE_ID = 16, SUSPECT_MS = 6000 };
+enum { PEER_ID = 5, INSTANCE_ID = 16 };
 
 struct node;
 
@@ -33,7 +33,10 @@ struct node {
     uint8_t instance[INSTANCE_ID];
     struct session *session; /* NULL while it is away */
     int64_t heard;
+    int64_t suspect_ms; /* silent for so long it gets no work */
     bool draining;
+    bool resync;                 /* its next heartbeat tells what it still holds */
+    bool rationed;               /* got its share; more when it asks again */
     struct scheduler_node offer; /* credit, batch and models it last named */
     uint32_t leased;
 
@@ -47,10 +50,12 @@ struct node {
 struct registry {
     zhashx_t *sessions; /* peer -> struct session */
     zhashx_t *nodes;    /* identity -> struct node */
-    uint32_t numbers;
+    struct node **node; /* node number n at n - 1 */
+    size_t count;
+    int64_t suspect_ms;
 };
 
-void registry_init(struct registry *self);
+void registry_init(struct registry *self, int64_t suspect_ms);
 void registry_clear(struct registry *self);
 
 struct session *registry_session(const struct registry *self,
@@ -70,7 +75,7 @@ struct node *registry_node(struct registry *self, const uint8_t key[32], uint32_
 struct node *registry_node_numbered(const struct registry *self, uint32_t number);
 
 /* Whether the node may be driven by this instance: ERROR_BUSY names the host that drives
- * it while that one was heard within SUSPECT_MS. */
+ * it while that one was heard lately. */
 bool registry_free_for(const struct node *node, const uint8_t instance[INSTANCE_ID],
                        int64_t now, struct error *error);
 

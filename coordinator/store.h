@@ -39,6 +39,10 @@ bool store_models(struct store *self, void (*take)(void *, const struct model_ro
 bool store_jobs(struct store *self, void (*take)(void *, const struct job_row *),
                 void *context, struct error *error);
 
+bool store_blobs(struct store *self,
+                 void (*take)(void *, const uint8_t id[32], uint64_t size),
+                 void *context, struct error *error);
+
 /* Attempts of open jobs that are open themselves or count as faults. */
 bool store_attempts(struct store *self,
                     void (*take)(void *, const struct attempt_row *), void *context,

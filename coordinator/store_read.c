@@ -15,6 +15,7 @@ enum {
     READ_RESULT,
     READ_LAST_RESULT,
     READ_SPECIFICATION,
+    READ_BLOBS,
 };
 
 /* Copies a blob column of exactly `size` bytes; anything else, NULL too, becomes zeros. */
@@ -148,6 +149,21 @@ bool store_jobs(struct store *self, void (*take)(void *, const struct job_row *)
         bytes(row, 2, job.submitter, 32);
         bytes(row, 3, job.content, 32);
         take(context, &job);
+    }
+    return row && finish(self, row, status, error);
+}
+
+bool store_blobs(struct store *self,
+                 void (*take)(void *, const uint8_t id[32], uint64_t size),
+                 void *context, struct error *error)
+{
+    sqlite3_stmt *row =
+        store_prepared(self, READ_BLOBS, "SELECT id, size FROM blob", error);
+    int status = SQLITE_DONE;
+    while (row && (status = sqlite3_step(row)) == SQLITE_ROW) {
+        uint8_t id[32];
+        bytes(row, 0, id, sizeof id);
+        take(context, id, count(row, 1));
     }
     return row && finish(self, row, status, error);
 }

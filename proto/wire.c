@@ -335,16 +335,22 @@ static void part_init(zmq_msg_t *part, const void *data, size_t size)
 
 /* The high-water mark counts whole messages, so that only the first part can be refused:
  * a message is never sent in half. */
+static bool send_peer(void *handle, zframe_t *peer, struct error *error)
+{
+    zmq_msg_t part;
+    if (!peer)
+        return true;
+    part_init(&part, zframe_data(peer), zframe_size(peer));
+    return send_part(handle, &part, true, error);
+}
+
 bool wire_send(zsock_t *socket, zframe_t *peer, const Farm__Envelope *envelope,
                const void *payload, size_t size, struct error *error)
 {
     void *handle = zsock_resolve(socket);
     zmq_msg_t part;
-    if (peer) {
-        part_init(&part, zframe_data(peer), zframe_size(peer));
-        if (!send_part(handle, &part, true, error))
-            return false;
-    }
+    if (!send_peer(handle, peer, error))
+        return false;
     part_init(&part, NULL, farm__envelope__get_packed_size(envelope));
     farm__envelope__pack(envelope, zmq_msg_data(&part));
     if (!send_part(handle, &part, payload != NULL, error))
@@ -355,6 +361,17 @@ bool wire_send(zsock_t *socket, zframe_t *peer, const Farm__Envelope *envelope,
             return false;
     }
     return true;
+}
+
+bool wire_send_packed(zsock_t *socket, zframe_t *peer, const void *packed, size_t size,
+                      struct error *error)
+{
+    void *handle = zsock_resolve(socket);
+    zmq_msg_t part;
+    if (!send_peer(handle, peer, error))
+        return false;
+    part_init(&part, packed, size);
+    return send_part(handle, &part, false, error);
 }
 
 const char *wire_name(Farm__Envelope__BodyCase body)

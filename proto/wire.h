@@ -47,6 +47,10 @@ Farm__Envelope *wire_unpack(const void *data, size_t size, struct error *error);
 bool wire_send(zsock_t *socket, zframe_t *peer, const Farm__Envelope *envelope,
                const void *payload, size_t size, struct error *error);
 
+/* The same for an envelope that was packed before, without payload. */
+bool wire_send_packed(zsock_t *socket, zframe_t *peer, const void *packed, size_t size,
+                      struct error *error);
+
 /* The name of a body for logs: "submit"; "nothing" for none. */
 const char *wire_name(Farm__Envelope__BodyCase body);
 

@@ -4,12 +4,14 @@
 #include "coordinator/registry.h"
 #include "tests/test.h"
 
+enum { SUSPECT_MS = 6000 };
+
 static struct registry registry;
 static const uint8_t key[32] = {9}, one[INSTANCE_ID] = {1}, two[INSTANCE_ID] = {2};
 
 static int open_registry(void **state)
 {
-    registry_init(&registry);
+    registry_init(&registry, SUSPECT_MS);
     return 0;
 }
 

@@ -1,0 +1,189 @@
+/* One turn of the loop
+ *
+ *   messages, blobs, timers  ->  queue, registry, members change in memory
+ *                                rows are added to this turn's change
+ *                                answers and events are staged in the outbox
+ *   end of the turn          ->  the change is handed to the store actor,
+ *                                what was staged waits for its number
+ *   the actor reports        ->  what waited goes out
+ *
+ * So everything anybody is told is on disk, and the loop itself waits for no disk.
+ */
+#include "coordinator/coordinator.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "coordinator/assign.h"
+#include "coordinator/handlers.h"
+
+enum {
+    BURST = 256,     /* messages of a turn */
+    TELL_MS = 100,   /* between progress events */
+    SWEEP_MS = 2000, /* between looks for connections that are gone */
+    PATIENCE_MS = 1000,
+};
+
+_Noreturn void coordinator_lost(const struct error *error)
+{
+    log_error("a commit failed, ending: %s", error->text);
+    _exit(EXIT_FAILURE);
+}
+
+/* What a peer's queue has no room for is dropped: a watcher is told Lost later. */
+static void send_letter(void *context, const uint8_t peer[PEER_ID],
+                        const uint8_t *packed, size_t size)
+{
+    struct coordinator *self = context;
+    struct error error = {0};
+    zframe_t *frame = zframe_new(peer, PEER_ID);
+    bool sent = wire_send_packed(self->control, frame, packed, size, &error);
+    zframe_destroy(&frame);
+    if (sent)
+        return;
+    struct session *session = registry_session(&self->registry, peer);
+    if (error.kind == ERROR_UNREACHABLE && session)
+        session_end(self, &session);
+    else
+        events_stalled(self->events, peer);
+}
+
+static void take_reports(struct coordinator *self, bool wait)
+{
+    struct error error = {0};
+    if (!store_actor_durable(self->scribe, wait, &self->durable, &error))
+        coordinator_lost(&error);
+    recent_durable(&self->recent, self->durable);
+    outbox_release(self->outbox, self->durable, send_letter, self);
+}
+
+void coordinator_hand_over(struct coordinator *self, bool wait)
+{
+    if (!change_is_empty(self->change)) {
+        self->handed = store_actor_commit(self->scribe, &self->change);
+        self->change = change_new();
+    }
+    outbox_stamp(self->outbox, self->handed);
+    take_reports(self, wait);
+}
+
+static void receive(struct coordinator *self)
+{
+    for (int m = 0; m < BURST; m++) {
+        struct message message;
+        struct error error = {0};
+        bool ok = wire_receive(self->control, WIRE_CONTROL_LIMIT, &message, &error);
+        if (ok || error.kind == ERROR_INPUT)
+            handlers_take(self, &message, &error);
+        else
+            m = BURST;
+        message_clear(&message);
+    }
+}
+
+static void take_blobs(struct coordinator *self)
+{
+    uint8_t id[BLOB_ID];
+    uint64_t ticket;
+    while (depot_stored(self->depot, id))
+        models_blob_came(self, id);
+    while (depot_imported(self->depot, &ticket))
+        models_imported(self, ticket);
+}
+
+static bool is_in_use(struct coordinator *self)
+{
+    if (!TAILQ_EMPTY(&self->queue->open))
+        return true;
+    for (struct session *s = zhashx_first(self->registry.sessions); s;
+         s = zhashx_next(self->registry.sessions)) {
+        const struct member *member = members_find(&self->members, s->key);
+        if (member && member->role != FARM__ROLE__ROLE_WORKER)
+            return true;
+    }
+    return false;
+}
+
+static void now_and_then(struct coordinator *self)
+{
+    work_expire(self);
+    if (self->now - self->told >= TELL_MS) {
+        self->told = self->now;
+        tell_changed_nodes(self);
+    }
+    if (self->now - self->swept >= SWEEP_MS) {
+        self->swept = self->now;
+        members_sweep(self);
+        if (is_in_use(self))
+            self->idle_since = self->now;
+    }
+    int64_t idle_s = self->settings->exit_when_idle_s;
+    if (idle_s && self->now - self->idle_since >= idle_s * 1000 && !is_in_use(self)) {
+        log_info("nobody was here for %lld s: ending", (long long)idle_s);
+        self->stopping = true;
+    }
+}
+
+static bool nodes_changed(const struct coordinator *self)
+{
+    for (size_t n = 0; n < self->registry.count; n++)
+        if (self->registry.node[n]->changed)
+            return true;
+    return false;
+}
+
+static long patience(const struct coordinator *self)
+{
+    int64_t left = PATIENCE_MS, now = clock_ms();
+    int64_t expiry = queue_next_expiry(self->queue);
+    if (expiry != INT64_MAX && expiry - now < left)
+        left = expiry - now;
+    int look = assign_patience(self);
+    if (look >= 0 && look < left)
+        left = look;
+    if (left > TELL_MS && nodes_changed(self))
+        left = TELL_MS;
+    return left < 0 ? 0 : (long)left;
+}
+
+static void end_turn(struct coordinator *self)
+{
+    assign_all(self);
+    work_close_jobs(self);
+    events_deliver(self->events);
+    coordinator_hand_over(self, false);
+}
+
+bool coordinator_run(struct coordinator *self, struct error *error)
+{
+    zmq_pollitem_t items[] = {
+        {zsock_resolve(self->control), 0, ZMQ_POLLIN, 0},
+        {zsock_resolve(store_actor_socket(self->scribe)), 0, ZMQ_POLLIN, 0},
+        {zsock_resolve(depot_socket(self->depot)), 0, ZMQ_POLLIN, 0},
+        {zsock_resolve(depot_imports(self->depot)), 0, ZMQ_POLLIN, 0},
+        {NULL, self->signals, ZMQ_POLLIN, 0},
+    };
+    self->idle_since = clock_ms();
+    while (!self->stopping) {
+        if (zmq_poll(items, 5, patience(self)) < 0 && errno != EINTR)
+            return error_set(error, "polling: %s", zmq_strerror(errno));
+        self->now = clock_ms();
+        if (items[4].revents & ZMQ_POLLIN) {
+            log_info("asked to stop");
+            self->stopping = true;
+        }
+        take_reports(self, false);
+        take_blobs(self);
+        receive(self);
+        now_and_then(self);
+        end_turn(self);
+    }
+    coordinator_hand_over(self, true);
+    return true;
+}

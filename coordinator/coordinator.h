@@ -1,0 +1,82 @@
+/* The coordinator: its state, and the loop that alone changes it.
+ *
+ * Only main.c, and the files that are parts of the loop (load, handlers, work, assign,
+ * tell), see inside.
+ */
+#ifndef FARM_COORDINATOR_H
+#define FARM_COORDINATOR_H
+
+#include "config/settings.h"
+#include "coordinator/audit.h"
+#include "coordinator/depot.h"
+#include "coordinator/events.h"
+#include "coordinator/jobs.h"
+#include "coordinator/members.h"
+#include "coordinator/models.h"
+#include "coordinator/outbox.h"
+#include "coordinator/recent.h"
+#include "coordinator/registry.h"
+#include "coordinator/store.h"
+#include "proto/gate.h"
+#include "proto/wire.h"
+
+struct import;
+
+struct coordinator {
+    const struct coordinator_settings *settings;
+    char *state;                    /* folder */
+    int lock, blob_folder, signals; /* descriptors */
+    char farm[64];
+    struct keypair server;
+    uint64_t epoch;
+    int port, bulk_port;
+
+    struct store *store; /* reads */
+    struct store_actor *scribe;
+    struct gate *gate;
+    struct blob_store *blobs;
+    struct depot *depot;
+    zsock_t *control;
+    struct audit *audit;
+
+    struct queue *queue;
+    struct registry registry;
+    struct members members;
+    struct models models;
+    struct recent recent;
+    struct events *events;
+    struct outbox *outbox;
+
+    struct change *change;    /* of this turn */
+    uint64_t handed, durable; /* numbers of changes */
+    int64_t last_job, last_result;
+    uint8_t admin_token[32]; /* the key of STATE/admin.token, zeros without one */
+    struct import *imports;  /* ModelAdds that wait for local files */
+    uint64_t tickets;
+
+    int64_t now; /* clock_ms() at the start of the turn */
+    int64_t swept, told, idle_since;
+    bool match; /* credit or work came: look whether they meet */
+    bool stopping;
+};
+
+/* Takes the state folder, starts everything and binds. ERROR_BUSY when another
+ * coordinator has the folder or a port is taken. The settings are borrowed. */
+struct coordinator *coordinator_new(const struct coordinator_settings *settings,
+                                    struct error *error);
+void coordinator_destroy(struct coordinator **self);
+
+/* Until SIGTERM, SIGINT or idleness; false when a commit failed. */
+bool coordinator_run(struct coordinator *self, struct error *error);
+
+/* The full check of a state folder nobody uses: database, blobs it names, audit. */
+bool coordinator_check(const struct coordinator_settings *settings,
+                       struct error *error);
+
+/* Hands this turn's change over and stamps what was sent; with `wait`, until durable. */
+void coordinator_hand_over(struct coordinator *self, bool wait);
+
+/* A database that cannot be written is the end: nothing said since may be trusted. */
+_Noreturn void coordinator_lost(const struct error *error);
+
+#endif

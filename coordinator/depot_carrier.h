@@ -1,0 +1,23 @@
+/* The depot's actor for the bulk socket; only depot.c starts it. */
+#ifndef FARM_DEPOT_CARRIER_H
+#define FARM_DEPOT_CARRIER_H
+
+#include <czmq.h>
+
+#include "proto/farm.pb-c.h"
+#include "proto/files/blob.h"
+
+/* What the loop sends: one frame of these bytes. Back come frames of BLOB_ID bytes. */
+struct carrier_order {
+    uint8_t key[32];
+    Farm__Role role;
+};
+
+struct carrier;
+
+/* Takes the bound socket over; the actor frees it all. */
+struct carrier *carrier_new(zsock_t **bulk, struct blob_store *blobs,
+                            const char *folder, uint64_t reserve);
+void carrier_actor(zsock_t *pipe, void *argument);
+
+#endif

@@ -1,0 +1,49 @@
+/* Messages on the control port: who may send what, and what it does. */
+#ifndef FARM_HANDLERS_H
+#define FARM_HANDLERS_H
+
+#include "coordinator/tell.h"
+
+/* Deals with one message that was read (or refused by the wire: envelope NULL, `broken`
+ * says why). */
+void handlers_take(struct coordinator *self, struct message *message,
+                   const struct error *broken);
+
+/* A handler does what the message asks and answers it; or returns false, and the error is
+ * the answer. */
+typedef bool(handler_fn)(struct coordinator *self, struct request *request,
+                         struct error *error);
+
+/* handlers_member.c: greeting, joining, keys */
+handler_fn handle_hello, handle_pulse, handle_join;
+handler_fn handle_token_new, handle_key_list, handle_key_revoke;
+
+/* handlers_work.c: workers */
+handler_fn handle_ready, handle_heartbeat, handle_failed, handle_returned;
+handler_fn handle_commit;
+
+/* handlers_job.c: jobs, nodes, watching */
+handler_fn handle_submit, handle_job_list, handle_job_show, handle_job_cancel;
+handler_fn handle_node_list, handle_watch, handle_unwatch, handle_credit;
+
+/* handlers_model.c */
+handler_fn handle_model_add, handle_model_list, handle_model_get;
+
+/* A connection is over: its watch, its waiting messages; its node is away. */
+void session_end(struct coordinator *self, struct session **session);
+
+/* Connections that are gone, tokens that expired. */
+void members_sweep(struct coordinator *self);
+
+/* Makes STATE/admin.token while nobody could administer the farm. */
+bool admin_token_make(struct coordinator *self, struct error *error);
+
+/* A blob came to the depot: models may be complete. An import ended. */
+void models_blob_came(struct coordinator *self, const uint8_t id[BLOB_ID]);
+void models_imported(struct coordinator *self, uint64_t ticket);
+void models_imports_clear(struct coordinator *self);
+
+/* The key whose jobs the requester is limited to; NULL: no limit. */
+const uint8_t *owner_of(const struct request *request);
+
+#endif

@@ -1,0 +1,237 @@
+/* Clients: jobs, nodes, watching. */
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "coordinator/handlers.h"
+#include "coordinator/show.h"
+#include "coordinator/work.h"
+
+static void answer_accepted(struct coordinator *self, const struct request *request,
+                            const struct queue_job *job, bool existing)
+{
+    Farm__Accepted accepted = FARM__ACCEPTED__INIT;
+    accepted.job = wire_bytes(job->id, QUEUE_JOB_ID);
+    accepted.tasks = job->tasks;
+    accepted.existing = existing;
+    tell_answer(self, request, ANSWER(accepted, ACCEPTED, &accepted));
+}
+
+/* Hash of what was submitted: the same id with other content is an error. */
+static uint8_t *pack_job(const Farm__Job *job, size_t *size, uint8_t content[32])
+{
+    *size = farm__job__get_packed_size(job);
+    uint8_t *packed = malloc(*size + 1);
+    if (!packed)
+        abort();
+    farm__job__pack(job, packed);
+    crypto_generichash(content, 32, packed, *size, NULL, 0);
+    return packed;
+}
+
+static bool answer_existing(struct coordinator *self, const struct request *request,
+                            const struct queue_job *job, const uint8_t content[32],
+                            struct error *error)
+{
+    const struct job *own = job->tag;
+    if (memcmp(own->content, content, 32) != 0 ||
+        memcmp(own->submitter, request->member->key, 32) != 0)
+        return error_set_kind(error, ERROR_INPUT,
+                              "this id was submitted with another job; draw a new one");
+    answer_accepted(self, request, job, true);
+    return true;
+}
+
+static bool has_room(const struct coordinator *self, struct error *error)
+{
+    uint64_t room = depot_free_space(self->state) >> 20;
+    uint64_t reserve = (uint64_t)self->settings->reserve_mib;
+    return room >= reserve ||
+           error_set_kind(error, ERROR_BUSY,
+                          "the coordinator's disk is full: %" PRIu64
+                          " MiB are free, %" PRIu64 " MiB are kept in reserve",
+                          room, reserve);
+}
+
+static struct queue_job *add_job(struct coordinator *self,
+                                 const struct request *request,
+                                 const Farm__Job *resolved, uint64_t tasks,
+                                 const uint8_t content[32])
+{
+    uint8_t unused[32];
+    struct job_row row = {.number = ++self->last_job,
+                          .latents = resolved->latents,
+                          .tasks = tasks,
+                          .created = clock_unix()};
+    memcpy(row.id, request->message->envelope->submit->id.data, QUEUE_JOB_ID);
+    memcpy(row.submitter, request->member->key, 32);
+    memcpy(row.content, content, 32);
+    uint8_t *packed = pack_job(resolved, &row.specification_size, unused);
+    row.specification = packed;
+    change_job(self->change, &row);
+    Farm__Job *copy = farm__job__unpack(NULL, row.specification_size, packed);
+    free(packed);
+    if (!copy)
+        abort();
+    struct queue_job *job =
+        queue_add(self->queue, row.id, (uint64_t)row.number, tasks, resolved->latents);
+    job->tag = job_new(&row, &copy);
+    return job;
+}
+
+bool handle_submit(struct coordinator *self, struct request *request,
+                   struct error *error)
+{
+    const Farm__Submit *submit = request->message->envelope->submit;
+    uint8_t content[32];
+    size_t size;
+    uint64_t tasks;
+    free(pack_job(submit->job, &size, content));
+    struct queue_job *job = queue_find(self->queue, submit->id.data);
+    if (job)
+        return answer_existing(self, request, job, content, error);
+    if (!has_room(self, error) ||
+        !job_resolve(submit->job, &self->models, &tasks, error))
+        return false;
+    job = add_job(self, request, submit->job, tasks, content);
+    char id[2 * QUEUE_JOB_ID + 1];
+    sodium_bin2hex(id, sizeof id, job->id, QUEUE_JOB_ID);
+    audit_write(self->audit, "submitted job=%s tasks=%" PRIu64 " by=%s", id, tasks,
+                request->member->name);
+    tell_job_event(self, job);
+    answer_accepted(self, request, job, false);
+    self->match = true;
+    return true;
+}
+
+bool handle_job_list(struct coordinator *self, struct request *request,
+                     struct error *error)
+{
+    (void)error;
+    size_t count;
+    struct queue_job **list =
+        jobs_newest(self->queue, owner_of(request),
+                    request->message->envelope->job_list->open_only, &count);
+    if (count > SHOWN_JOBS)
+        count = SHOWN_JOBS;
+    Farm__JobSummary *summary = calloc(count + 1, sizeof *summary);
+    Farm__Jobs jobs = FARM__JOBS__INIT;
+    jobs.jobs = calloc(count + 1, sizeof *jobs.jobs);
+    if (!summary || !jobs.jobs)
+        abort();
+    for (size_t j = 0; j < count; j++) {
+        tell_summary(self, list[j], &summary[j]);
+        jobs.jobs[j] = &summary[j];
+    }
+    jobs.n_jobs = count;
+    tell_answer(self, request, ANSWER(jobs, JOBS, &jobs));
+    free(jobs.jobs);
+    free(summary);
+    free(list);
+    return true;
+}
+
+static struct queue_job *job_named(struct coordinator *self,
+                                   const struct request *request,
+                                   ProtobufCBinaryData name, struct error *error)
+{
+    char *text = wire_string(name);
+    struct queue_job *job = job_find(self->queue, text, owner_of(request), error);
+    free(text);
+    return job;
+}
+
+bool handle_job_show(struct coordinator *self, struct request *request,
+                     struct error *error)
+{
+    const Farm__JobShow *wanted = request->message->envelope->job_show;
+    struct queue_job *job = job_named(self, request, wanted->job, error);
+    if (!job)
+        return false;
+    coordinator_hand_over(self, true); /* its rows are read: they must be there */
+    Farm__JobDetail *detail = show_job(self, job, wanted->first, wanted->limit, error);
+    if (!detail)
+        return false;
+    tell_answer(self, request, ANSWER(job_detail, JOB_DETAIL, detail));
+    farm__job_detail__free_unpacked(detail, NULL);
+    return true;
+}
+
+bool handle_job_cancel(struct coordinator *self, struct request *request,
+                       struct error *error)
+{
+    struct queue_job *job =
+        job_named(self, request, request->message->envelope->job_cancel->job, error);
+    if (!job)
+        return false;
+    if (job->state == QUEUE_ALL_DONE || job->state == QUEUE_SOME_FAILED)
+        return error_set_kind(error, ERROR_INPUT,
+                              "the job has ended; there is nothing to cancel");
+    if (job->state == QUEUE_OPEN) {
+        char id[2 * QUEUE_JOB_ID + 1];
+        sodium_bin2hex(id, sizeof id, job->id, QUEUE_JOB_ID);
+        audit_write(self->audit, "canceled job=%s by=%s", id, request->member->name);
+        work_cancel(self, job);
+    }
+    Farm__Done done = FARM__DONE__INIT;
+    tell_answer(self, request, ANSWER(done, DONE, &done));
+    return true;
+}
+
+bool handle_node_list(struct coordinator *self, struct request *request,
+                      struct error *error)
+{
+    (void)error;
+    size_t count = self->registry.count;
+    Farm__Node *node = calloc(count + 1, sizeof *node);
+    Farm__Nodes nodes = FARM__NODES__INIT;
+    nodes.nodes = calloc(count + 1, sizeof *nodes.nodes);
+    if (!node || !nodes.nodes)
+        abort();
+    for (size_t n = 0; n < count; n++) {
+        farm__node__init(&node[n]);
+        tell_show_node(self, self->registry.node[n], NULL, &node[n]);
+        nodes.nodes[n] = &node[n];
+    }
+    nodes.n_nodes = count;
+    tell_answer(self, request, ANSWER(nodes, NODES, &nodes));
+    for (size_t n = 0; n < count; n++)
+        tell_clear_node(&node[n]);
+    free(nodes.nodes);
+    free(node);
+    return true;
+}
+
+bool handle_watch(struct coordinator *self, struct request *request,
+                  struct error *error)
+{
+    const Farm__Watch *watch = request->message->envelope->watch;
+    const uint8_t *owner = owner_of(request);
+    const uint8_t *id = watch->job.len ? watch->job.data : NULL;
+    struct queue_job *job = id ? queue_find(self->queue, id) : NULL;
+    if (id && (!job ||
+               (owner && memcmp(((const struct job *)job->tag)->submitter, owner, 32))))
+        return error_set_kind(error, ERROR_NOT_FOUND, "there is no such job");
+    events_watch(self->events, request->peer, request->message->envelope->request, id,
+                 owner, watch->credit);
+    return true;
+}
+
+bool handle_unwatch(struct coordinator *self, struct request *request,
+                    struct error *error)
+{
+    (void)error;
+    events_unwatch(self->events, request->peer);
+    return true;
+}
+
+bool handle_credit(struct coordinator *self, struct request *request,
+                   struct error *error)
+{
+    (void)error;
+    events_credit(self->events, request->peer,
+                  request->message->envelope->credit->more);
+    return true;
+}

@@ -1,0 +1,58 @@
+/* What the coordinator knows of a job beside its place in the queue. */
+#ifndef FARM_JOBS_H
+#define FARM_JOBS_H
+
+#include "coordinator/change.h"
+#include "coordinator/models.h"
+#include "coordinator/scheduler.h"
+#include "proto/job/job.h"
+
+enum { PROMPT_SHOWN = 200 };
+
+/* Hangs on struct queue_job as its tag. */
+struct job {
+    int64_t number; /* in the database */
+    uint8_t submitter[32];
+    uint8_t content[32];
+    char *label, *first_prompt;
+    Farm__Job
+        *specification; /* of open jobs, model names resolved; NULL of ended ones */
+    int64_t created, ended;
+    uint64_t cursor_stored;
+    uint64_t
+        probed; /* the cursor at which no known result was found; UINT64_MAX: none */
+    struct scheduler_task view; /* of task view_index */
+    uint64_t view_index;        /* UINT64_MAX: none */
+};
+
+/* Takes the specification over (heap, unpacked). */
+struct job *job_new(const struct job_row *row, Farm__Job **specification);
+void job_destroy(struct job **self);
+
+/* Frees what only open jobs need. */
+void job_shut(struct job *self);
+
+/* Brings a job from outside into the form that is stored: checks it, puts the ids of
+ * complete models in place of their names, resolves what is `auto`, and checks sizes
+ * against each model's factor. Gives the number of tasks. */
+bool job_resolve(Farm__Job *job, const struct models *models, uint64_t *tasks,
+                 struct error *error);
+
+/* The task at the index with everything resolved; the caller clears it. */
+bool job_task(const Farm__Job *job, const struct models *models, uint64_t index,
+              struct task *into, struct error *error);
+
+/* A job by its id as hexadecimal digits, a unique prefix of it, its label (the newest of
+ * that label), or "last"; with `owner` only that key's. NULL with ERROR_NOT_FOUND. */
+struct queue_job *job_find(const struct queue *queue, const char *text,
+                           const uint8_t *owner, struct error *error);
+
+/* Fills what a message shows of a job; its texts are borrowed from the job and `name`. */
+void job_summary(const struct queue_job *job, const char *submitter,
+                 Farm__JobSummary *into);
+
+/* All jobs, newest first, in a heap array; with `owner` only that key's. */
+struct queue_job **jobs_newest(const struct queue *queue, const uint8_t *owner,
+                               bool open_only, size_t *count);
+
+#endif

@@ -1,0 +1,139 @@
+#include "coordinator/load.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+static void load_key(void *context, const struct key_row *row)
+{
+    struct coordinator *self = context;
+    struct member member = {
+        .role = (Farm__Role)row->role,
+        .created = row->created,
+        .revoked = row->revoked,
+        .greeted = row->greeted,
+    };
+    memcpy(member.key, row->public_key, 32);
+    snprintf(member.name, sizeof member.name, "%s", row->name);
+    members_add(&self->members, &member);
+}
+
+static void load_token(void *context, const struct token_row *row)
+{
+    struct coordinator *self = context;
+    struct member member = {
+        .role = FARM__ROLE__ROLE_JOIN,
+        .grants = (Farm__Role)row->role,
+        .created = row->created,
+        .expires = row->expires,
+        .used = row->used,
+    };
+    memcpy(member.key, row->join_key, 32);
+    memcpy(member.used_by, row->used_by, 32);
+    snprintf(member.name, sizeof member.name, "%s", row->name);
+    members_add(&self->members, &member);
+}
+
+static void load_model(void *context, const struct model_row *row)
+{
+    struct coordinator *self = context;
+    Farm__Manifest *manifest =
+        farm__manifest__unpack(NULL, row->manifest_size, row->manifest);
+    if (!manifest) {
+        log_error("model %s: its stored manifest cannot be read", row->name);
+        return;
+    }
+    models_add(&self->models, manifest, row->name, row->complete, row->added);
+    farm__manifest__free_unpacked(manifest, NULL);
+}
+
+static void load_job(void *context, const struct job_row *row)
+{
+    struct coordinator *self = context;
+    Farm__Job *specification =
+        farm__job__unpack(NULL, row->specification_size, row->specification);
+    if (!specification) {
+        log_error("job %lld: its stored specification cannot be read",
+                  (long long)row->number);
+        return;
+    }
+    struct queue_job stored = {
+        .order = (uint64_t)row->number,
+        .tasks = row->tasks,
+        .cursor = row->cursor,
+        .done = row->done,
+        .failed = row->failed,
+        .canceled = row->canceled,
+        .latents = row->latents,
+        .state = (enum queue_state)row->state,
+    };
+    memcpy(stored.id, row->id, QUEUE_JOB_ID);
+    struct queue_job *job = queue_restore(self->queue, &stored);
+    struct job *own = job_new(row, &specification);
+    if (job->state != QUEUE_OPEN)
+        job_shut(own);
+    job->tag = own;
+    if (row->number > self->last_job)
+        self->last_job = row->number;
+}
+
+static void load_task(void *context, const struct task_row *row,
+                      const struct result_row *result)
+{
+    (void)result;
+    queue_restore_task(context, row->index, (enum queue_task)row->state);
+}
+
+static void load_attempt(void *context, const struct attempt_row *row)
+{
+    struct coordinator *self = context;
+    struct queue_job *job;
+    TAILQ_FOREACH(job, &self->queue->open, open)
+    {
+        if (((const struct job *)job->tag)->number == row->job)
+            break;
+    }
+    const struct member *member = members_find(&self->members, row->worker);
+    if (!job || !member)
+        return;
+    struct node *node =
+        registry_node(&self->registry, row->worker, row->device, member->name);
+    if (row->fault) {
+        queue_restore_fault(job, row->index, node->number, row->ended);
+        return;
+    }
+    struct queue_attempt id = {row->epoch, row->counter};
+    queue_restore_lease(self->queue, job, row->index, row->key, id, node->number,
+                        self->now);
+    if (queue_attempt(self->queue, id))
+        node->leased++;
+    else
+        change_attempt_ended(self->change, row->epoch, row->counter, "superseded",
+                             false);
+}
+
+bool load_all(struct coordinator *self, struct error *error)
+{
+    if (!store_keys(self->store, load_key, self, error) ||
+        !store_tokens(self->store, load_token, self, error) ||
+        !store_models(self->store, load_model, self, error) ||
+        !store_jobs(self->store, load_job, self, error) ||
+        !store_last_result(self->store, &self->last_result, error))
+        return false;
+    struct queue_job *job;
+    TAILQ_FOREACH(job, &self->queue->open, open)
+    {
+        const struct job *own = job->tag;
+        if (!store_tasks(self->store, own->number, 0, job->tasks, load_task, job,
+                         error))
+            return false;
+    }
+    if (!store_attempts(self->store, load_attempt, self, error))
+        return false;
+    TAILQ_FOREACH(job, &self->queue->open, open)
+    {
+        queue_restored(job);
+    }
+    return true;
+}

@@ -1,0 +1,100 @@
+#include "coordinator/outbox.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct letter {
+    uint8_t peer[PEER_ID];
+    bool forgotten;
+    uint64_t change;
+    size_t size;
+    STAILQ_ENTRY(letter) next;
+    uint8_t packed[];
+};
+STAILQ_HEAD(letters, letter);
+
+struct outbox {
+    struct letters staged, waiting;
+};
+
+struct outbox *outbox_new(void)
+{
+    struct outbox *self = calloc(1, sizeof *self);
+    if (!self)
+        abort();
+    STAILQ_INIT(&self->staged);
+    STAILQ_INIT(&self->waiting);
+    return self;
+}
+
+static void drop_all(struct letters *letters)
+{
+    struct letter *letter;
+    while ((letter = STAILQ_FIRST(letters))) {
+        STAILQ_REMOVE_HEAD(letters, next);
+        free(letter);
+    }
+}
+
+void outbox_destroy(struct outbox **self)
+{
+    if (!*self)
+        return;
+    drop_all(&(*self)->staged);
+    drop_all(&(*self)->waiting);
+    free(*self);
+    *self = NULL;
+}
+
+void outbox_push(struct outbox *self, const uint8_t peer[PEER_ID],
+                 const Farm__Envelope *envelope)
+{
+    size_t size = farm__envelope__get_packed_size(envelope);
+    struct letter *letter = malloc(sizeof *letter + size);
+    if (!letter)
+        abort();
+    memcpy(letter->peer, peer, PEER_ID);
+    letter->forgotten = false;
+    letter->change = 0;
+    letter->size = size;
+    farm__envelope__pack(envelope, letter->packed);
+    STAILQ_INSERT_TAIL(&self->staged, letter, next);
+}
+
+void outbox_stamp(struct outbox *self, uint64_t change)
+{
+    struct letter *letter;
+    STAILQ_FOREACH(letter, &self->staged, next)
+    {
+        letter->change = change;
+    }
+    STAILQ_CONCAT(&self->waiting, &self->staged);
+}
+
+static void forget_in(struct letters *letters, const uint8_t peer[PEER_ID])
+{
+    struct letter *letter;
+    STAILQ_FOREACH(letter, letters, next)
+    {
+        if (memcmp(letter->peer, peer, PEER_ID) == 0)
+            letter->forgotten = true;
+    }
+}
+
+void outbox_forget(struct outbox *self, const uint8_t peer[PEER_ID])
+{
+    forget_in(&self->staged, peer);
+    forget_in(&self->waiting, peer);
+}
+
+void outbox_release(struct outbox *self, uint64_t durable, outbox_send_fn *send,
+                    void *context)
+{
+    struct letter *letter;
+    while ((letter = STAILQ_FIRST(&self->waiting)) && letter->change <= durable) {
+        STAILQ_REMOVE_HEAD(&self->waiting, next);
+        if (!letter->forgotten)
+            send(context, letter->peer, letter->packed, letter->size);
+        free(letter);
+    }
+}

@@ -1,0 +1,27 @@
+/* Results by task key: those decided but not yet durable, and through the store all
+ * others. */
+#ifndef FARM_RECENT_H
+#define FARM_RECENT_H
+
+#include <czmq.h>
+
+#include "coordinator/store.h"
+
+struct recent {
+    zhashx_t *by_key; /* newest of each key */
+    zlistx_t *order;
+};
+
+void recent_init(struct recent *self);
+void recent_clear(struct recent *self);
+
+/* A copy is kept until recent_durable names that change. */
+void recent_add(struct recent *self, const struct result_row *result, uint64_t change);
+void recent_durable(struct recent *self, uint64_t change);
+
+/* The newest result for the key, with latents when asked. False when there is none. The
+ * caller frees into->node. An error of the database is logged, and is none. */
+bool recent_find(const struct recent *self, struct store *store, const uint8_t key[32],
+                 bool latents, struct result_row *into);
+
+#endif

@@ -1,0 +1,341 @@
+/* How a coordinator comes up and goes down. The order matters: the lock before anything is
+ * read, the gate before anything is bound, the address file last. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/path.h"
+#include "coordinator/coordinator.h"
+#include "coordinator/handlers.h"
+#include "coordinator/load.h"
+#include "proto/places.h"
+
+enum { CONTROL_QUEUE = 1000, BULK_QUEUE = 16, FILES_LEAST = 16384 };
+
+static char *in_state(const struct coordinator *self, const char *name)
+{
+    return path_format("%s/%s", self->state, name);
+}
+
+static bool lock_state(struct coordinator *self, struct error *error)
+{
+    char *path = in_state(self, "lock");
+    struct error why = {0};
+    bool ok = path_make_folders(self->state, 0700, error);
+    if (ok && (self->lock = path_lock(path, false, &why)) < 0) {
+        ok = why.kind == ERROR_BUSY
+                 ? error_set_kind(error, ERROR_BUSY,
+                                  "another coordinator uses %s; stop it, or give this "
+                                  "one another --state",
+                                  self->state)
+                 : error_set(error, "%s", why.text);
+    }
+    free(path);
+    return ok;
+}
+
+/* Signals come as data to the loop; no actor's call is interrupted. */
+static bool take_signals(struct coordinator *self, struct error *error)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    zsys_init();
+    zsys_handler_set(NULL);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    self->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return self->signals >= 0 || error_set(error, "signalfd: %s", strerror(errno));
+}
+
+static void raise_limits(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= FILES_LEAST)
+        return;
+    files.rlim_cur = files.rlim_max < FILES_LEAST ? files.rlim_max : FILES_LEAST;
+    if (setrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur < FILES_LEAST)
+        log_warn("only %llu open files are allowed here: few more workers can connect",
+                 (unsigned long long)files.rlim_cur);
+}
+
+/* The server's key is made once: tokens and members know it for ever. */
+static bool load_server_key(struct coordinator *self, struct error *error)
+{
+    char *path = in_state(self, "server.key");
+    bool ok = access(path, F_OK) == 0 ? keypair_load(&self->server, path, error)
+                                      : keypair_make(&self->server, error) &&
+                                            keypair_save(&self->server, path, error);
+    free(path);
+    return ok;
+}
+
+static void name_farm(struct coordinator *self)
+{
+    char host[64] = "farm";
+    gethostname(host, sizeof host - 1);
+    snprintf(self->farm, sizeof self->farm, "%s",
+             self->settings->farm[0] ? self->settings->farm : host);
+}
+
+static bool start_store(struct coordinator *self, struct error *error)
+{
+    char *path = in_state(self, "farm.db");
+    self->store = store_open(path, false, error);
+    bool ok =
+        self->store && store_begin(self->store, clock_unix(), &self->epoch, error);
+    if (ok) {
+        self->queue = queue_new(self->epoch, self->settings->lease_ms);
+        ok = load_all(self, error);
+    }
+    char *blobs = in_state(self, "blobs");
+    ok = ok && (self->blobs = blob_store_open(blobs, error)) != NULL;
+    if (ok && (self->blob_folder = open(blobs, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+        ok = error_set(error, "%s: %s", blobs, strerror(errno));
+    ok = ok && (self->scribe = store_actor_new(path, self->blob_folder, error)) != NULL;
+    free(blobs);
+    free(path);
+    return ok;
+}
+
+static bool start_gate(struct coordinator *self, struct error *error)
+{
+    size_t count = 0;
+    uint8_t(*keys)[GATE_KEY] =
+        calloc(zhashx_size(self->members.by_key) + 1, sizeof *keys);
+    if (!keys)
+        abort();
+    int64_t unix_now = clock_unix();
+    zlistx_t *members = zhashx_values(self->members.by_key);
+    for (struct member *m = zlistx_first(members); m; m = zlistx_next(members))
+        if (members_role(&self->members, m->key, unix_now) != FARM__ROLE__ROLE_NONE)
+            memcpy(keys[count++], m->key, GATE_KEY);
+    zlistx_destroy(&members);
+    self->gate = gate_new((const uint8_t(*)[GATE_KEY])keys, count, error);
+    free(keys);
+    return self->gate != NULL;
+}
+
+static bool open_doors(struct coordinator *self, struct error *error)
+{
+    const struct coordinator_settings *settings = self->settings;
+    struct door_options control = {.bind = settings->bind,
+                                   .port = (int)settings->port,
+                                   .limit = WIRE_CONTROL_LIMIT,
+                                   .high_water = CONTROL_QUEUE,
+                                   .thread = 0};
+    struct door_options bulk = {.bind = settings->bind,
+                                .port = (int)settings->bulk_port,
+                                .limit = WIRE_BULK_LIMIT,
+                                .high_water = BULK_QUEUE,
+                                .thread = 1};
+    self->control = door_open(&control, &self->server, &self->port, error);
+    if (!self->control)
+        return false;
+    self->depot =
+        depot_new(&bulk, &self->server, self->blobs, self->state,
+                  (uint64_t)settings->reserve_mib << 20, &self->bulk_port, error);
+    if (!self->depot)
+        return false;
+    for (struct member *m = zhashx_first(self->members.by_key); m;
+         m = zhashx_next(self->members.by_key))
+        if (m->role != FARM__ROLE__ROLE_JOIN && !m->revoked)
+            depot_role(self->depot, m->key, m->role);
+    return true;
+}
+
+/* Which key STATE/admin.token is for, if there is one. */
+static void find_admin_token(struct coordinator *self)
+{
+    struct buffer text = {0};
+    struct token token;
+    struct keypair pair;
+    char *path = in_state(self, PLACE_ADMIN_TOKEN);
+    if (path_read(path, TOKEN_TEXT, &text, NULL) &&
+        token_parse(buffer_text(&text), &token, NULL)) {
+        keypair_from_secret(&pair, token.join_secret);
+        memcpy(self->admin_token, pair.public_key, KEY_SIZE);
+        keypair_wipe(&pair);
+    }
+    buffer_clear(&text);
+    free(path);
+}
+
+/* A token that names other ports than today's is of no use to this host's farmctl. */
+static bool offer_admin(struct coordinator *self, struct error *error)
+{
+    find_admin_token(self);
+    if (members_count(&self->members, FARM__ROLE__ROLE_ADMIN, true, clock_unix()))
+        return true;
+    return admin_token_make(self, error);
+}
+
+static bool write_address(const struct coordinator *self, struct error *error)
+{
+    char key[KEY_TEXT];
+    key_format(self->server.public_key, key);
+    const char *host = self->settings->bind;
+    bool everywhere =
+        strcmp(host, "tcp://0.0.0.0") == 0 || strcmp(host, "tcp://*") == 0;
+    char *text =
+        path_format("%s:%d\n%s\n%s\n%d\n%ld\n", everywhere ? "tcp://127.0.0.1" : host,
+                    self->port, key, self->farm, self->bulk_port, (long)getpid());
+    char *path = in_state(self, PLACE_ADDRESS);
+    bool ok = path_write(path, text, strlen(text), 0644, error);
+    free(path);
+    free(text);
+    return ok;
+}
+
+static bool start(struct coordinator *self, struct error *error)
+{
+    char *audit = in_state(self, "audit.log");
+    bool ok = lock_state(self, error) && take_signals(self, error) &&
+              load_server_key(self, error) && start_store(self, error) &&
+              (self->audit = audit_open(audit, error)) && start_gate(self, error) &&
+              open_doors(self, error) && offer_admin(self, error) &&
+              write_address(self, error);
+    free(audit);
+    return ok;
+}
+
+struct coordinator *coordinator_new(const struct coordinator_settings *settings,
+                                    struct error *error)
+{
+    struct coordinator *self = calloc(1, sizeof *self);
+    if (!self)
+        abort();
+    zsys_set_io_threads(2);
+    zsys_set_pipehwm(0);
+    raise_limits();
+    self->settings = settings;
+    self->state = path_format("%s", settings->state);
+    self->lock = self->blob_folder = self->signals = -1;
+    self->now = clock_ms();
+    name_farm(self);
+    registry_init(&self->registry, settings->suspect_ms);
+    members_init(&self->members);
+    models_init(&self->models);
+    recent_init(&self->recent);
+    self->events = events_new(tell_event, tell_snapshot, self);
+    self->outbox = outbox_new();
+    self->change = change_new();
+    if (!start(self, error)) {
+        coordinator_destroy(&self);
+        return NULL;
+    }
+    log_info("farm %s listens on %s:%d and :%d, epoch %llu", self->farm, settings->bind,
+             self->port, self->bulk_port, (unsigned long long)self->epoch);
+    return self;
+}
+
+static void destroy_queue(struct coordinator *self)
+{
+    if (!self->queue)
+        return;
+    for (struct queue_job *job = zhashx_first(self->queue->jobs); job;
+         job = zhashx_next(self->queue->jobs)) {
+        struct job *own = job->tag;
+        job_destroy(&own);
+    }
+    queue_destroy(&self->queue);
+}
+
+static void close_file(int file)
+{
+    if (file >= 0)
+        close(file);
+}
+
+void coordinator_destroy(struct coordinator **self_p)
+{
+    struct coordinator *self = *self_p;
+    if (!self)
+        return;
+    struct error error = {0};
+    zsock_destroy(&self->control);
+    depot_destroy(&self->depot);
+    gate_destroy(&self->gate);
+    store_actor_destroy(&self->scribe);
+    if (self->store && !store_end(self->store, &error))
+        log_error("%s", error.text);
+    store_close(&self->store);
+    blob_store_close(&self->blobs);
+    audit_close(&self->audit);
+    models_imports_clear(self);
+    destroy_queue(self);
+    registry_clear(&self->registry);
+    members_clear(&self->members);
+    models_clear(&self->models);
+    recent_clear(&self->recent);
+    events_destroy(&self->events);
+    outbox_destroy(&self->outbox);
+    change_destroy(&self->change);
+    keypair_wipe(&self->server);
+    close_file(self->signals);
+    close_file(self->blob_folder);
+    close_file(self->lock);
+    free(self->state);
+    free(self);
+    *self_p = NULL;
+}
+
+struct checking {
+    struct blob_store *blobs;
+    size_t count;
+    struct error *error;
+    bool ok;
+};
+
+static void check_blob(void *context, const uint8_t id[32], uint64_t size)
+{
+    struct checking *checking = context;
+    uint8_t found[BLOB_ID];
+    uint64_t found_size;
+    char name[BLOB_TEXT];
+    char *path = blob_path(checking->blobs, id);
+    checking->count++;
+    blob_format(id, name);
+    if (checking->ok && (!blob_id_of_file(path, found, &found_size, checking->error) ||
+                         memcmp(found, id, BLOB_ID) != 0 || found_size != size))
+        checking->ok = error_set(checking->error,
+                                 "blob %s is missing or damaged; restore it from a "
+                                 "backup, or render its task again with --force",
+                                 name);
+    free(path);
+}
+
+bool coordinator_check(const struct coordinator_settings *settings, struct error *error)
+{
+    struct coordinator self = {.state = settings->state, .lock = -1};
+    char *database = in_state(&self, "farm.db"), *audit = in_state(&self, "audit.log");
+    char *blobs = in_state(&self, "blobs");
+    struct checking checking = {.error = error, .ok = true};
+    bool ok = access(database, F_OK) == 0 ||
+              error_set_kind(error, ERROR_NOT_FOUND,
+                             "%s: there is no coordinator's state; name its folder "
+                             "with --state",
+                             settings->state);
+    ok = ok && lock_state(&self, error) &&
+         (self.store = store_open(database, true, error)) &&
+         (checking.blobs = blob_store_open(blobs, error)) &&
+         store_blobs(self.store, check_blob, &checking, error) && checking.ok &&
+         audit_check(audit, error);
+    if (ok)
+        printf("%s: the database, %zu files and the audit are sound\n", settings->state,
+               checking.count);
+    store_close(&self.store);
+    blob_store_close(&checking.blobs);
+    close_file(self.lock);
+    free(blobs);
+    free(audit);
+    free(database);
+    return ok;
+}

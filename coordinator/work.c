@@ -1,0 +1,315 @@
+#include "coordinator/work.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum {
+    SETTLED_A_TURN = 256,
+    RETRY_MS = 500, /* per fault, before a task is tried again */
+};
+
+/* Tasks with equal groups share a batch: all is equal but prompts and seed. */
+static void group_of(const struct task *task, uint8_t group[32])
+{
+    struct task same = *task;
+    char empty[] = "";
+    same.prompt = same.negative = empty;
+    same.seed = 0;
+    task_key(&same, NULL, group);
+}
+
+bool work_look(struct coordinator *self, struct queue_job *job, uint64_t index,
+               struct scheduler_task *view, struct task *task, struct error *error)
+{
+    struct job *own = job->tag;
+    if (own->view_index == index && !task) {
+        *view = own->view;
+        return true;
+    }
+    struct task expanded;
+    bool ok = job_task(own->specification, &self->models, index, &expanded, error);
+    if (ok) {
+        task_key(&expanded, own->specification->force ? job->id : NULL, view->key);
+        group_of(&expanded, view->group);
+        ok = blob_parse(expanded.model, view->model, error);
+    }
+    if (ok) {
+        own->view = *view;
+        own->view_index = index;
+    }
+    if (ok && task)
+        *task = expanded;
+    else
+        task_clear(&expanded);
+    return ok;
+}
+
+static void task_done(struct coordinator *self, struct queue_job *job, uint64_t index,
+                      const struct result_row *result)
+{
+    struct task_row row = {.job = ((const struct job *)job->tag)->number,
+                           .index = index,
+                           .state = QUEUE_DONE,
+                           .result = result->number,
+                           .reason = ""};
+    change_task(self->change, &row);
+    tell_task_event(self, job, index, FARM__TASK_STATE__TASK_DONE, result, result->node,
+                    NULL);
+}
+
+bool work_known(struct coordinator *self, struct queue_job *job, uint64_t index,
+                const struct scheduler_task *view)
+{
+    struct result_row result;
+    if (!recent_find(&self->recent, self->store, view->key, job->latents, &result))
+        return false;
+    queue_known(job, index);
+    task_done(self, job, index, &result);
+    free((char *)(uintptr_t)result.node);
+    return true;
+}
+
+void work_settle(struct coordinator *self, struct queue_job *job)
+{
+    struct job *own = job->tag;
+    for (int t = 0; t < SETTLED_A_TURN; t++) {
+        struct scheduler_task view;
+        uint64_t index = job->cursor;
+        if (index >= job->tasks || own->probed == index)
+            return;
+        if (!work_look(self, job, index, &view, NULL, NULL) ||
+            !work_known(self, job, index, &view))
+            own->probed = index;
+    }
+}
+
+struct queue_lease *work_lease(struct coordinator *self, struct node *node,
+                               struct queue_job *job, uint64_t index,
+                               const struct scheduler_task *view)
+{
+    struct queue_lease *lease =
+        queue_lease(self->queue, job, index, view->key, node->number, self->now);
+    struct attempt_row row = {
+        .epoch = lease->id.epoch,
+        .counter = lease->id.counter,
+        .job = ((const struct job *)job->tag)->number,
+        .index = index,
+        .device = node->device->index,
+        .node = node->name,
+        .started = clock_unix(),
+    };
+    memcpy(row.key, view->key, 32);
+    memcpy(row.worker, node->key, 32);
+    change_attempt(self->change, &row);
+    node_account(node, self->now);
+    node->leased++;
+    node->changed = true;
+    return lease;
+}
+
+/* What every end of an attempt has in common. */
+static void attempt_ends(struct coordinator *self, const struct queue_lease *lease,
+                         const char *why, bool fault)
+{
+    struct node *node = registry_node_numbered(&self->registry, lease->node);
+    change_attempt_ended(self->change, lease->id.epoch, lease->id.counter, why, fault);
+    node_account(node, self->now);
+    node->leased--;
+    node->changed = true;
+    node->rationed = false;
+    self->match = true;
+}
+
+void work_release(struct coordinator *self, struct queue_lease **lease, const char *why)
+{
+    struct queue_job *job = (*lease)->job;
+    uint64_t index = (*lease)->index;
+    attempt_ends(self, *lease, why, false);
+    queue_release(self->queue, lease, 0);
+    tell_task_event(self, job, index, FARM__TASK_STATE__TASK_READY, NULL, NULL, why);
+}
+
+struct failure {
+    struct coordinator *self;
+    const char *node;
+    const char *reason;
+};
+
+static void task_failed(void *context, struct queue_job *job, uint64_t index)
+{
+    struct failure *failure = context;
+    struct task_row row = {.job = ((const struct job *)job->tag)->number,
+                           .index = index,
+                           .state = QUEUE_FAILED,
+                           .reason = failure->reason};
+    change_task(failure->self->change, &row);
+    tell_task_event(failure->self, job, index, FARM__TASK_STATE__TASK_FAILED, NULL,
+                    failure->node, failure->reason);
+}
+
+/* All that went wrong with the task, node by node. */
+static void explain(struct coordinator *self, const struct queue_lease *lease,
+                    struct buffer *into)
+{
+    const struct queue_trouble *trouble = queue_trouble(lease->job, lease->index);
+    for (unsigned f = 0; trouble && f < trouble->count; f++) {
+        const struct node *node =
+            registry_node_numbered(&self->registry, trouble->fault[f].node);
+        buffer_printf(into, NULL, "%s%s: %s", f ? "; " : "", node->name,
+                      trouble->fault[f].text);
+    }
+}
+
+static unsigned working_nodes(const struct coordinator *self)
+{
+    unsigned count = 0;
+    for (size_t n = 0; n < self->registry.count; n++)
+        count += node_works(self->registry.node[n], self->now);
+    return count;
+}
+
+void work_fail(struct coordinator *self, struct queue_lease **lease, bool final,
+               const char *text)
+{
+    struct node *node = registry_node_numbered(&self->registry, (*lease)->node);
+    struct queue_job *job = (*lease)->job;
+    uint64_t index = (*lease)->index;
+    bool spent = queue_fault(*lease, working_nodes(self), text);
+    attempt_ends(self, *lease, text, true);
+    log_warn("%s failed a task: %s", node->name, text);
+    if (final || spent) {
+        struct buffer reason = {0};
+        explain(self, *lease, &reason);
+        struct failure failure = {self, node->name, buffer_text(&reason)};
+        queue_give_up(self->queue, lease, task_failed, &failure);
+        buffer_clear(&reason);
+        return;
+    }
+    int64_t faults = queue_trouble(job, index)->faults;
+    queue_release(self->queue, lease, self->now + faults * RETRY_MS);
+    tell_task_event(self, job, index, FARM__TASK_STATE__TASK_READY, NULL, node->name,
+                    text);
+}
+
+struct taking {
+    struct coordinator *self;
+    const struct result_row *result;
+};
+
+static void take_task(void *context, struct queue_job *job, uint64_t index)
+{
+    struct taking *taking = context;
+    task_done(taking->self, job, index, taking->result);
+}
+
+void work_take(struct coordinator *self, struct queue_lease **lease,
+               struct queue_job *job, uint64_t index, struct node *node,
+               const uint8_t key[32], struct result_row *result)
+{
+    result->number = ++self->last_result;
+    result->node = node->name;
+    memcpy(result->key, key, 32);
+    change_blob(self->change, result->png, result->png_size);
+    if (result->has_latents)
+        change_blob(self->change, result->latents, result->latents_size);
+    change_result(self->change, result);
+    recent_add(&self->recent, result, self->handed + 1);
+    node_credit_image(node, result->seconds, result->step_pixels, self->now);
+    if (!*lease) {
+        queue_known(job, index);
+        task_done(self, job, index, result);
+        return;
+    }
+    struct taking taking = {self, result};
+    attempt_ends(self, *lease, "done", false);
+    queue_finish(self->queue, lease, result->has_latents, take_task, &taking);
+}
+
+static void attempt_dropped(void *context, struct queue_lease *lease)
+{
+    struct coordinator *self = context;
+    struct node *node = registry_node_numbered(&self->registry, lease->node);
+    attempt_ends(self, lease, "canceled", false);
+    tell_withdraw(self, node, lease->id);
+}
+
+static void attempt_moved(void *context, struct queue_lease *lease)
+{
+    struct coordinator *self = context;
+    struct attempt_row row = {
+        .epoch = lease->id.epoch,
+        .counter = lease->id.counter,
+        .job = ((const struct job *)lease->job->tag)->number,
+        .index = lease->index,
+    };
+    change_attempt_moved(self->change, &row);
+}
+
+/* What a job's end has in common, however it ended. */
+static void job_ends(struct coordinator *self, struct queue_job *job)
+{
+    struct job *own = job->tag;
+    own->ended = clock_unix();
+    own->cursor_stored = job->cursor;
+    struct job_row row = {
+        .number = own->number,
+        .cursor = job->cursor,
+        .state = (int)job->state,
+        .done = job->done,
+        .failed = job->failed,
+        .canceled = job->canceled,
+        .ended = own->ended,
+    };
+    change_job_ended(self->change, &row);
+    job_shut(own);
+    tell_job_event(self, job);
+}
+
+void work_cancel(struct coordinator *self, struct queue_job *job)
+{
+    queue_cancel(self->queue, job, attempt_dropped, attempt_moved, self);
+    job_ends(self, job);
+}
+
+void work_release_node(struct coordinator *self, struct node *node, bool unconfirmed,
+                       const char *why)
+{
+    struct queue_lease *next;
+    for (struct queue_lease *lease = TAILQ_FIRST(&self->queue->leases); lease;
+         lease = next) {
+        next = TAILQ_NEXT(lease, by_expiry);
+        if (lease->node == node->number && !(unconfirmed && lease->confirmed))
+            work_release(self, &lease, why);
+    }
+}
+
+void work_close_jobs(struct coordinator *self)
+{
+    struct queue_job *next;
+    for (struct queue_job *job = TAILQ_FIRST(&self->queue->open); job; job = next) {
+        struct job *own = job->tag;
+        next = TAILQ_NEXT(job, open);
+        if (queue_close(self->queue, job)) {
+            job_ends(self, job);
+        } else if (job->cursor != own->cursor_stored) {
+            change_job_cursor(self->change, own->number, job->cursor);
+            own->cursor_stored = job->cursor;
+        }
+    }
+}
+
+void work_expire(struct coordinator *self)
+{
+    struct queue_lease *lease;
+    while ((lease = queue_expired(self->queue, self->now))) {
+        const struct node *node = registry_node_numbered(&self->registry, lease->node);
+        log_warn("%s was not heard of for %" PRId64 " s; its task is ready again",
+                 node->name, (self->now - node->heard) / 1000);
+        tell_withdraw(self, node, lease->id);
+        work_release(self, &lease, "the node was not heard of");
+    }
+}

@@ -1,0 +1,53 @@
+/* What happens to tasks and attempts, in memory, in this turn's change and in events. */
+#ifndef FARM_WORK_H
+#define FARM_WORK_H
+
+#include "coordinator/tell.h"
+
+/* Expands a task of an open job: key, model and group, and the task itself when `task` is
+ * not NULL (the caller clears it). */
+bool work_look(struct coordinator *self, struct queue_job *job, uint64_t index,
+               struct scheduler_task *view, struct task *task, struct error *error);
+
+/* Tasks of the job that come next and whose results are known are done; stops at the
+ * first that is not, or after some. */
+void work_settle(struct coordinator *self, struct queue_job *job);
+
+/* The result of this task is known already: true, and it is done. */
+bool work_known(struct coordinator *self, struct queue_job *job, uint64_t index,
+                const struct scheduler_task *view);
+
+/* ready -> leased, by that node. */
+struct queue_lease *work_lease(struct coordinator *self, struct node *node,
+                               struct queue_job *job, uint64_t index,
+                               const struct scheduler_task *view);
+
+/* The attempt ends without a result and blames nobody. */
+void work_release(struct coordinator *self, struct queue_lease **lease,
+                  const char *why);
+
+/* The attempt failed: with `final` the task too, else it is tried elsewhere while that
+ * may help. */
+void work_fail(struct coordinator *self, struct queue_lease **lease, bool final,
+               const char *text);
+
+/* A verified result, rendered by `node`: the lease's tasks are done; without a lease, the
+ * one task is. The row's number, key and node are filled here. */
+void work_take(struct coordinator *self, struct queue_lease **lease,
+               struct queue_job *job, uint64_t index, struct node *node,
+               const uint8_t key[32], struct result_row *result);
+
+void work_cancel(struct coordinator *self, struct queue_job *job);
+
+/* All attempts of a node end: it is gone, or began anew. With `unconfirmed` only those it
+ * did not name since it greeted. */
+void work_release_node(struct coordinator *self, struct node *node, bool unconfirmed,
+                       const char *why);
+
+/* The end of a turn: cursors are stored, jobs whose last task ended are closed. */
+void work_close_jobs(struct coordinator *self);
+
+/* Leases that ran out. */
+void work_expire(struct coordinator *self);
+
+#endif
