@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
 #include "coordinator/coordinator.h"
@@ -48,6 +49,7 @@ int main(int argc, char **argv)
         config_clear(&coordinator_program, &settings);
         return EXIT_USAGE;
     }
+    umask(077);
     log_open("coordinator", (enum log_level)settings.log);
     bool ok = check ? coordinator_check(&settings, &error) : run(&settings, &error);
     if (!ok)
