@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "opencl/prove.h"
 #include "proto/files/blob.h"
 #include "worker/sd/noise.h"
 
@@ -32,5 +33,5 @@ static bool prove_noise(struct error *error)
 
 bool proof_of_device(struct gpu *gpu, struct error *error)
 {
-    return prove_noise(error) && gpu_finish(gpu, error);
+    return prove_noise(error) && gpu_prove(gpu, error);
 }

@@ -244,7 +244,7 @@ static bool hand_out(struct render *self, const struct order *order,
 
 static bool render(struct render *self, const struct order *order, struct error *error)
 {
-    struct image_request requests[BATCH_MOST];
+    struct image_request requests[BATCH_MOST] = {0};
     struct image images[BATCH_MOST] = {0};
     if (!load(self, order, error))
         return false;
