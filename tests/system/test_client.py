@@ -1,0 +1,224 @@
+"""farmctl from outside: what it refuses, in which words, with which exit code."""
+import json
+import os
+import signal
+import stat
+import subprocess
+
+import pytest
+
+from farm import BIN, SOURCE, free_port, until
+
+USAGE, UNREACHABLE, DENIED = 2, 3, 4
+
+
+def one_sentence(text):
+    lines = text.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("farmctl: "), text
+    return lines[0]
+
+
+@pytest.mark.parametrize("arguments, says", [
+    (["bogus"], 'no command "bogus"'),
+    (["render"], "there is no prompt"),
+    (["render", "--stepz", "4", "x"], "no option --stepz"),
+    (["render", "--steps", "0", "x"], "from 1 to 1000"),
+    (["render", "--steps", "many", "x"], '"many" is not a whole number'),
+    (["render", "--cfg", "nan", "x"], '"nan" is not a number'),
+    (["render", "--sampler", "Eulr", "x"], "Euler, Euler a, DPM++ 2M, DDIM, PNDM"),
+    (["render", "--schedule", "x", "x"], "Automatic, Normal, Karras"),
+    (["render", "--size", "0x0", "x"], "out of range"),
+    (["render", "--size", "100000x64", "x"], "out of range"),
+    (["render", "--size", "64", "x"], "is not WIDTHxHEIGHT"),
+    (["render", "--seed", "5..1", "x"], "ends before it begins"),
+    (["render", "--seed", "x", "x"], '"x" is no seed'),
+    (["render", "--seed", "0..99999999", "x"], "10000000 images"),
+    (["render", "--axis", "cfg", "x"], "KEY=V1,V2"),
+    (["render", "--axis", "colour=red", "x"], 'no option "colour"'),
+    (["render", "--axis", "cfg=1", "--cfg", "2", "x"], "cfg: is given twice"),
+    (["render", "--axis", "cfg=@/nonexistent", "x"], "/nonexistent: No such file"),
+    (["render", "--from", "/nonexistent"], "/nonexistent: No such file"),
+    (["render", "--name", "{colour}", "x"], "no field {colour}"),
+    (["render", "{a|b"], "is not closed"),
+    (["render", b"\xff\xfe"], "not UTF-8"),
+    (["render", "a", "red", "cat", "runs"], "put quotes"),
+    (["render", "--seed", "0..2000", "x"], "--yes"),
+    (["render", "--local", "--farm", "x", "x"], "exclude each other"),
+    (["submit", "x"], "no farm was joined"),
+    (["jobs", "--farm", "elsewhere"], 'no farm "elsewhere" was joined'),
+    (["fetch"], "something is missing"),
+    (["fetch", "last", "--name", "../x"], "cannot be a file's name"),
+    (["grid", "last"], "-o FILE is missing"),
+    (["info", "/nonexistent.png"], "No such file"),
+    (["info", str(SOURCE / "README.md")], "no PNG file"),
+    (["token", "new"], "--role is missing"),
+    (["token", "new", "--role", "king"], 'no "king"'),
+    (["token", "new", "--role", "worker", "--ttl", "soon"], "is no time like"),
+    (["join", "nonsense"], "neither a token"),
+    (["join", "clfarm1-nonsense"], "token"),
+])
+def test_wrong_usage_is_one_sentence_and_exit_2(bare_farm, arguments, says):
+    done = subprocess.run([BIN / "farmctl", *arguments], env=bare_farm.env,
+                          capture_output=True, text=True, timeout=60,
+                          stdin=subprocess.DEVNULL)
+    assert done.returncode == USAGE, done
+    assert done.stdout == ""
+    assert says in one_sentence(done.stderr)
+
+
+@pytest.mark.parametrize("text, says", [
+    ('{"prompt": ', "line 1"),
+    ('{"prompt": "x", "stepz": 4}', 'no option "stepz"'),
+    ('{"prompt": "x", "steps": {}}', "must be a text or a number"),
+    ('{"prompt": "x", "axis": []}', '"axis" must be an object'),
+    ("\x00\x01", "no text file"),
+    ("", "there is no prompt"),
+])
+def test_a_broken_job_file_is_one_sentence(bare_farm, text, says):
+    path = bare_farm.folder / "job"
+    path.write_text(text)
+    assert says in one_sentence(bare_farm.ctl("render", "--from", path, status=USAGE))
+
+
+def test_a_dry_run_needs_no_farm(bare_farm):
+    out = bare_farm.ctl("render", "--dry-run", "--json", "--seed", "0..4",
+                        "--axis", "cfg=1,2", "a {b|c}", "d")
+    job = json.loads(out)
+    assert job["tasks"] == 5 * 2 * 3
+    assert job["prompt"] == ["a {b|c}", "d"] and job["axis"] == {"cfg": ["1", "2"]}
+
+
+def joined(farm):
+    return farm.folder / "config/clfarm/farms"
+
+
+def only_farm(farm):
+    """The folder of the one farm that farmctl joined by itself."""
+    farm.ctl("jobs")
+    (folder,) = joined(farm).iterdir()
+    return folder
+
+
+def test_a_farm_that_does_not_answer_is_exit_3(farm):
+    conf = only_farm(farm) / "farm.conf"
+    lines = conf.read_text().splitlines()
+    conf.write_text("\n".join([f"tcp://127.0.0.1:{free_port()}", *lines[1:]]) + "\n")
+    assert "127.0.0.1" in one_sentence(farm.ctl("jobs", status=UNREACHABLE))
+
+
+def test_a_key_others_may_read_is_refused_with_its_mode(farm):
+    key = only_farm(farm) / "key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    key.chmod(0o644)
+    done = subprocess.run([BIN / "farmctl", "jobs"], env=farm.env, capture_output=True,
+                          text=True, timeout=60)
+    assert done.returncode not in (0, UNREACHABLE)
+    assert "chmod" in one_sentence(done.stderr)
+
+
+def test_a_token_is_good_for_one_key(farm):
+    token = farm.token("observer")
+    farm.ctl("join", "-", "--as", "first", input=token)
+    assert "used" in one_sentence(
+        farm.ctl("join", "-", "--as", "second", input=token, status=DENIED))
+    assert "joined already" in one_sentence(
+        farm.ctl("join", "-", "--as", "first", input=farm.token("observer"),
+                 status=USAGE))
+    assert [each["farm"] for each in farm.ctl_json("farms")].count("first") == 1
+
+
+def test_an_expired_token_is_refused(farm):
+    token = farm.token("observer", "--ttl", "1s")
+    until(lambda: "expired" in subprocess.run(
+        [BIN / "farmctl", "join", token, "--as", "late"], env=farm.env,
+        capture_output=True, text=True, timeout=60).stderr, "the token expired", 20)
+
+
+def test_an_observer_may_look_and_not_submit(farm):
+    farm.ctl("join", farm.token("observer"), "--as", "looking")
+    farm.ctl("jobs", "--farm", "looking")
+    one_sentence(farm.ctl("submit", "--farm", "looking", "--model", "tiny", "x",
+                          status=DENIED))
+
+
+def test_a_model_the_farm_does_not_know_is_named(farm):
+    assert "nomodel" in one_sentence(
+        farm.ctl("submit", "--model", "nomodel", "x", status=USAGE))
+
+
+def test_a_size_that_is_no_multiple_of_the_factor_is_refused(farm):
+    assert "65x64" in one_sentence(
+        farm.ctl("submit", "--model", "tiny", "--size", "65x64", "x", status=USAGE))
+
+
+def test_an_unknown_job_is_named(farm):
+    assert "nojob" in one_sentence(farm.ctl("show", "nojob", status=USAGE))
+
+
+def test_an_output_folder_that_cannot_be_written_is_named(farm):
+    job = farm.submit("x")
+    in_the_way = farm.folder / "file"
+    in_the_way.write_text("")
+    assert str(in_the_way) in one_sentence(
+        farm.ctl("fetch", job, "-o", in_the_way / "below", status=USAGE))
+
+
+def test_interrupting_a_render_detaches_and_the_job_goes_on(farm):
+    render = farm.start([BIN / "farmctl", "render", "--model", "tiny", "--label", "going",
+                         "-o", farm.folder / "out", "x"], "render")
+    until(lambda: farm.ctl_json("jobs"), "the job is there", 30)
+    render.signal(signal.SIGINT)
+    assert render.popen.wait(30) == 130
+    assert "farmctl watch" in render.log()
+    assert farm.ctl_json("show", "going")["state"] == "open"
+
+
+def test_interrupting_twice_cancels(farm):
+    render = farm.start([BIN / "farmctl", "render", "--model", "tiny", "--label", "going",
+                         "-o", farm.folder / "out", "x"], "render")
+    until(lambda: farm.ctl_json("jobs"), "the job is there", 30)
+    render.signal(signal.SIGINT)
+    until(lambda: "detached" in render.log(), "it said so", 30)
+    render.signal(signal.SIGINT)
+    assert render.popen.wait(30) == 130
+    assert farm.ctl_json("show", "going")["state"] == "canceled"
+
+
+def test_what_info_prints_is_a_job_that_makes_the_same_picture(farm):
+    farm.worker("one")
+    out = farm.folder / "out"
+    farm.ctl("render", "--model", "tiny", "--size", "64x64", "--steps", "2", "--seed",
+             "7", "--negative", "b", "-o", out, "a \\{b|c\\} cat")
+    first = (out / "00000-7.png").read_bytes()
+    info = farm.ctl_json("info", out / "00000-7.png")
+    assert info["fields"]["Seed"] == "7"
+    assert info["parameters"].startswith("a {b|c} cat\nNegative prompt: b\nSteps: 2")
+    again = farm.folder / "again"
+    job = dict(info["job"], force=True)
+    farm.ctl("render", "--from", "-", "-o", again, input=json.dumps(job))
+    assert (again / "00000-7.png").read_bytes() == first
+
+
+def test_fetch_mends_what_is_missing_or_damaged_and_keeps_the_rest(farm):
+    farm.worker("one")
+    job = farm.submit("--steps", 1, "--seed", "0..2", "x")
+    farm.ctl("wait", job)
+    out = farm.folder / "out"
+    assert farm.ctl_json("fetch", job, "-o", out)["fetched"] == 3
+    whole = (out / "00001-1.png").read_bytes()
+    (out / "00001-1.png").write_bytes(whole[:-9] + b"damage   ")
+    (out / "00002-2.png").unlink()
+    again = farm.ctl_json("fetch", job, "-o", out)
+    assert (again["fetched"], again["already_there"]) == (2, 1)
+    assert (out / "00001-1.png").read_bytes() == whole
+    assert sorted(os.listdir(out)) == ["00000-0.png", "00001-1.png", "00002-2.png"]
+
+
+def test_a_contact_sheet_has_every_picture_and_its_labels(farm):
+    farm.worker("one")
+    farm.ctl("render", "--model", "tiny", "--size", "64x64", "--steps", "1", "--label",
+             "sheet", "--seed", "0..2", "-o", farm.folder / "out", "a {red|blue} cat")
+    sheet = farm.folder / "sheet.png"
+    made = farm.ctl_json("grid", "sheet", "-o", sheet)
+    assert (made["rows"], made["columns"]) == (2, 3)
+    assert subprocess.run(["pngcheck", "-q", sheet]).returncode == 0
