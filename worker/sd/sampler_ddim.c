@@ -18,7 +18,8 @@ static void noise_of(enum prediction prediction, double alpha, double sigma,
 bool sampler_ddim(struct plan *self, struct error *error)
 {
     const struct schedule_config *config = self->config;
-    double stride = (double)(config->train_steps / self->steps);
+    size_t whole = config->train_steps / self->steps;
+    double stride = (double)whole;
     if (!schedule_timesteps(config, PLACING_ROUNDED, SPACING_LEADING, self->steps,
                             self->timesteps, error))
         return false;

@@ -62,7 +62,8 @@ static void fill_again(struct step *step, const struct step *first, double of_x,
 bool sampler_pndm(struct plan *self, struct error *error)
 {
     const struct schedule_config *config = self->config;
-    double stride = (double)(config->train_steps / self->steps);
+    size_t whole = config->train_steps / self->steps;
+    double stride = (double)whole;
     if (config->skip_prk_steps != 1)
         return error_set_kind(error, ERROR_INPUT,
                               "skip_prk_steps false (Runge-Kutta steps) is not there; "

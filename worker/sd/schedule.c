@@ -122,11 +122,10 @@ static double timestep_at(const struct schedule_config *self, enum placing placi
     size_t extra = placing == PLACING_SOLVER; /* the one left out comes last */
     double train = (double)self->train_steps;
     double ratio = train / (double)steps;
+    size_t stride = self->train_steps / (steps + extra); /* whole, as in diffusers */
     switch (spacing) {
     case SPACING_LEADING:
-        return (double)((steps - 1 - i + extra) *
-                        (self->train_steps / (steps + extra))) +
-               self->steps_offset;
+        return (double)((steps - 1 - i + extra) * stride) + self->steps_offset;
     case SPACING_TRAILING: /* numpy.arange adds what start + step differs from start */
         return rint(train + (double)i * (train - ratio - train)) - 1;
     default:;

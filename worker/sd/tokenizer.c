@@ -193,7 +193,7 @@ struct tokenizer *tokenizer_open(const char *vocabulary, const char *merges,
                                  struct error *error)
 {
     bool good = false;
-    int32_t unknown;
+    int32_t unknown = 0;
     struct buffer list = {0};
     json_t *ids = NULL, *settings = NULL, *map = NULL;
     struct tokenizer *self = calloc(1, sizeof *self);
