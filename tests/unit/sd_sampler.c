@@ -285,6 +285,23 @@ static void betas_that_leave_no_signal_are_refused(void **state)
     assert_non_null(strstr(error.text, "leave no signal at timestep"));
 }
 
+static void betas_without_finite_steps_are_refused(void **state)
+{
+    struct schedule_config config;
+    struct sampler_run run = {0};
+    struct error error = {0};
+    struct sampler_options options = {.schedule = "Automatic", .steps = 20};
+    schedule_config_defaults(&config);
+    config.train_steps = 2176;
+    strcpy(config.beta_schedule, "scaled_linear");
+    config.beta_start = 0.00085;
+    config.beta_end = 0.112; /* the last alpha is 1e-41: its sigma overflows a float */
+    assert_false(sampler_plan(&run, "Euler", &config, &options, &error));
+    assert_int_equal(error.kind, ERROR_INPUT);
+    assert_non_null(strstr(error.text, "have no finite coefficients"));
+    assert_null(run.step);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -294,6 +311,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_sampled_is_one_clear_sentence),
         cmocka_unit_test(a_configuration_that_would_change_the_picture_is_refused),
         cmocka_unit_test(betas_that_leave_no_signal_are_refused),
+        cmocka_unit_test(betas_without_finite_steps_are_refused),
     };
     return cmocka_run_group_tests(tests, load_golden, free_golden);
 }

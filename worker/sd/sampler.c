@@ -134,6 +134,26 @@ static bool prepare(struct plan *self, double **alphas, double **sigmas,
     return true;
 }
 
+/* Betas may be legal and yet leave two steps no distance, or one too much for a float. */
+static bool is_finite(const struct plan *self, struct error *error)
+{
+    bool good = isfinite(self->start_scale);
+    for (size_t i = 0; i < self->count; i++) {
+        const struct step *step = &self->step[i];
+        const float numbers[] = {
+            step->timestep, step->input_scale, step->d_x,  step->d_e,  step->clip,
+            step->x_x,      step->x_e,         step->x_d,  step->h[0], step->h[1],
+            step->h[2],     step->h[3],        step->noise};
+        for (size_t j = 0; j < sizeof numbers / sizeof *numbers; j++)
+            good = good && isfinite(numbers[j]);
+    }
+    return good || error_set_kind(error, ERROR_INPUT,
+                                  "%zu steps over betas from %g to %g have no finite "
+                                  "coefficients; is scheduler_config.json right?",
+                                  self->steps, self->config->beta_start,
+                                  self->config->beta_end);
+}
+
 bool sampler_plan(struct sampler_run *self, const char *name,
                   const struct schedule_config *config,
                   const struct sampler_options *options, struct error *error)
@@ -154,7 +174,7 @@ bool sampler_plan(struct sampler_run *self, const char *name,
     }
     if (!prepare(&plan, &alphas, &sigmas, error))
         goto out;
-    if (!sampler->plan(&plan, error)) {
+    if (!sampler->plan(&plan, error) || !is_finite(&plan, error)) {
         error_prefix(error, "%s", sampler->label);
         goto out;
     }
