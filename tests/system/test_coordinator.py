@@ -1,0 +1,376 @@
+"""The coordinator as its peers see it: real process, CURVE, real disk."""
+import os
+import subprocess
+import time
+
+import pytest
+import zmq
+
+import peer as peers
+from peer import BIN, BUSY, DENIED, INPUT, NOT_FOUND, Farm, Key, Refused, commit, job, pb
+
+
+@pytest.fixture
+def farm(tmp_path):
+    farm = Farm(tmp_path / "state").start()
+    yield farm
+    farm.stop()
+
+
+@pytest.fixture
+def admin(farm):
+    admin = farm.admin()
+    farm.add_model(admin)
+    return admin
+
+
+def submit(peer, content, id=None):
+    return peer.ask(submit=pb.Submit(id=id or os.urandom(16), job=content))
+
+
+def show(peer, name=b"last", limit=1000):
+    return peer.ask(job_show=pb.JobShow(job=name, limit=limit))
+
+
+def assigned(worker, count):
+    """Waits until that many attempts were assigned."""
+    attempts = []
+    while len(attempts) < count:
+        attempts += worker.wait("assign").attempts
+    return attempts
+
+
+def test_a_submitted_job_survives_kill_9_and_is_the_same_job_when_sent_again(farm, admin):
+    id = os.urandom(16)
+    accepted = submit(admin, job(), id)
+    farm.kill()
+    assert (accepted.tasks, accepted.existing) == (4, False)
+    farm.start()
+    admin = farm.admin()
+    again = submit(admin, job(), id)
+    assert (again.tasks, again.existing) == (4, True)
+    assert len(admin.ask(job_list=pb.JobList()).jobs) == 1
+
+
+def test_200_submits_of_one_id_make_one_job_and_another_content_is_refused(farm, admin):
+    id = os.urandom(16)
+    for request in range(1, 201):
+        admin.send(request=1000 + request, submit=pb.Submit(id=id, job=job()))
+    answers = [admin.wait("accepted") for _ in range(200)]
+    assert sum(not answer.existing for answer in answers) == 1
+    assert len(admin.ask(job_list=pb.JobList()).jobs) == 1
+    with pytest.raises(Refused, match="another job"):
+        submit(admin, job(prompts=[b"a dog"]), id)
+
+
+def test_a_million_tasks_are_accepted_at_once(farm, admin):
+    started = time.monotonic()
+    assert submit(admin, job(seeds=[(0, 1000000)])).tasks == 1000000
+    assert time.monotonic() - started < 1
+    assert admin.ask(job_list=pb.JobList()).jobs[0].tasks == 1000000
+
+
+def test_two_coordinators_on_one_folder_and_a_taken_port_are_clear_errors(farm, tmp_path):
+    second = subprocess.run([BIN / "farm-coordinator", "--state", farm.folder], text=True,
+                            capture_output=True, timeout=20)
+    assert second.returncode == 1
+    assert f"another coordinator uses {farm.folder}" in second.stderr
+    third = subprocess.run([BIN / "farm-coordinator", "--state", tmp_path / "other", "--bind",
+                            "tcp://127.0.0.1", "--port", str(farm.port)],
+                           text=True, capture_output=True, timeout=20)
+    assert third.returncode == 1
+    assert f"127.0.0.1:{farm.port} is taken" in third.stderr
+
+
+def test_tasks_are_assigned_rendered_and_committed_once(farm, admin):
+    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=8, batch=2)
+    submit(admin, job())
+    attempts = assigned(worker, 4)
+    assert [a.index for a in attempts] == [0, 1, 2, 3]
+    settings = {s.name: s.value for s in attempts[1].settings}
+    assert (settings[b"seed"], settings[b"size"], settings[b"precision"]) == (b"1", b"64x64",
+                                                                             b"f32")
+    for attempt in attempts:
+        assert commit(farm, worker, attempt).answer == pb.COMMIT_ACCEPTED
+    assert commit(farm, worker, attempts[0]).answer == pb.COMMIT_DUPLICATE
+    assert commit(farm, worker, attempts[0], b"other").answer == pb.COMMIT_SUPERSEDED
+    detail = show(admin)
+    assert (detail.summary.state, detail.summary.done) == (pb.JOB_DONE, 4)
+    assert [t.state for t in detail.tasks] == [pb.TASK_DONE] * 4
+    png = detail.tasks[2].result.png
+    bulk = farm.bulk(admin.key)
+    chunk = bulk.ask(want=pb.Want(blob=png, offset=0, length=len(b"picture of ") + 32))
+    assert chunk.blob == png
+    assert detail.tasks[2].node == b"member"
+
+
+def test_a_commit_without_its_file_is_to_be_tried_again(farm, admin):
+    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER))
+    submit(admin, job(seeds=[(0, 1)]))
+    attempt, = assigned(worker, 1)
+    assert commit(farm, worker, attempt, stored=False).answer == pb.COMMIT_RETRY
+    assert commit(farm, worker, attempt).answer == pb.COMMIT_ACCEPTED
+
+
+def test_what_was_answered_is_there_after_kill_9_and_the_rest_is_done_once(farm, admin):
+    key = farm.member(admin, pb.ROLE_WORKER)
+    instance = os.urandom(16)
+    worker = farm.worker(key, instance=instance)
+    submit(admin, job())
+    first, second, third, fourth = assigned(worker, 4)
+    commit(farm, worker, first)
+    farm.kill()
+    farm.start()
+    admin = farm.admin()
+    worker = farm.worker(key, credit=0, instance=instance)
+    # The second of the old attempts is still known, the others the worker lost.
+    worker.send(heartbeat=pb.Heartbeat(progress=[pb.Progress(attempt=second.id)]))
+    worker.send(ready=pb.Ready(credit=4, batch=4))
+    again = assigned(worker, 2)
+    assert {a.index for a in again} == {2, 3}
+    assert all(a.id.epoch > first.id.epoch for a in again)
+    assert commit(farm, worker, second).answer == pb.COMMIT_ACCEPTED
+    # A result of an attempt that is no more still counts: it needs only its task.
+    assert commit(farm, worker, third).answer == pb.COMMIT_ACCEPTED
+    assert commit(farm, worker, again[0] if again[0].index == 2 else again[1]).answer == \
+        pb.COMMIT_DUPLICATE
+    assert commit(farm, worker, fourth).answer == pb.COMMIT_ACCEPTED
+    assert show(admin).summary.state == pb.JOB_DONE
+
+
+def test_a_silent_workers_task_goes_to_another(tmp_path):
+    farm = Farm(tmp_path / "state", "--lease-ms", "800", "--suspect-ms", "300").start()
+    admin = farm.admin()
+    farm.add_model(admin)
+    silent = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=1)
+    submit(admin, job(seeds=[(0, 1)]))
+    attempt, = assigned(silent, 1)
+    other = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=0)
+    end = time.monotonic() + 5
+    assign = None
+    while not assign and time.monotonic() < end:
+        other.send(heartbeat=pb.Heartbeat())
+        other.send(ready=pb.Ready(credit=1, batch=1))
+        message = other.receive(0.1)
+        assign = message[1] if message and message[0] == "assign" else None
+    assert assign.attempts[0].index == attempt.index
+    assert commit(farm, silent, attempt).answer == pb.COMMIT_ACCEPTED
+    assert other.wait("withdraw").attempts[0] == assign.attempts[0].id
+    farm.stop()
+
+
+def test_equal_tasks_of_later_jobs_need_no_second_rendering(farm, admin):
+    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER))
+    submit(admin, job(seeds=[(0, 2)]))
+    for attempt in assigned(worker, 2):
+        commit(farm, worker, attempt)
+    submit(admin, job(seeds=[(0, 2)]))
+    assert show(admin).summary.state == pb.JOB_DONE
+    forced = job(seeds=[(0, 1)])
+    forced.force = True
+    submit(admin, forced)
+    worker.send(ready=pb.Ready(credit=1, batch=1))
+    assert len(assigned(worker, 1)) == 1
+
+
+def test_errors_of_the_input_end_a_task_and_others_are_tried_again(farm, admin):
+    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=1)
+    submit(admin, job(seeds=[(0, 1)]))
+    for _ in range(3):
+        attempt, = assigned(worker, 1)
+        worker.send(failed=pb.Failed(attempt=attempt.id, kind=7, text=b"device is gone"))
+        worker.send(ready=pb.Ready(credit=1, batch=1))
+    end = time.monotonic() + 5
+    while show(admin).summary.state == pb.JOB_OPEN and time.monotonic() < end:
+        time.sleep(0.05)
+    task = show(admin).tasks[0]
+    assert task.state == pb.TASK_FAILED
+    assert b"device is gone" in task.reason
+    assert len(task.history) == 3
+    submit(admin, job(seeds=[(7, 1)]))
+    attempt, = assigned(worker, 1)
+    worker.send(failed=pb.Failed(attempt=attempt.id, kind=INPUT, text=b"no such thing"))
+    end = time.monotonic() + 5
+    while show(admin).summary.state == pb.JOB_OPEN and time.monotonic() < end:
+        time.sleep(0.05)
+    assert show(admin).summary.state == pb.JOB_FAILED
+
+
+def test_bad_jobs_are_refused_with_what_would_help(farm, admin):
+    with pytest.raises(Refused, match='no model "nosuch"; it has tiny') as refused:
+        submit(admin, job(model=b"nosuch"))
+    assert refused.value.kind == NOT_FOUND
+    with pytest.raises(Refused, match="multiples of 8") as refused:
+        submit(admin, job(size="65x64"))
+    assert refused.value.kind == INPUT
+    sweep = job()
+    sweep.axes.add(name=b"size", values=[b"64x64", b"64x100"])
+    with pytest.raises(Refused, match="64x100"):
+        submit(admin, sweep)
+    with pytest.raises(Refused, match="sampler"):
+        submit(admin, job(sampler="Nonsense"))
+    with pytest.raises(Refused, match="no job"):
+        show(admin, b"nonsense")
+
+
+def test_a_role_may_do_what_it_may_and_no_more(farm, admin):
+    observer = farm.peer(farm.member(admin, pb.ROLE_OBSERVER))
+    with pytest.raises(Refused, match="before a hello"):
+        observer.ask(job_list=pb.JobList())
+    observer.hello()
+    observer.ask(job_list=pb.JobList())
+    for body in (dict(submit=pb.Submit(id=bytes(16), job=job())), dict(key_list=pb.KeyList()),
+                 dict(token_new=pb.TokenNew(role=pb.ROLE_ADMIN)), dict(ready=pb.Ready()),
+                 dict(key_revoke=pb.KeyRevoke(key=b"admin"))):
+        with pytest.raises(Refused) as refused:
+            observer.ask(**body)
+        assert refused.value.kind == DENIED
+
+
+def test_a_submitter_sees_and_cancels_its_own_jobs_only(farm, admin):
+    mine = submit(admin, job()).job
+    other = farm.peer(farm.member(admin, pb.ROLE_SUBMIT))
+    other.hello()
+    own = submit(other, job(prompts=[b"a dog"])).job
+    assert [j.job for j in other.ask(job_list=pb.JobList()).jobs] == [own]
+    with pytest.raises(Refused):
+        other.ask(job_cancel=pb.JobCancel(job=mine.hex().encode()))
+    with pytest.raises(Refused):
+        other.ask(watch=pb.Watch(job=mine, credit=5))
+    other.ask(job_cancel=pb.JobCancel(job=own.hex()[:8].encode()))
+    assert len(admin.ask(job_list=pb.JobList()).jobs) == 2
+
+
+def test_a_key_that_is_not_known_gets_nothing(farm):
+    stranger = farm.peer(Key())
+    stranger.send(hello=pb.Hello(version=1, instance=bytes(16)))
+    assert stranger.receive(1) is None
+    plain = zmq.Context.instance().socket(zmq.DEALER)
+    plain.linger = 0
+    plain.connect(farm.address)
+    plain.send(pb.Envelope(hello=pb.Hello(version=1, instance=bytes(16))).SerializeToString())
+    assert not plain.poll(1000)
+    plain.close()
+
+
+def test_another_protocol_version_is_refused_with_both_named(farm, admin):
+    peer = farm.peer(farm.admin_key)
+    with pytest.raises(Refused, match="version 1, you speak 2") as refused:
+        peer.hello(version=2)
+    assert refused.value.kind == INPUT
+
+
+def test_a_token_is_used_once_and_the_same_join_may_be_repeated(farm, admin):
+    text = admin.ask(token_new=pb.TokenNew(role=pb.ROLE_WORKER)).text.decode()
+    key = farm.join(text)
+    farm.join(text, key)
+    with pytest.raises(Refused, match="used by another key") as refused:
+        farm.join(text)
+    assert refused.value.kind == DENIED
+    farm.worker(key)
+    with pytest.raises(TimeoutError):  # the token died with that hello
+        peer = farm.peer(peers.Token(text).key)
+        peer.ask(timeout=1, join=pb.Join(public_key=bytes(32), proof=bytes(48), nonce=bytes(24)))
+    assert "token-used-again" in (farm.folder / "audit.log").read_text()
+
+
+def test_a_revoked_worker_is_refused_within_a_second_and_its_task_goes_on(farm, admin):
+    key = farm.member(admin, pb.ROLE_WORKER)
+    worker = farm.worker(key, credit=1)
+    other = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=0)
+    submit(admin, job(seeds=[(0, 1)]))
+    attempt, = assigned(worker, 1)
+    other.send(ready=pb.Ready(credit=1, batch=1))
+    started = time.monotonic()
+    admin.ask(key_revoke=pb.KeyRevoke(key=key.public))
+    with pytest.raises(Refused) as refused:
+        commit(farm, worker, attempt, stored=False)
+    assert refused.value.kind == DENIED
+    bulk = farm.bulk(key)
+    bulk.send(b"x", offer=pb.Offer(blob=bytes(32), size=1))
+    assert assigned(other, 1)[0].index == attempt.index
+    assert time.monotonic() - started < 1
+    assert bulk.receive(0.5) is None
+
+
+def test_a_device_is_driven_by_one_living_instance(farm, admin):
+    key = farm.member(admin, pb.ROLE_WORKER)
+    first = farm.worker(key, host=b"iris.lan")
+    second = farm.peer(key)
+    with pytest.raises(Refused, match="in use by iris.lan") as refused:
+        second.hello(device=pb.Device(index=0))
+    assert refused.value.kind == BUSY
+    second.hello(device=pb.Device(index=1))
+    first.close()
+    time.sleep(0.2)
+    farm.peer(key).hello(device=pb.Device(index=0))
+
+
+def test_a_watch_begins_with_a_snapshot_and_numbers_what_follows(farm, admin):
+    watcher = farm.peer(farm.admin_key)
+    watcher.hello()
+    watcher.send(request=7, watch=pb.Watch(credit=3))
+    seq = watcher.wait("snapshot").seq
+    accepted = submit(admin, job(seeds=[(0, 6)]))
+    event = watcher.wait("event")
+    assert (event.seq, event.job) == (seq + 1, accepted.job)
+    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=8, batch=8)
+    for attempt in assigned(worker, 6):
+        commit(farm, worker, attempt)
+    time.sleep(0.3)
+    seen = [event.seq]
+    while message := watcher.receive(0.3):
+        if message[0] == "event" and message[1].seq:
+            seen.append(message[1].seq)
+    assert len(seen) <= 3  # no more than its credit
+    watcher.send(credit=pb.Credit(more=1000))
+    while not (event.summary.state == pb.JOB_DONE):
+        event = watcher.wait("event")
+        if event.seq:
+            seen.append(event.seq)
+    assert seen == list(range(seq + 1, seq + 1 + len(seen)))
+
+
+def test_a_stalled_watcher_slows_nobody_and_is_told_what_it_lost(farm, admin):
+    stalled = farm.peer(farm.admin_key)
+    stalled.hello()
+    stalled.send(request=7, watch=pb.Watch(credit=1))
+    stalled.wait("snapshot")
+    for _ in range(9000):
+        admin.send(submit=pb.Submit(id=os.urandom(16), job=job(seeds=[(0, 1)])))
+    started = time.monotonic()
+    assert admin.ask(timeout=60, job_list=pb.JobList(open_only=True)).jobs
+    assert time.monotonic() - started < 60
+    stalled.send(credit=pb.Credit(more=5))
+    lost = stalled.wait("lost")
+    assert lost.to >= getattr(lost, "from") > 0
+    assert len(stalled.wait("snapshot").jobs) >= 1000
+
+
+def test_stopping_ends_with_0_and_the_check_finds_all_sound(farm, admin):
+    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER))
+    submit(admin, job(seeds=[(0, 1)]))
+    commit(farm, worker, assigned(worker, 1)[0])
+    farm.stop()
+    check = subprocess.run([BIN / "farm-coordinator", "--state", farm.folder, "--check"],
+                           text=True, capture_output=True, timeout=60)
+    assert check.returncode == 0, check.stderr
+    assert "2 files" in check.stdout
+    blob = next(p for p in (farm.folder / "blobs").glob("??/*") if p.stat().st_size)
+    blob.chmod(0o600)
+    blob.write_bytes(b"rotten")
+    check = subprocess.run([BIN / "farm-coordinator", "--state", farm.folder, "--check"],
+                           text=True, capture_output=True, timeout=60)
+    assert check.returncode == 1
+    assert f"blob {blob.name} is missing or damaged" in check.stderr
+
+
+def test_a_private_farm_ends_when_nobody_is_there(tmp_path):
+    farm = Farm(tmp_path / "state", "--exit-when-idle-s", "1").start()
+    admin = farm.admin()
+    time.sleep(2)
+    assert farm.process.poll() is None
+    admin.ask(pulse=pb.Pulse())
+    admin.close()
+    farm.peers = []
+    assert farm.process.wait(15) == 0
