@@ -585,6 +585,11 @@ int main(int argc, char **argv)
     kill(self.process, SIGTERM);
     waitpid(self.process, NULL, 0);
     report(&self, seconds, remembered);
+    for (size_t i = 0; i < self.workers; i++) {
+        zsock_destroy(&self.worker[i].control);
+        zsock_destroy(&self.worker[i].bulk);
+    }
+    zsock_destroy(&self.admin);
     path_remove_tree(self.state);
     return remembered == self.tasks ? 0 : 1;
 }
