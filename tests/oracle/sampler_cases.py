@@ -30,6 +30,7 @@ CONFIGS = {
     "v-trailing": {
         **STABLE,
         **PLAIN,
+        "skip_prk_steps": False,
         "prediction_type": "v_prediction",
         "timestep_spacing": "trailing",
     },
@@ -45,7 +46,7 @@ CONFIGS = {
         "skip_prk_steps": True,
         "set_alpha_to_one": True,
     },
-    "short": {**STABLE, **PLAIN, "num_train_timesteps": 300},
+    "short": {**STABLE, "clip_sample": False, "num_train_timesteps": 300},
 }
 
 

@@ -236,7 +236,7 @@ static void what_cannot_be_sampled_is_one_clear_sentence(void **state)
         {"DDIM", "Normal", 1000, 0, "steps 1000 with steps_offset 1 need timesteps"},
         {"DDIM", "Normal", 20, -1, "eta -1, expected 0 to 1"},
         {"DDIM", "Normal", 20, NAN, "eta nan, expected 0 to 1"},
-        {"PNDM(skip_prk_steps=False)", "Normal", 20, 0, "PNDM: skip_prk_steps false"},
+        {"PNDM(skip_prk_steps=False)", "Normal", 3, 0, "PNDM: steps 3, expected at"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct error error = {0};

@@ -110,7 +110,7 @@ static bool choose_schedule(struct plan *self, const struct sampler *sampler,
 static bool prepare(struct plan *self, double **alphas, double **sigmas,
                     struct error *error)
 {
-    size_t train = self->config->train_steps;
+    size_t train = self->config->train_steps, room = self->steps + PLAN_MORE_STEPS;
     *alphas = schedule_alphas(self->config, error);
     *sigmas = schedule_alphas(self->config, error);
     if (!*alphas || !*sigmas)
@@ -125,11 +125,11 @@ static bool prepare(struct plan *self, double **alphas, double **sigmas,
             train);
     self->timesteps = calloc(self->steps, sizeof *self->timesteps);
     self->levels = calloc(self->steps + 1, sizeof *self->levels);
-    self->step = calloc(2 * self->steps, sizeof *self->step);
+    self->step = calloc(room, sizeof *self->step);
     if (!self->timesteps || !self->levels || !self->step)
         return error_set_kind(error, ERROR_MEMORY, "no memory for %zu steps",
                               self->steps);
-    for (size_t i = 0; i < 2 * self->steps; i++)
+    for (size_t i = 0; i < room; i++)
         self->step[i].save = -1;
     return true;
 }

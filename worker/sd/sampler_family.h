@@ -4,6 +4,8 @@
 
 #include "worker/sd/sampler.h"
 
+enum { PLAN_MORE_STEPS = 16 };
+
 struct plan {
     const struct schedule_config *config;
     size_t steps;
@@ -13,7 +15,7 @@ struct plan {
     const double *sigmas; /* sqrt((1 - a) / a) */
     double *timesteps;    /* room for steps */
     double *levels;       /* room for steps + 1 sigmas */
-    struct step *step;    /* room for 2 * steps, zeros but for save = -1 */
+    struct step *step;    /* room for steps + PLAN_MORE_STEPS; 0, save -1 */
     size_t count;         /* to be set */
     double start_scale;   /* to be set */
 };
@@ -30,7 +32,7 @@ bool sampler_dpm_multistep(struct plan *self, struct error *error);
 /* Song et al. 2020, DDIM, formula 12. */
 bool sampler_ddim(struct plan *self, struct error *error);
 
-/* Liu et al. 2022, PNDM, without Runge-Kutta steps (PLMS). */
+/* Liu et al. 2022, PNDM, with and without its Runge-Kutta steps. */
 bool sampler_pndm(struct plan *self, struct error *error);
 
 /* Fills step->d_x and d_e so that d is the predicted clean picture, for x = alpha x0 +

@@ -1,9 +1,19 @@
-/* PNDM as Stable Diffusion uses it: a linear multistep method over the model's outputs, the
- * last three of which stand in history slots counted round.
+/* PNDM: a linear multistep method over the model's outputs, the last three of which stand in
+ * history slots counted round. Both ways to begin are here; what a step began from (`start`)
+ * is never kept, because it can be had back from what the step made of it.
  *
- * The second timestep is evaluated twice: the first evaluation only improves the first step,
- * which is then taken again from where it began. Where it began is not kept: it is
- * (x - Q e0) / P, because the step was x = P start + Q e0.
+ * Stable Diffusion skips the Runge-Kutta steps: the second timestep is evaluated twice, the
+ * first time only to improve the first step, which is then taken again from its start.
+ *
+ * Otherwise three steps of Runge-Kutta come first, each of four evaluations e0 to e3:
+ *
+ *     x1 = P0 start + Q0 e0
+ *     x2 = P1 start + Q1 e1
+ *     x3 = P2 start + Q2 e2
+ *     x4 = P3 start + Q3 (e0 + 2 e1 + 2 e2 + e3) / 6
+ *
+ * e0 is kept for the multistep method. Slot 3 first holds e1, then x2 + B e2 with B such
+ * that p x3 + q (x2 + B e2) is what x4 needs of start, e1 and e2.
  */
 #include <math.h>
 
@@ -59,39 +69,118 @@ static void fill_again(struct step *step, const struct step *first, double of_x,
     step->h[0] = (float)(of_e / 2 - of_x * first->x_e / first->x_x);
 }
 
-bool sampler_pndm(struct plan *self, struct error *error)
+/* One step of the multistep method, or one evaluation of Runge-Kutta: from timestep `from`
+ * to `to`, as multiples of x and of the model's output. */
+static bool move(const struct plan *self, double from, double to, double *of_x,
+                 double *of_e, struct error *error)
 {
-    const struct schedule_config *config = self->config;
-    size_t whole = config->train_steps / self->steps;
-    double stride = (double)whole;
-    if (config->skip_prk_steps != 1)
-        return error_set_kind(error, ERROR_INPUT,
-                              "skip_prk_steps false (Runge-Kutta steps) is not there; "
-                              "take PNDM(skip_prk_steps=true) or DDIM");
-    if (config->prediction == PREDICTION_SAMPLE)
-        return error_set_kind(error, ERROR_INPUT,
-                              "prediction_type sample is not defined; take DDIM");
-    if (!schedule_timesteps(config, PLACING_ROUNDED, SPACING_LEADING, self->steps,
-                            self->timesteps, error))
+    double now, next;
+    if (!sampler_alpha(self, from, false, &now, error) ||
+        !sampler_alpha(self, to, self->config->set_alpha_to_one == 1, &next, error))
         return false;
+    transfer(self->config->prediction, now, next, of_x, of_e);
+    return true;
+}
+
+static void set_input(struct step *step, double timestep)
+{
+    step->timestep = (float)timestep;
+    step->input_scale = 1;
+    step->d_e = 1;
+}
+
+static bool plan_multistep(struct plan *self, double stride, struct error *error)
+{
     self->count = self->steps < 2 ? self->steps : self->steps + 1;
-    self->start_scale = 1;
     for (size_t i = 0; i < self->count; i++) {
         struct step *step = &self->step[i];
-        double timestep = timestep_of(self, i), now, next, of_x, of_e;
+        double timestep = timestep_of(self, i), of_x, of_e;
         double from = i == 1 ? timestep + stride : timestep;
-        if (!sampler_alpha(self, from, false, &now, error) ||
-            !sampler_alpha(self, from - stride, config->set_alpha_to_one == 1, &next,
-                           error))
+        if (!move(self, from, from - stride, &of_x, &of_e, error))
             return false;
-        step->timestep = (float)timestep;
-        step->input_scale = 1;
-        step->d_e = 1;
-        transfer(config->prediction, now, next, &of_x, &of_e);
+        set_input(step, timestep);
         if (i == 1)
             fill_again(step, &self->step[0], of_x, of_e);
         else
             fill(step, of_x, of_e, i < 2 ? i : i - 1);
     }
     return true;
+}
+
+/* The four evaluations between one timestep and the next; e0 goes to slot `group`. */
+static bool plan_runge_kutta(const struct plan *self, size_t group, double half,
+                             struct error *error)
+{
+    struct step *step = &self->step[4 * group];
+    double base = self->timesteps[group], next = self->timesteps[group + 1];
+    const double timesteps[] = {base, next + half, next + half, next};
+    const double to[] = {base - half, next + half, next, next};
+    double of_x[4], of_e[4]; /* P and Q above */
+    for (size_t i = 0; i < 4; i++) {
+        if (!move(self, base, to[i], &of_x[i], &of_e[i], error))
+            return false;
+        set_input(&step[i], timesteps[i]);
+    }
+    step[0].x_x = (float)of_x[0];
+    step[0].x_e = (float)of_e[0];
+    step[0].save = (int)group;
+
+    step[1].x_x = (float)(of_x[1] / of_x[0]);
+    step[1].h[group] = (float)(-of_x[1] / of_x[0] * of_e[0]);
+    step[1].x_e = (float)of_e[1];
+    step[1].save = 3;
+
+    double q = of_e[3] / (3 * of_e[1]);
+    double p = (of_x[3] - q * of_x[1]) / of_x[2];
+    step[2].x_x = (float)(of_x[2] / of_x[1]);
+    step[2].h[3] = (float)(-of_x[2] / of_x[1] * of_e[1]);
+    step[2].x_e = (float)of_e[2];
+    step[2].d_x = 1;
+    step[2].d_e = (float)((of_e[3] / 3 - p * of_e[2]) / q);
+    step[2].save = 3;
+
+    step[3].x_x = (float)p;
+    step[3].h[3] = (float)q;
+    step[3].h[group] = (float)(of_e[3] / 6);
+    step[3].x_e = (float)(of_e[3] / 6);
+    return true;
+}
+
+/* Three steps of Runge-Kutta, then the multistep method, which has its three outputs. */
+static bool plan_whole(struct plan *self, double stride, struct error *error)
+{
+    enum { GROUPS = 3, EVALUATIONS = 4 * GROUPS };
+    if (self->steps <= GROUPS)
+        return error_set_kind(error, ERROR_INPUT,
+                              "steps %zu, expected at least 4 with Runge-Kutta steps "
+                              "(skip_prk_steps false)",
+                              self->steps);
+    for (size_t i = 0; i < GROUPS; i++)
+        if (!plan_runge_kutta(self, i, floor(stride / 2), error))
+            return false;
+    self->count = EVALUATIONS + self->steps - GROUPS;
+    for (size_t i = GROUPS; i < self->steps; i++) {
+        struct step *step = &self->step[EVALUATIONS + i - GROUPS];
+        double of_x, of_e, from = self->timesteps[i];
+        if (!move(self, from, from - stride, &of_x, &of_e, error))
+            return false;
+        set_input(step, from);
+        fill(step, of_x, of_e, i);
+    }
+    return true;
+}
+
+bool sampler_pndm(struct plan *self, struct error *error)
+{
+    size_t whole = self->config->train_steps / self->steps;
+    double stride = (double)whole;
+    if (self->config->prediction == PREDICTION_SAMPLE)
+        return error_set_kind(error, ERROR_INPUT,
+                              "prediction_type sample is not defined; take DDIM");
+    if (!schedule_timesteps(self->config, PLACING_ROUNDED, SPACING_LEADING, self->steps,
+                            self->timesteps, error))
+        return false;
+    self->start_scale = 1;
+    return self->config->skip_prk_steps == 1 ? plan_multistep(self, stride, error)
+                                             : plan_whole(self, stride, error);
 }
