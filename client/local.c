@@ -241,7 +241,7 @@ static struct session *find_or_start(const char *state, bool quiet, struct error
 struct session *local_open(bool quiet, struct error *error)
 {
     char *state = local_state();
-    char *path = path_format("%s/lock", state);
+    char *path = path_format("%s/starting", state);
     int lock =
         path_make_folders(state, 0700, error) ? path_lock(path, true, error) : -1;
     struct session *session = lock < 0 ? NULL : find_or_start(state, quiet, error);
