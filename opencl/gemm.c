@@ -55,6 +55,23 @@ static void run_on_cpu(struct stream *s, const struct gemm *g, const char *types
                (size_t[3]){1, 1, 1});
 }
 
+/* Tiles small enough that a few hundred groups share the work; their height does not change
+ * the order of additions either. */
+static void run_on_gpu(struct stream *s, const struct gemm *g, const char *types)
+{
+    struct launch launch;
+    size_t rows = g->y.n * g->y.h * g->y.w, panels = g->weights->panels;
+    size_t tile = 128, groups = 2 * (size_t)gpu_info(stream_gpu(s))->units;
+    while (tile > 32 && divide_up(rows, tile) * panels < groups)
+        tile /= 2;
+    struct launch_options options = launch_options("%s -DTILE_M=%zu", types, tile);
+    if (!launch_begin(&launch, s, "gemm_gpu.cl", "gemm", options.text))
+        return;
+    launch_operands(&launch, g);
+    launch_run(&launch, (size_t[3]){128, divide_up(rows, tile), panels},
+               (size_t[3]){128, 1, 1});
+}
+
 void gemm_run(struct stream *s, const struct gemm *g)
 {
     const struct packed *w = g->weights;
@@ -67,15 +84,8 @@ void gemm_run(struct stream *s, const struct gemm *g)
     struct launch_options types = launch_options(
         "-DX_HALF=%d -DY_HALF=%d -DW_HALF=%d -DACTIVATION=%d", x.dtype == DTYPE_F16,
         y.dtype == DTYPE_F16, w->dtype == DTYPE_F16, (int)g->activation);
-    if (gpu_is_cpu_path(stream_gpu(s))) {
+    if (gpu_is_cpu_path(stream_gpu(s)))
         run_on_cpu(s, g, types.text);
-        return;
-    }
-    struct launch launch;
-    struct launch_options options =
-        launch_options("%s -DPANEL=%zu", types.text, pack_panel(stream_gpu(s)));
-    if (!launch_begin(&launch, s, "gemm.cl", "gemm", options.text))
-        return;
-    launch_operands(&launch, g);
-    launch_run(&launch, (size_t[3]){w->panels, y.n * y.h * y.w, 1}, NULL);
+    else
+        run_on_gpu(s, g, types.text);
 }

@@ -13,13 +13,21 @@ size_t pack_panel(const struct gpu *gpu)
     return gpu_info(gpu)->native_width >= 16 ? 32 : 16;
 }
 
-/* The row of W that stands in packed column `column`; `out` or more: none, zeros. */
-static size_t source_row(size_t column, size_t panel, size_t out, bool geglu)
+/* Columns of GEGLU in one group: the first half values, the second their gates. One work-
+ * item of a kernel computes a group whole. */
+static size_t geglu_group(const struct gpu *gpu)
 {
-    if (!geglu)
+    return gpu_is_cpu_path(gpu) ? pack_panel(gpu) : 8;
+}
+
+/* The row of W that stands in packed column `column`; `out` or more: none, zeros. `group`:
+ * geglu_group(), 0 without GEGLU. */
+static size_t source_row(size_t column, size_t group, size_t out)
+{
+    if (!group)
         return column;
-    size_t within = column % panel, half = panel / 2;
-    size_t value = column / panel * half + within % half;
+    size_t within = column % group, half = group / 2;
+    size_t value = column / group * half + within % half;
     if (value >= out / 2)
         return out;
     return within < half ? value : out / 2 + value;
@@ -37,7 +45,8 @@ static bool pack_matrix(struct packed *self, struct gpu *gpu, bool geglu,
                         const struct host_tensor *weight, struct error *error)
 {
     size_t panel = pack_panel(gpu), out = weight->shape[0], in = weight->shape[1];
-    size_t taps = self->k / in, count = self->panels * self->k * panel;
+    size_t group = geglu ? geglu_group(gpu) : 0, taps = self->k / in,
+           count = self->panels * self->k * panel;
     size_t bytes = count * dtype_size(self->dtype);
     float *row = malloc(self->k * sizeof *row);
     void *packed = NULL;
@@ -50,7 +59,7 @@ static bool pack_matrix(struct packed *self, struct gpu *gpu, bool geglu,
     if (!self->weights || !(packed = gpu_map(gpu, self->weights, bytes, error)))
         goto out;
     for (size_t column = 0; column < self->panels * panel; column++) {
-        size_t source = source_row(column, panel, out, geglu);
+        size_t source = source_row(column, group, out);
         size_t to = column / panel * self->k * panel + column % panel;
         if (source < out)
             host_tensor_floats(weight, source * self->k, self->k, row);
@@ -71,11 +80,12 @@ static bool pack_bias(struct packed *self, struct gpu *gpu, bool geglu, size_t o
 {
     assert(host_tensor_count(bias) == out);
     size_t panel = pack_panel(gpu), count = self->panels * panel;
+    size_t group = geglu ? geglu_group(gpu) : 0;
     float *values = calloc(count, sizeof *values);
     if (!values)
         return error_set_kind(error, ERROR_MEMORY, "no memory for a bias");
     for (size_t column = 0; column < count; column++) {
-        size_t source = source_row(column, panel, out, geglu);
+        size_t source = source_row(column, group, out);
         if (source < out)
             host_tensor_floats(bias, source, 1, &values[column]);
     }

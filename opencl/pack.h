@@ -2,7 +2,8 @@
  *
  * W [out, in, size, size] becomes panels of `panel` columns, zero-padded:
  *     packed[column / panel][k][column % panel],   k = (dy size + dx) in + channel
- * With GEGLU a panel's first half are value columns and its second half their gates.
+ * With GEGLU, columns come in groups (a panel on CPUs, 8 on GPUs) whose first half are values
+ * and whose second half their gates.
  */
 #ifndef FARM_PACK_H
 #define FARM_PACK_H

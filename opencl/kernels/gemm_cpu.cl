@@ -16,6 +16,7 @@
  * Cost: 2 block span PANEL K operations for (block + span PANEL) K values read.
  */
 #include "common.cl"
+#include "epilogue.cl"
 
 #if W_HALF
 #define B_SPACE __local /* widened first */
@@ -56,40 +57,6 @@ INLINE void gather(__local float *a, __global const x_type *x, struct geometry g
 #else
     copy(a, x + (size_t)row * g.in + first, depth);
 #endif
-}
-
-/* Up to eight columns of one row on their way to y. */
-struct target {
-    __global y_type *y;
-    __global const y_type *row_bias, *residual;
-};
-
-INLINE void finish(struct target t, float8 value, size_t at, size_t at_bias, int count)
-{
-    if (count >= 8) {
-        if (t.row_bias)
-            value += LOAD8_Y(t.row_bias, at_bias);
-#if ACTIVATION != GEGLU
-        value = activate8(value, ACTIVATION);
-#endif
-        if (t.residual)
-            value += LOAD8_Y(t.residual, at);
-        STORE8_Y(value, t.y, at);
-        return;
-    }
-    float values[8];
-    vstore8(value, 0, values);
-    for (int i = 0; i < count; i++) {
-        float v = values[i];
-        if (t.row_bias)
-            v += LOAD_Y(t.row_bias, at_bias + i);
-#if ACTIVATION != GEGLU
-        v = activate(v, ACTIVATION);
-#endif
-        if (t.residual)
-            v += LOAD_Y(t.residual, at + i);
-        STORE_Y(v, t.y, at + i);
-    }
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
