@@ -62,23 +62,26 @@ static void attend_on_cpu(struct stream *s, struct tensor y, struct tensor q,
     tensor_give(s, &packed_v);
 }
 
-/* attention.cl: any device, no scratch memory. */
-static void attend_plainly(struct stream *s, struct tensor y, struct tensor q,
-                           struct tensor k, struct tensor v,
-                           const struct attention_options *options)
+/* attention_gpu.cl: no scratch memory. */
+static void attend_on_gpu(struct stream *s, struct tensor y, struct tensor q,
+                          struct tensor k, struct tensor v,
+                          const struct attention_options *options)
 {
     struct launch launch;
+    size_t head = q.c / options->heads, queries = head > 160 ? 16 : head > 64 ? 32 : 64;
     struct launch_options build =
-        launch_options("-DX_HALF=%d -DY_HALF=%d -DWIDTH=%zu", q.dtype == DTYPE_F16,
-                       y.dtype == DTYPE_F16, q.c / options->heads);
-    if (!launch_begin(&launch, s, "attention.cl", "attention", build.text))
+        launch_options("-DX_HALF=%d -DY_HALF=%d -DHEAD=%zu -DQUERIES=%zu",
+                       q.dtype == DTYPE_F16, y.dtype == DTYPE_F16, head, queries);
+    if (!launch_begin(&launch, s, "attention_gpu.cl", "attention", build.text))
         return;
     launch_buffer(&launch, y.memory);
     launch_buffer(&launch, q.memory);
     launch_buffer(&launch, k.memory);
     launch_buffer(&launch, v.memory);
     launch_scalars(&launch, q, k, options);
-    launch_run(&launch, (size_t[3]){q.h * q.w, options->heads, q.n}, NULL);
+    launch_run(&launch,
+               (size_t[3]){divide_up(q.h * q.w, queries) * 128, options->heads, q.n},
+               (size_t[3]){128, 1, 1});
 }
 
 void attention(struct stream *s, struct tensor y, struct tensor q, struct tensor k,
@@ -90,5 +93,5 @@ void attention(struct stream *s, struct tensor y, struct tensor q, struct tensor
     if (gpu_is_cpu_path(stream_gpu(s)))
         attend_on_cpu(s, y, q, k, v, options);
     else
-        attend_plainly(s, y, q, k, v, options);
+        attend_on_gpu(s, y, q, k, v, options);
 }
