@@ -6,6 +6,7 @@
  *   bytes      UTF-8 without zeros; or, when `rules` names the field, so many bytes exactly
  *   message    must be there unless `rules` says it may be missing
  *   enum       must be a value the schema knows
+ *   double     must be finite
  *
  * A new field is therefore text and a new sub-message is required until a row says
  * otherwise. The schema has no recursive type, so the walk's depth is the schema's.
@@ -13,6 +14,7 @@
 #include "proto/wire.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -127,6 +129,10 @@ static bool check_value(const ProtobufCMessageDescriptor *type,
                error_set_kind(error, ERROR_INPUT, "%s.%s has the unknown value %d",
                               type->name, field->name, number);
     }
+    case PROTOBUF_C_TYPE_DOUBLE:
+        return isfinite(*(const double *)value) ||
+               error_set_kind(error, ERROR_INPUT, "%s.%s is not a finite number",
+                              type->name, field->name);
     case PROTOBUF_C_TYPE_MESSAGE: {
         const ProtobufCMessage *inner = *(ProtobufCMessage *const *)value;
         if (inner)
@@ -148,10 +154,12 @@ static size_t width_of(ProtobufCType type)
         return sizeof(ProtobufCBinaryData);
     case PROTOBUF_C_TYPE_ENUM:
         return sizeof(int);
+    case PROTOBUF_C_TYPE_DOUBLE:
+        return sizeof(double);
     case PROTOBUF_C_TYPE_MESSAGE:
         return sizeof(ProtobufCMessage *);
     default:
-        return 0; /* numbers have no form to check */
+        return 0; /* whole numbers have no form to check */
     }
 }
 

@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -208,6 +209,22 @@ static void a_message_without_what_it_needs_is_refused_by_name(void **state)
     envelope.token_new = &token;
     assert_string_equal(judged(&envelope),
                         "farm.TokenNew.role has the unknown value 99");
+
+    Farm__AttemptId attempt = FARM__ATTEMPT_ID__INIT;
+    Farm__Result result = FARM__RESULT__INIT;
+    result.png = result.pixels = wire_bytes(id, 32);
+    result.seconds = (double)NAN;
+    Farm__Commit commit = FARM__COMMIT__INIT;
+    commit.attempt = &attempt;
+    commit.result = &result;
+    commit.job = wire_bytes(id, 16);
+    commit.key = wire_bytes(id, 32);
+    envelope.body_case = FARM__ENVELOPE__BODY_COMMIT;
+    envelope.commit = &commit;
+    assert_string_equal(judged(&envelope),
+                        "farm.Result.seconds is not a finite number");
+    result.seconds = 0.25;
+    assert_string_equal(judged(&envelope), "");
 
     Farm__Ready ready = FARM__READY__INIT;
     ProtobufCBinaryData models[] = {wire_bytes(id, 32), wire_bytes(id, 2)};
