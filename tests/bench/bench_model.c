@@ -1,0 +1,207 @@
+/* Time of one pass of a full-size model part with invented weights.
+ *
+ *     bench_model unet|vae CONFIG [--size N] [--rows N] [--f16] [--device N]
+ *                 [--passes N] [--steps-from-stdin] [--out FILE]
+ *
+ * Size is in latents, both ways. Each pass prints its seconds on a line of its own; the
+ * first, which is not printed, builds kernels. With --steps-from-stdin a pass runs for each
+ * line read, so that bench.py can alternate it with a peer. --out: the result as raw
+ * float32 [n, h, w, c].
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "worker/sd/unet.h"
+#include "worker/sd/vae.h"
+
+struct bench {
+    const char *part, *config, *out;
+    size_t size, rows, device, passes;
+    bool from_stdin;
+    enum dtype dtype;
+    struct gpu *gpu;
+    struct unet unet;
+    struct vae vae;
+    struct tensor x, y, context, step_buffer;
+    struct step step;
+    struct stream *stream;
+};
+
+static void die(const struct error *error)
+{
+    fprintf(stderr, "bench_model: %s\n", error->text);
+    exit(1);
+}
+
+/* -1 to 1, by an index that peer_torch.py counts the same way. */
+static struct tensor input(struct bench *self, size_t n, size_t h, size_t w, size_t c)
+{
+    struct error error = {0};
+    struct tensor tensor;
+    size_t count = n * h * w * c;
+    float *values = malloc(count * sizeof *values);
+    if (!values || !tensor_new(&tensor, self->gpu, self->dtype, n, h, w, c, &error))
+        die(&error);
+    for (size_t i = 0; i < count; i++)
+        values[i] = (float)(i * 2654435761U % 4096) / 2048.0F - 1;
+    if (!tensor_upload(&tensor, self->gpu, values, &error))
+        die(&error);
+    free(values);
+    return tensor;
+}
+
+static void load(struct bench *self)
+{
+    struct error error = {0};
+    struct checkpoint *from = checkpoint_open("", self->part, &error);
+    bool unet = strcmp(self->part, "unet") == 0;
+    if (!from || !(unet ? unet_load(&self->unet, self->gpu, self->dtype, self->config,
+                                    self->config, from, &error)
+                        : vae_load(&self->vae, self->gpu, self->dtype, self->config,
+                                   self->config, from, &error)))
+        die(&error);
+    checkpoint_close(&from);
+    size_t n = self->rows, side = self->size;
+    if (unet) {
+        const struct unet_config *c = &self->unet.config;
+        self->x = input(self, n, side, side, c->in_channels);
+        self->y = input(self, n, side, side, c->out_channels);
+        self->context = input(self, n, 1, 77, c->context);
+        self->step.timestep = 500;
+    } else {
+        size_t f = vae_factor(&self->vae);
+        self->x = input(self, n, side, side, self->vae.config.latent_channels);
+        self->y = input(self, n, side * f, side * f, 3);
+    }
+    if (!tensor_new(&self->step_buffer, self->gpu, DTYPE_F32, 1, 1, 1,
+                    sizeof(struct step) / sizeof(float), &error))
+        die(&error);
+}
+
+static void forward(struct bench *self)
+{
+    if (strcmp(self->part, "vae") == 0) {
+        vae_decode(self->stream, self->y, self->x, &self->vae);
+        return;
+    }
+    step_write(self->stream, self->step_buffer.memory, &self->step);
+    unet_forward(self->stream, self->y, self->x, self->step_buffer.memory,
+                 self->context, &self->unet);
+}
+
+static double pass(struct bench *self)
+{
+    struct error error = {0};
+    int64_t from = clock_us();
+    stream_run(self->stream);
+    forward(self);
+    if (!stream_end(self->stream, &error) || !gpu_finish(self->gpu, &error))
+        die(&error);
+    return (double)(clock_us() - from) * 1e-6;
+}
+
+static void write_out(struct bench *self)
+{
+    struct error error = {0};
+    size_t count = tensor_count(&self->y);
+    float *values = malloc(count * sizeof *values);
+    FILE *file = fopen(self->out, "wb");
+    if (!values || !file || !tensor_download(&self->y, self->gpu, values, &error) ||
+        fwrite(values, sizeof *values, count, file) != count)
+        die(&error);
+    fclose(file);
+    free(values);
+}
+
+static void run(struct bench *self)
+{
+    struct error error = {0};
+    char line[16];
+    self->stream = stream_new(self->gpu, self->dtype, &error);
+    if (!self->stream)
+        die(&error);
+    stream_plan(self->stream);
+    forward(self);
+    if (!stream_ready(self->stream, &error))
+        die(&error);
+    uint64_t before = gpu_launches(self->gpu);
+    pass(self);
+    fprintf(stderr,
+            "%s: %llu launches, arena %zu MiB for %zu MiB alive, %zu MiB in all\n",
+            self->part, (unsigned long long)(gpu_launches(self->gpu) - before),
+            stream_arena_bytes(self->stream) >> 20,
+            stream_live_bytes(self->stream) >> 20, gpu_allocated(self->gpu) >> 20);
+    if (self->out)
+        write_out(self);
+    for (size_t i = 0; self->from_stdin || i < self->passes; i++) {
+        if (self->from_stdin && !fgets(line, sizeof line, stdin))
+            break;
+        printf("%.6f\n", pass(self));
+        fflush(stdout);
+    }
+}
+
+static void close_all(struct bench *self)
+{
+    stream_destroy(&self->stream);
+    struct tensor *tensors[] = {&self->x, &self->y, &self->context, &self->step_buffer};
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
+        if (tensors[i]->memory)
+            tensor_destroy(tensors[i], self->gpu);
+    unet_clear(&self->unet, self->gpu);
+    vae_clear(&self->vae, self->gpu);
+    gpu_close(&self->gpu);
+}
+
+static void usage(void)
+{
+    fprintf(stderr, "bench_model unet|vae CONFIG [--size N] [--rows N] [--f16] "
+                    "[--device N] [--passes N] [--steps-from-stdin] [--out FILE]\n");
+    exit(2);
+}
+
+int main(int count, char **arguments)
+{
+    struct bench self = {.size = 64, .rows = 1, .passes = 3};
+    if (count < 3)
+        usage();
+    self.part = arguments[1];
+    self.config = arguments[2];
+    if (strcmp(self.part, "unet") != 0 && strcmp(self.part, "vae") != 0)
+        usage();
+    struct {
+        const char *name;
+        size_t *value;
+    } numbers[] = {{"--size", &self.size},
+                   {"--rows", &self.rows},
+                   {"--device", &self.device},
+                   {"--passes", &self.passes}};
+    for (int i = 3; i < count; i++) {
+        bool known = true;
+        if (strcmp(arguments[i], "--f16") == 0)
+            self.dtype = DTYPE_F16;
+        else if (strcmp(arguments[i], "--steps-from-stdin") == 0)
+            self.from_stdin = true;
+        else if (strcmp(arguments[i], "--out") == 0 && i + 1 < count)
+            self.out = arguments[++i];
+        else
+            known = false;
+        for (size_t j = 0; !known && j < sizeof numbers / sizeof *numbers; j++)
+            if (strcmp(arguments[i], numbers[j].name) == 0 && i + 1 < count) {
+                *numbers[j].value = strtoul(arguments[++i], NULL, 10);
+                known = true;
+            }
+        if (!known)
+            usage();
+    }
+    struct error error = {0};
+    self.gpu = gpu_open(self.device, &error);
+    if (!self.gpu)
+        die(&error);
+    load(&self);
+    run(&self);
+    close_all(&self);
+    return 0;
+}
