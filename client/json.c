@@ -8,7 +8,7 @@
 
 json_t *json_text(ProtobufCBinaryData text)
 {
-    return json_stringn((const char *)text.data, text.len);
+    return json_stringn(text.len ? (const char *)text.data : "", text.len);
 }
 
 json_t *json_hex(ProtobufCBinaryData bytes)

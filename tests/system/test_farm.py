@@ -1,0 +1,184 @@
+"""The whole path through real processes, and what survives their deaths."""
+import os
+import signal
+import struct
+
+import pytest
+
+from farm import BIN, alive, children, until
+
+SWEEP = ("--steps", 4, "--seed", "0..5", "--latents", "a cat", "a dog")
+TASKS = 12
+
+
+def assert_complete(farm, job, tasks=TASKS):
+    """Every task is done once, and every file is there and distinct."""
+    farm.ctl("wait", job)
+    rows = farm.tasks(job)
+    assert [row["index"] for row in rows] == list(range(tasks))
+    assert all(row["state"] == "done" for row in rows), rows
+    files = farm.fetch(job, farm.folder / f"out-{job[:8]}")
+    pictures = [name for name in files if name.endswith(".png")]
+    latents = [name for name in files if name.endswith(".safetensors")]
+    assert len(pictures) == len(latents) == tasks
+    assert len({files[name] for name in pictures}) == tasks
+    return files
+
+
+def images_of(farm):
+    return {node["name"]: node["images"] for node in farm.ctl_json("nodes")}
+
+
+def test_a_sweep_comes_back_as_pictures_and_latents(farm):
+    farm.worker("one")
+    job = farm.submit(*SWEEP)
+    files = assert_complete(farm, job)
+    for name, content in files.items():
+        if name.endswith(".png"):
+            assert content.startswith(b"\x89PNG\r\n\x1a\n")
+            assert struct.unpack(">II", content[16:24]) == (64, 64)
+            assert b"Steps: 4" in content
+        elif name.endswith(".safetensors"):
+            assert b'"latents"' in content and b"[1,4," in content.replace(b" ", b"")
+
+
+@pytest.mark.parametrize("fault", [
+    "worker-mid-fetch", "worker-mid-denoise", "worker-between-blobs-and-record",
+    "worker-after-spool", "worker-after-commit-sent", "worker-before-forget"])
+def test_a_worker_killed_at_any_step_costs_no_image(farm, fault):
+    flag = farm.folder / "fault"
+    worker = farm.worker("one", FARM_FAULT=f"{fault}:{flag}")
+    job = farm.submit(*SWEEP)
+    assert_complete(farm, job)
+    assert flag.exists(), worker.log()
+    assert sum(images_of(farm).values()) == TASKS
+    assert not list((farm.worker_state("one") / "spool/0").glob("*.commit"))
+
+
+def test_a_worker_killed_whole_in_mid_job_costs_no_image(farm):
+    worker = farm.worker("one")
+    job = farm.submit(*SWEEP)
+    until(lambda: farm.done_count(job) >= 1, "the first image is done")
+    inner = children(worker.pid)
+    worker.kill()
+    until(lambda: not any(alive(pid) for pid in inner), "children die with the host")
+    farm.start_worker("one")
+    assert_complete(farm, job)
+
+
+def test_a_coordinator_killed_in_mid_job_loses_nothing(farm):
+    farm.worker("one")
+    job = farm.submit(*SWEEP)
+    until(lambda: farm.done_count(job) >= 1, "the first image is done")
+    farm.coordinator.kill()
+    farm.start_coordinator()
+    assert farm.done_count(job) >= 1
+    assert_complete(farm, job)
+
+
+def test_two_workers_make_the_same_bytes_as_one(farm):
+    farm.worker("one")
+    first = farm.submit(*SWEEP)
+    alone = assert_complete(farm, first)
+    farm.worker("two")
+    until(lambda: sum(node["state"] == "ok" for node in farm.ctl_json("nodes"))
+          == 2, "two nodes are ready")
+    before = images_of(farm)
+    second = farm.submit(*SWEEP, "--force")
+    both = assert_complete(farm, second)
+    after = images_of(farm)
+    assert all(after[name] > before.get(name, 0) for name in after), (before, after)
+    assert alone == both
+
+
+def test_a_worker_whose_key_nobody_knows_gets_nothing(farm):
+    farm.join("known")
+    stranger = farm.worker_state("stranger")
+    stranger.mkdir()
+    (stranger / "farm.conf").write_bytes(
+        (farm.worker_state("known") / "farm.conf").read_bytes())
+    other = farm.run_worker("stranger", "join", "clfarm1-nonsense")
+    assert other.returncode == 2
+    make_key(farm, stranger)
+    worker = farm.start_worker("stranger")
+    until(lambda: "does not know this key" in worker.log(), "the stranger is refused")
+    assert farm.ctl_json("nodes") == []
+
+
+def make_key(farm, folder):
+    """A key pair of the right form that no farm ever saw: made by a join nobody answers."""
+    token = farm.token()
+    farm.coordinator.kill()
+    done = farm.run_worker(folder.name, "join", "-", given=token)
+    assert done.returncode == 3, done.stderr
+    assert (folder / "key").stat().st_mode & 0o777 == 0o600
+    farm.start_coordinator()
+
+
+def test_sigterm_lets_a_worker_finish_and_give_back(farm):
+    one = farm.worker("one")
+    job = farm.submit(*SWEEP)
+    until(lambda: farm.done_count(job) >= 1, "the first image is done")
+    assert one.stop() == 0, one.log()
+    states = [task["state"] for task in farm.tasks(job)]
+    assert "leased" not in states and "ready" in states, states
+    farm.worker("two")
+    assert_complete(farm, job)
+
+
+def test_a_device_that_hangs_is_opened_anew(farm):
+    worker = farm.worker("one", "--watchdog-first-s", 15, "--watchdog-least-s", 2,
+                         FARM_FAULT=f"worker-hangs:{farm.folder / 'fault'}")
+    job = farm.submit("--steps", 2, "--seed", "0..3", "--latents", "a cat")
+    assert_complete(farm, job, 4)
+    assert "no sign of life" in worker.log()
+
+
+def test_without_a_device_it_says_how_to_get_one(farm):
+    farm.join("one")
+    farm.env["OCL_ICD_VENDORS"] = str(farm.folder)
+    done = farm.run_worker("one")
+    assert done.returncode == 2
+    assert "no OpenCL device" in done.stderr and "pocl-opencl-icd" in done.stderr
+    assert farm.run_worker("one", "devices").returncode == 2
+
+
+def test_a_token_works_once(farm):
+    token = farm.token()
+    assert farm.run_worker("one", "join", token).returncode == 0
+    again = farm.run_worker("two", "join", token)
+    assert again.returncode == 4, again.stderr
+    assert "token" in again.stderr
+
+
+def test_joining_says_what_is_wrong(farm):
+    token = farm.token("worker", "--ttl", "1s")
+    until(lambda: farm.run_worker("late", "join", token).returncode == 2,
+          "the token is expired", 10)
+    assert "expired" in farm.run_worker("late2", "join", token).stderr
+    bare = farm.run_worker("never")
+    assert bare.returncode == 2 and "farm-worker join" in bare.stderr
+    key = farm.worker_state("one")
+    farm.join("one")
+    os.chmod(key / "key", 0o644)
+    wide = farm.run_worker("one")
+    assert wide.returncode != 0 and "chmod" in wide.stderr
+
+
+def test_two_workers_do_not_share_a_state_folder(farm):
+    farm.worker("one")
+    until(lambda: farm.ctl_json("nodes"), "the first is connected")
+    second = farm.run_worker("one")
+    assert second.returncode == 2 and "--state" in second.stderr
+
+
+def test_a_farm_in_five_commands(bare_farm):
+    """As the README shows it."""
+    farm = bare_farm
+    farm.start_coordinator()
+    token = farm.ctl("token", "new", "--role", "worker").strip()
+    assert farm.run_worker("node", "join", token).returncode == 0
+    farm.start_worker("node")
+    job = farm.ctl("submit", "--print-id", "--steps", 2, "cat face").strip()
+    farm.ctl("wait", job)
+    assert len(farm.fetch(job, farm.folder / "out")) == 1
