@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#include "opencl/gemm_clblast.h"
 #include "opencl/launch.h"
 
 /* How gemm_cpu.cl divides the work. A block of A and its sums stay in the second-level
@@ -84,7 +85,9 @@ void gemm_run(struct stream *s, const struct gemm *g)
     struct launch_options types = launch_options(
         "-DX_HALF=%d -DY_HALF=%d -DW_HALF=%d -DACTIVATION=%d", x.dtype == DTYPE_F16,
         y.dtype == DTYPE_F16, w->dtype == DTYPE_F16, (int)g->activation);
-    if (gpu_is_cpu_path(stream_gpu(s)))
+    if (w->for_clblast)
+        run_on_clblast(s, g, types.text);
+    else if (gpu_is_cpu_path(stream_gpu(s)))
         run_on_cpu(s, g, types.text);
     else
         run_on_gpu(s, g, types.text);

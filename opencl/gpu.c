@@ -1,5 +1,6 @@
 #include "opencl/gpu.h"
 
+#include <clblast_c.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -237,6 +238,7 @@ void gpu_close(struct gpu **self)
     if (!gpu)
         return;
     programs_destroy(&gpu->programs);
+    CLBlastClearCache(); /* its kernels belong to the context that ends here */
     if (gpu->queue)
         clReleaseCommandQueue(gpu->queue);
     if (gpu->context)

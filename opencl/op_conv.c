@@ -12,7 +12,7 @@ bool conv_load(struct conv *self, struct gpu *gpu, enum dtype dtype,
     *self = (struct conv){.in = weight->shape[1],
                           .out = weight->shape[0],
                           .size = weight->dims == 4 ? weight->shape[2] : 1};
-    return pack_weights(&self->packed, gpu, dtype, false, weight, bias, error);
+    return pack_weights(&self->packed, gpu, dtype, false, false, weight, bias, error);
 }
 
 void conv_clear(struct conv *self, struct gpu *gpu)

@@ -1,6 +1,7 @@
 #include <assert.h>
 
 #include "opencl/gemm.h"
+#include "opencl/gemm_clblast.h"
 #include "opencl/ops.h"
 
 bool linear_load(struct linear *self, struct gpu *gpu, enum dtype dtype, bool geglu,
@@ -11,7 +12,8 @@ bool linear_load(struct linear *self, struct gpu *gpu, enum dtype dtype, bool ge
                             .out = weight->shape[0],
                             .geglu = geglu};
     assert(self->in == weight->shape[1]);
-    return pack_weights(&self->packed, gpu, dtype, geglu, weight, bias, error);
+    return pack_weights(&self->packed, gpu, dtype, geglu, clblast_wanted(dtype), weight,
+                        bias, error);
 }
 
 void linear_clear(struct linear *self, struct gpu *gpu)

@@ -15,9 +15,9 @@ size_t pack_panel(const struct gpu *gpu)
 
 /* Columns of GEGLU in one group: the first half values, the second their gates. One work-
  * item of a kernel computes a group whole. */
-static size_t geglu_group(const struct gpu *gpu)
+static size_t geglu_group(const struct packed *self, const struct gpu *gpu)
 {
-    return gpu_is_cpu_path(gpu) ? pack_panel(gpu) : 8;
+    return gpu_is_cpu_path(gpu) && !self->for_clblast ? self->panel : 8;
 }
 
 /* The row of W that stands in packed column `column`; `out` or more: none, zeros. `group`:
@@ -44,8 +44,8 @@ static void store(void *packed, enum dtype dtype, size_t at, float value)
 static bool pack_matrix(struct packed *self, struct gpu *gpu, bool geglu,
                         const struct host_tensor *weight, struct error *error)
 {
-    size_t panel = pack_panel(gpu), out = weight->shape[0], in = weight->shape[1];
-    size_t group = geglu ? geglu_group(gpu) : 0, taps = self->k / in,
+    size_t panel = self->panel, out = weight->shape[0], in = weight->shape[1];
+    size_t group = geglu ? geglu_group(self, gpu) : 0, taps = self->k / in,
            count = self->panels * self->k * panel;
     size_t bytes = count * dtype_size(self->dtype);
     float *row = malloc(self->k * sizeof *row);
@@ -79,8 +79,8 @@ static bool pack_bias(struct packed *self, struct gpu *gpu, bool geglu, size_t o
                       const struct host_tensor *bias, struct error *error)
 {
     assert(host_tensor_count(bias) == out);
-    size_t panel = pack_panel(gpu), count = self->panels * panel;
-    size_t group = geglu ? geglu_group(gpu) : 0;
+    size_t panel = self->panel, count = self->panels * panel;
+    size_t group = geglu ? geglu_group(self, gpu) : 0;
     float *values = calloc(count, sizeof *values);
     if (!values)
         return error_set_kind(error, ERROR_MEMORY, "no memory for a bias");
@@ -97,15 +97,19 @@ static bool pack_bias(struct packed *self, struct gpu *gpu, bool geglu, size_t o
 }
 
 bool pack_weights(struct packed *self, struct gpu *gpu, enum dtype dtype, bool geglu,
-                  const struct host_tensor *weight, const struct host_tensor *bias,
-                  struct error *error)
+                  bool for_clblast, const struct host_tensor *weight,
+                  const struct host_tensor *bias, struct error *error)
 {
-    size_t out = weight->shape[0], panel = pack_panel(gpu);
+    size_t out = weight->shape[0];
     assert(weight->dims == 2 || weight->dims == 4);
     assert(!geglu || out % 2 == 0);
-    *self = (struct packed){.dtype = dtype, .k = host_tensor_count(weight) / out};
+    *self = (struct packed){.dtype = dtype,
+                            .k = host_tensor_count(weight) / out,
+                            .panel = for_clblast ? (out + 7) / 8 * 8 : pack_panel(gpu),
+                            .for_clblast = for_clblast};
     /* With GEGLU each half is padded on its own. */
-    size_t columns = geglu ? out / 2 : out, width = geglu ? panel / 2 : panel;
+    size_t columns = geglu ? out / 2 : out,
+           width = geglu ? self->panel / 2 : self->panel;
     self->panels = (columns + width - 1) / width;
     if (pack_matrix(self, gpu, geglu, weight, error) &&
         (!bias || pack_bias(self, gpu, geglu, out, bias, error)))

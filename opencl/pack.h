@@ -14,16 +14,18 @@ struct packed {
     cl_mem weights;
     cl_mem bias; /* f32, in the same order and padded; NULL: none */
     enum dtype dtype;
-    size_t k, panels;
+    size_t k, panel, panels; /* panel: columns of one */
+    bool for_clblast;        /* one panel; see gemm_clblast.h */
 };
 
 /* Columns of a panel on this device. */
 size_t pack_panel(const struct gpu *gpu);
 
-/* `weight` has 2 or 4 dimensions; `bias` may be NULL. */
+/* Kept whole, as one panel of [k][columns] for a library's product, when `for_clblast`.
+ * `weight` has 2 or 4 dimensions; `bias` may be NULL. */
 bool pack_weights(struct packed *self, struct gpu *gpu, enum dtype dtype, bool geglu,
-                  const struct host_tensor *weight, const struct host_tensor *bias,
-                  struct error *error);
+                  bool for_clblast, const struct host_tensor *weight,
+                  const struct host_tensor *bias, struct error *error);
 void pack_clear(struct packed *self, struct gpu *gpu);
 
 #endif

@@ -131,12 +131,28 @@ static void a_row_does_not_depend_on_the_rows_beside_it(void **state)
     free(together);
 }
 
+static void clblast_multiplies_where_it_is_asked_for(void **state)
+{
+    setenv("FARM_GEMM", "clblast", 1);
+    for (int activation = 0; activation <= ACTIVATION_GEGLU; activation++)
+        check(&(struct product){.rows = 130,
+                                .in = 65,
+                                .out = 74,
+                                .activation = (enum activation)activation,
+                                .bias = true,
+                                .residual = true});
+    check(&(struct product){.rows = 5, .in = 320, .out = 17});
+    check(&(struct product){.rows = 5, .in = 320, .out = 17, .dtype = DTYPE_F16});
+    unsetenv("FARM_GEMM");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_of_odd_sizes_are_right),
         cmocka_unit_test(halves_are_multiplied_with_float_sums),
         cmocka_unit_test(every_activation_follows_the_bias),
+        cmocka_unit_test(clblast_multiplies_where_it_is_asked_for),
         cmocka_unit_test(a_row_does_not_depend_on_the_rows_beside_it),
     };
     return run_on_both_paths(tests);
