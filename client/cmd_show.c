@@ -52,6 +52,7 @@ static void print_head(const Farm__JobDetail *detail)
     json_t *summary = json_job(detail->summary), *job = json_specification(detail->job);
     char *text = json_dumps(job, JSON_COMPACT);
     const char *label = json_string_value(json_object_get(summary, "label"));
+    label = label ? label : "";
     printf("job %s%s%s: %s, %" PRIu64 " of %" PRIu64 " done, %" PRIu64
            " failed, %" PRIu64 " being rendered\n%s\n\n",
            json_string_value(json_object_get(summary, "job")), *label ? " " : "", label,

@@ -21,6 +21,7 @@ enum {
     TTL_USUAL_S = 3600,
     TTL_MOST_S = 30 * 86400,
     ADMIN_TTL_S = 30 * 86400,
+    DEVICES_MOST = 256, /* of one key */
 };
 
 static void audit_key(struct coordinator *self, const char *what,
@@ -113,6 +114,9 @@ static bool greet_node(struct coordinator *self, const struct request *request,
                        struct session *session, struct error *error)
 {
     const Farm__Hello *hello = request->message->envelope->hello;
+    if (hello->device->index >= DEVICES_MOST)
+        return error_set_kind(error, ERROR_INPUT, "device %u, the last one may be %d",
+                              hello->device->index, DEVICES_MOST - 1);
     struct node *node = registry_node(&self->registry, request->member->key,
                                       hello->device->index, request->member->name);
     if (node->session && !is_reachable(self, node->session)) {

@@ -158,31 +158,57 @@ void models_blob_came(struct coordinator *self, const uint8_t id[BLOB_ID])
     }
 }
 
+/* The manifest without the hashes of pieces, which only a download needs. */
+static Farm__Manifest *outline(const struct model *model)
+{
+    Farm__Manifest brief = *model->manifest;
+    Farm__ModelFile *file = calloc(brief.n_files + 1, sizeof *file);
+    brief.files = calloc(brief.n_files + 1, sizeof *brief.files);
+    if (!file || !brief.files)
+        abort();
+    for (size_t f = 0; f < brief.n_files; f++) {
+        file[f] = *model->manifest->files[f];
+        file[f].n_pieces = 0;
+        brief.files[f] = &file[f];
+    }
+    brief.name = wire_text(model->name);
+    size_t size = farm__manifest__get_packed_size(&brief);
+    uint8_t *packed = malloc(size + 1);
+    if (!packed)
+        abort();
+    farm__manifest__pack(&brief, packed);
+    Farm__Manifest *copy = farm__manifest__unpack(NULL, size, packed);
+    if (!copy)
+        abort();
+    free(packed);
+    free(brief.files);
+    free(file);
+    return copy;
+}
+
 bool handle_model_list(struct coordinator *self, struct request *request,
                        struct error *error)
 {
     (void)error;
     size_t count = zhashx_size(self->models.by_id), i = 0;
     Farm__ModelInfo *info = calloc(count + 1, sizeof *info);
-    Farm__Manifest *shown = calloc(count + 1, sizeof *shown);
     Farm__Models models = FARM__MODELS__INIT;
     models.models = calloc(count + 1, sizeof *models.models);
-    if (!info || !shown || !models.models)
+    if (!info || !models.models)
         abort();
     for (struct model *m = zhashx_first(self->models.by_id); m;
          m = zhashx_next(self->models.by_id), i++) {
         farm__model_info__init(&info[i]);
-        shown[i] = *m->manifest;
-        shown[i].name = wire_text(m->name);
         info[i].id = wire_bytes(m->id, BLOB_ID);
-        info[i].manifest = &shown[i];
+        info[i].manifest = outline(m);
         info[i].complete = m->complete;
         models.models[i] = &info[i];
     }
     models.n_models = count;
     tell_answer(self, request, ANSWER(models, MODELS, &models));
+    for (i = 0; i < count; i++)
+        farm__manifest__free_unpacked(info[i].manifest, NULL);
     free(models.models);
-    free(shown);
     free(info);
     return true;
 }

@@ -15,6 +15,7 @@ struct queue_job *scheduler_choose(const struct queue *queue,
                                    scheduler_look_fn *look, void *context)
 {
     struct queue_job *first = NULL, *job;
+    int looks = 0;
     TAILQ_FOREACH(job, &queue->open, open)
     {
         uint64_t index;
@@ -26,6 +27,8 @@ struct queue_job *scheduler_choose(const struct queue *queue,
             return job;
         if (!first)
             first = job;
+        if (++looks == SCHEDULER_LOOKS)
+            break;
     }
     return first;
 }

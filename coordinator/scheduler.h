@@ -4,7 +4,10 @@
 
 #include "coordinator/queue.h"
 
-enum { SCHEDULER_MODELS = 64 };
+enum {
+    SCHEDULER_MODELS = 64,
+    SCHEDULER_LOOKS = 64, /* jobs with something ready that are looked at for a model */
+};
 
 /* What the scheduler must know of a node. */
 struct scheduler_node {
@@ -27,8 +30,9 @@ struct scheduler_task {
 typedef bool(scheduler_look_fn)(void *context, struct queue_job *job, uint64_t index,
                                 struct scheduler_task *into);
 
-/* The job whose next task the node should take: the first by order among those whose
- * model is there, else the first of all; NULL when nothing is ready for it. */
+/* The job whose next task the node should take: of the first SCHEDULER_LOOKS by order that
+ * have something for it, the first whose model is there, else the first of all; NULL when
+ * nothing is ready for it. */
 struct queue_job *scheduler_choose(const struct queue *queue,
                                    const struct scheduler_node *node, int64_t now,
                                    scheduler_look_fn *look, void *context);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "coordinator/store_private.h"
 
 enum { GROUP_MOST = 4096 };
@@ -67,7 +68,11 @@ static void scribe_actor(zsock_t *pipe, void *argument)
         struct error error = {0};
         go_on = gather(pipe, group, &count);
         if (!failed) {
+            if (count)
+                fault_point("store-before-commit");
             failed = !commit(self, group, count, &error);
+            if (count)
+                fault_point("store-after-commit");
             self->committed += count;
             zsock_send(pipe, "8s", failed ? (uint64_t)0 : self->committed, error.text);
         }
