@@ -218,6 +218,8 @@ bool model_import(struct session *session, const char *folder, const char *name,
                   bool quiet, char id[BLOB_TEXT], struct error *error)
 {
     uint8_t binary[BLOB_ID];
+    if (!quiet)
+        say("hashing %s", folder);
     Farm__Manifest *manifest = manifest_from_folder(folder, name, error);
     if (!manifest)
         return false;

@@ -295,15 +295,15 @@ static void take_messages(struct live *self)
 
 static void say_when_away(struct live *self)
 {
-    bool away = !session_is_up(self->session);
     struct error trouble = {0};
-    if (away && !self->away && session_trouble(self->session, &trouble))
+    if (session_is_up(self->session)) {
+        if (self->away)
+            say("the farm is back");
+        self->away = false;
+    } else if (!self->away && session_trouble(self->session, &trouble)) {
         say("the farm does not answer (%s); the job is safe, waiting", trouble.text);
-    else if (away && !self->away)
-        return;
-    if (!away && self->away)
-        say("the farm is back");
-    self->away = away;
+        self->away = true;
+    }
 }
 
 static void ask_nodes(struct live *self)

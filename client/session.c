@@ -225,11 +225,6 @@ bool session_ask(struct session *self, Farm__Envelope *ask,
                           self->farm.address, self->patience_ms / 1000);
 }
 
-static int least(int a, int b)
-{
-    return a < b ? a : b;
-}
-
 void session_wait(struct session *self, int ms)
 {
     if (self->stash_count && ms > 0)
@@ -245,9 +240,10 @@ void session_wait(struct session *self, int ms)
             if (sockets[j])
                 items[count++] = (zmq_pollitem_t){.socket = zsock_resolve(sockets[j]),
                                                   .events = ZMQ_POLLIN};
-        ms = least(ms, link_patience(links[i], clock_ms()));
+        int patience = link_patience(links[i], clock_ms());
+        ms = patience >= 0 && patience < ms ? patience : ms;
     }
-    zmq_poll(items, count, ms < 0 ? 0 : ms);
+    zmq_poll(items, count, ms);
 }
 
 enum link_event session_next(struct session *self, struct message *into)
