@@ -8,15 +8,19 @@
 #include "client/live.h"
 #include "client/print.h"
 #include "client/sheet.h"
+#include "proto/files/blob.h"
 
 enum { FILE_MOST = 1 << 30 };
 
-/* Every option that is the same in the whole job and not its default, behind the label. */
+/* The label, and behind it every option that was set for the whole job; the farm adds what
+ * it resolved, of which a model's id tells a reader nothing. */
 static char *title_of(const Farm__Job *job, const char *label, uint64_t tasks)
 {
     char *title = path_format("%s: %" PRIu64 " images", label, tasks);
     for (size_t i = 0; i < job->n_settings; i++) {
         const Farm__Setting *setting = job->settings[i];
+        if (setting->value.len == BLOB_TEXT - 1)
+            continue;
         char *more = path_format("%s, %.*s %.*s", title, (int)setting->name.len,
                                  (char *)setting->name.data, (int)setting->value.len,
                                  (char *)setting->value.data);
@@ -55,7 +59,7 @@ static bool write_sheet(const struct picture *picture, const char *path,
 {
     struct buffer file = {0};
     bool ok = picture_write_png(picture, NULL, 0, &file, error) &&
-              path_write(path, file.data, file.size, 0666, error);
+              path_write(path, file.data, file.size, 0644, error);
     buffer_clear(&file);
     return ok;
 }

@@ -1,6 +1,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/path.h"
 #include "client/command.h"
@@ -35,7 +36,7 @@ static void add_row(struct table *table, const Farm__TaskRow *row)
     for (size_t i = 0; i < row->n_history; i++) {
         char *where = wire_string(row->history[i]->node);
         char *ended = wire_string(row->history[i]->ended);
-        if (*ended)
+        if (*ended && strcmp(ended, "done"))
             table_row(table, (const char *[]){"", "  attempt", where, "", "", ended});
         free(ended);
         free(where);

@@ -164,6 +164,7 @@ bool keeper_start(const char *state, const char *programs, int running,
     close_range(4, ~0U, 0);
     struct sigaction action = {.sa_handler = on_stop};
     sigaction(SIGTERM, &action, NULL);
+    prctl(PR_SET_NAME, "farmctl-keeper");
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     if (chdir("/") == 0)

@@ -5,7 +5,7 @@
 #include "base/error.h"
 
 /* Files the keeper and its farmctl share in the state folder. */
-#define KEEPER_RUNNING "running"       /* locked while a keeper lives */
+#define KEEPER_RUNNING "keeper.lock"   /* locked while a keeper lives */
 #define KEEPER_JOINED  "worker.joined" /* there once the worker may be started */
 
 /* Starts a keeper in a session of its own; it takes over the lock `running`. The programs

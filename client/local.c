@@ -1,6 +1,7 @@
 #include "client/local.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -141,7 +142,7 @@ static bool run_join(const char *state, const char *token, struct error *error)
     pid_t child = ok ? fork() : -1;
     if (!child) {
         dup2(ends[0], STDIN_FILENO);
-        dup2(STDERR_FILENO, STDOUT_FILENO);
+        dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO);
         close_range(3, ~0U, 0);
         execl(command, command, "--state", folder, "join", "-", (char *)NULL);
         _exit(127);
@@ -241,7 +242,7 @@ static struct session *find_or_start(const char *state, bool quiet, struct error
 struct session *local_open(bool quiet, struct error *error)
 {
     char *state = local_state();
-    char *path = path_format("%s/starting", state);
+    char *path = path_format("%s/farmctl.lock", state);
     int lock =
         path_make_folders(state, 0700, error) ? path_lock(path, true, error) : -1;
     struct session *session = lock < 0 ? NULL : find_or_start(state, quiet, error);
