@@ -171,9 +171,12 @@ void live_view_report(const struct live_view *self)
 {
     uint64_t new = self->done - self->done_at_start;
     char *time = format_seconds(elapsed(self));
-    say("job %.8s %s: %" PRIu64 " of %" PRIu64 " images done%s%s, %" PRIu64 " in %s",
-        self->id, job_state_name(self->state), self->done, self->tasks,
-        self->folder ? ", in " : "", self->folder ? self->folder : "", new, time);
+    char *took =
+        new ? path_format(", %" PRIu64 " in %s", new, time) : path_format("%s", "");
+    say("job %.8s %s: %" PRIu64 " of %" PRIu64 " images done%s%s%s", self->id,
+        job_state_name(self->state), self->done, self->tasks,
+        self->folder ? ", in " : "", self->folder ? self->folder : "", took);
+    free(took);
     free(time);
     for (size_t i = 0; new &&i < self->node_count; i++)
         if (self->node[i].images)

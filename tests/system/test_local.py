@@ -1,0 +1,70 @@
+"""The private farm of --local: real daemons, found, shared, kept and ended."""
+import os
+import pathlib
+import signal
+import subprocess
+
+import pytest
+
+from farm import BIN, TINY, alive, until
+
+
+def processes(folder, program):
+    """Pids of the program with the folder on its command line."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if words[0].endswith(program) and any(str(folder) in word for word in words):
+            found.append(int(path.parent.name))
+    return found
+
+
+def parent(pid):
+    status = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    return int(status.rsplit(")", 1)[1].split()[1])
+
+
+@pytest.fixture
+def local(bare_farm):
+    yield bare_farm
+    for pid in processes(bare_farm.folder, "farm-coordinator"):
+        os.kill(parent(pid), signal.SIGTERM)
+    until(lambda: not processes(bare_farm.folder, "farm-coordinator"), "it ended", 30)
+
+
+def test_commands_at_the_same_time_share_one_private_farm(local):
+    commands = [subprocess.Popen([BIN / "farmctl", "jobs", "--local", "--json"],
+                                 env=local.env, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE) for _ in range(4)]
+    for command in commands:
+        out, complaint = command.communicate(timeout=120)
+        assert command.returncode == 0, complaint
+        assert out.strip() == b"[]"
+    assert len(processes(local.folder, "farm-coordinator")) == 1
+    assert [model["name"] for model in local.ctl_json("models", "--local")] == ["emoji"]
+
+
+def test_whoever_ends_the_keeper_ends_the_farm(local):
+    local.ctl("jobs", "--local")
+    (coordinator,) = processes(local.folder, "farm-coordinator")
+    workers = until(lambda: processes(local.folder, "farm-worker"), "a worker started")
+    os.kill(parent(coordinator), signal.SIGKILL)
+    for pid in [coordinator, *workers]:
+        until(lambda pid=pid: not alive(pid), f"{pid} ended", 30)
+    assert local.ctl("jobs", "--local", "--json").strip() == "[]"
+
+
+def test_a_render_rides_out_the_death_of_its_coordinator(local):
+    render = local.start([BIN / "farmctl", "render", "--local", "--model", TINY, "--size",
+                          "64x64", "--steps", "3", "--seed", "0..19", "-o",
+                          local.folder / "out", "x"], "render")
+    until(lambda: list((local.folder / "out").glob("*.png")), "the first picture came")
+    (coordinator,) = processes(local.folder, "farm-coordinator")
+    os.kill(coordinator, signal.SIGKILL)
+    assert render.popen.wait(120) == 0, render.log()
+    assert len(list((local.folder / "out").glob("*.png"))) == 20
+    (again,) = processes(local.folder, "farm-coordinator")
+    assert again != coordinator
