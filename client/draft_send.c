@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/path.h"
+#include "client/bundled.h"
 #include "client/draft.h"
 #include "client/import.h"
 #include "client/json.h"
@@ -42,10 +43,30 @@ static bool import_one(ProtobufCBinaryData *value, struct session *session, bool
     return ok;
 }
 
+/* Whether some task asks for the bundled model, by name or by naming none. */
+static bool wants_bundled(const Farm__Job *job)
+{
+    bool named = false, wanted = false;
+    for (size_t i = 0; i < job->n_settings; i++)
+        if (wire_is(job->settings[i]->name, "model", 5)) {
+            named = true;
+            wanted = wanted || wire_is(job->settings[i]->value, BUNDLED_MODEL,
+                                       strlen(BUNDLED_MODEL));
+        }
+    for (size_t i = 0; i < job->n_axes; i++)
+        for (size_t j = 0; j < job->axes[i]->n_values; j++)
+            if (wire_is(job->axes[i]->name, "model", 5)) {
+                named = true;
+                wanted = wanted || wire_is(job->axes[i]->values[j], BUNDLED_MODEL,
+                                           strlen(BUNDLED_MODEL));
+            }
+    return wanted || !named;
+}
+
 bool draft_import_models(struct draft *self, struct session *session, bool quiet,
                          struct error *error)
 {
-    bool ok = true;
+    bool ok = !wants_bundled(self->job) || bundled_import(session, quiet, error);
     for (size_t i = 0; ok && i < self->job->n_settings; i++)
         if (wire_is(self->job->settings[i]->name, "model", 5))
             ok = import_one(&self->job->settings[i]->value, session, quiet, error);

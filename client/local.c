@@ -2,8 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -11,14 +9,12 @@
 
 #include "base/clock.h"
 #include "base/path.h"
+#include "client/bundled.h"
 #include "client/command.h"
-#include "client/import.h"
 #include "client/keeper.h"
 #include "proto/places.h"
 
 enum { START_MS = 30000, GREET_MS = 10000, WORKER_TOKEN_S = 600 };
-
-#define BUNDLED_MODEL "emoji"
 
 char *local_state(void)
 {
@@ -26,15 +22,6 @@ char *local_state(void)
     char *state = path_format("%s/local", base);
     free(base);
     return state;
-}
-
-/* The folder farmctl lies in, where the other programs are too; heap. */
-static char *programs_folder(void)
-{
-    char own[PATH_MAX];
-    ssize_t size = readlink("/proc/self/exe", own, sizeof own - 1);
-    own[size < 0 ? 0 : size] = 0;
-    return path_format("%s", dirname(own));
 }
 
 static bool is_file(const char *folder, const char *name)
@@ -74,7 +61,7 @@ static bool is_running(const char *state, int *running, struct error *error)
 
 static bool start(const char *state, int running, bool quiet, struct error *error)
 {
-    char *programs = programs_folder();
+    char *programs = bundled_programs();
     char *address = path_format("%s/%s", state, PLACE_ADDRESS);
     bool ok = true;
     if (!is_file(programs, "farm-coordinator") || !is_file(programs, "farm-worker"))
@@ -134,7 +121,7 @@ static struct session *connect_as_admin(const char *state, struct error *error)
 /* Runs `farm-worker --state STATE/worker join -` with the token on its stdin. */
 static bool run_join(const char *state, const char *token, struct error *error)
 {
-    char *programs = programs_folder();
+    char *programs = bundled_programs();
     char *command = path_format("%s/farm-worker", programs);
     char *folder = path_format("%s/worker", state);
     int ends[2] = {-1, -1}, status = -1;
@@ -185,42 +172,6 @@ static bool join_worker(struct session *session, const char *state, struct error
     return ok;
 }
 
-/* Where the bundled model lies: beside an installation, or in the source tree. */
-static char *bundled_folder(void)
-{
-    char *programs = programs_folder();
-    char *folder = path_format("%s/../share/clfarm/models/" BUNDLED_MODEL, programs);
-    if (!is_file(folder, "model_index.json")) {
-        free(folder);
-        folder = path_format("%s/" BUNDLED_MODEL, FARM_MODELS_DIR);
-    }
-    free(programs);
-    return folder;
-}
-
-static bool add_bundled_model(struct session *session, struct error *error)
-{
-    Farm__ModelList list = FARM__MODEL_LIST__INIT;
-    Farm__Envelope ask = FARM__ENVELOPE__INIT;
-    ask.body_case = FARM__ENVELOPE__BODY_MODEL_LIST;
-    ask.model_list = &list;
-    struct message answer = {0};
-    if (!session_ask(session, &ask, FARM__ENVELOPE__BODY_MODELS, &answer, error))
-        return false;
-    bool known = false;
-    const Farm__Models *models = answer.envelope->models;
-    for (size_t i = 0; i < models->n_models; i++)
-        known = known || (models->models[i]->complete &&
-                          wire_is(models->models[i]->manifest->name, BUNDLED_MODEL,
-                                  strlen(BUNDLED_MODEL)));
-    message_clear(&answer);
-    char *folder = bundled_folder(), id[BLOB_TEXT];
-    bool ok = known || !is_file(folder, "model_index.json") ||
-              model_import(session, folder, BUNDLED_MODEL, true, id, error);
-    free(folder);
-    return ok;
-}
-
 static struct session *find_or_start(const char *state, bool quiet, struct error *error)
 {
     struct session *session = NULL;
@@ -247,7 +198,7 @@ struct session *local_open(bool quiet, struct error *error)
         path_make_folders(state, 0700, error) ? path_lock(path, true, error) : -1;
     struct session *session = lock < 0 ? NULL : find_or_start(state, quiet, error);
     if (session &&
-        (!join_worker(session, state, error) || !add_bundled_model(session, error)))
+        (!join_worker(session, state, error) || !bundled_import(session, true, error)))
         session_close(&session);
     if (lock >= 0)
         close(lock);

@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
@@ -158,8 +159,8 @@ static bool on_progress(void *owner, size_t done, size_t of)
     struct render *self = owner;
     if (done > 0)
         fault_point("worker-mid-denoise");
-    while (done > 0 && fault_wanted("worker-hangs"))
-        zclock_sleep(1000);
+    if (done > 0 && fault_wanted("worker-hangs"))
+        pause();
     tell(self, &(struct render_event){.kind = RENDER_STEP, .done = done, .of = of});
     return !is_stopped(self);
 }
