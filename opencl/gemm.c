@@ -29,6 +29,24 @@ static void launch_operands(struct launch *launch, const struct gemm *g)
         launch_size(launch, sizes[i]);
 }
 
+/* The block of A, its sums and, when it is widened, the panel of W are in local memory: fewer
+ * panels, then fewer rows a group where that is small. */
+static void fit_local_memory(size_t bytes, size_t width, bool widens,
+                             size_t *block_most, size_t *span_most)
+{
+    size_t panel = 2 * width, panel_floats = widens ? DEPTH * panel : 0;
+    size_t room = bytes / sizeof(float);
+    room = room > panel_floats ? room - panel_floats : 0;
+    *block_most = BLOCK_MOST;
+    while (*block_most > 12 && *block_most * (DEPTH + 4 * panel) > room)
+        *block_most /= 2;
+    size_t rows_floats = *block_most * DEPTH;
+    size_t fits = room > rows_floats ? (room - rows_floats) / (*block_most * panel) : 1;
+    *span_most = SPAN_MOST * 8 / width;
+    if (*span_most > fits)
+        *span_most = fits;
+}
+
 /* Blocks of equal height, and enough groups for every core. Neither changes the order of
  * additions, so a result depends on neither. */
 static void run_on_cpu(struct stream *s, const struct gemm *g, const char *types)
@@ -36,16 +54,19 @@ static void run_on_cpu(struct stream *s, const struct gemm *g, const char *types
     struct launch launch;
     const struct gpu_info *info = gpu_info(stream_gpu(s));
     size_t width = pack_panel(stream_gpu(s)) / 2, tall = width == 16 ? 12 : 6;
+    size_t block_most, span_most;
+    fit_local_memory(info->local_memory, width, g->weights->dtype == DTYPE_F16,
+                     &block_most, &span_most);
     struct launch_options options = launch_options(
-        "%s -DWIDTH=%zu -DBLOCK_MOST=%d -DSPAN_MOST=%d -DDEPTH=%d -DGATHER=%d", types,
-        width, BLOCK_MOST, SPAN_MOST * 8 / (int)width, DEPTH,
+        "%s -DWIDTH=%zu -DBLOCK_MOST=%zu -DSPAN_MOST=%zu -DDEPTH=%d -DGATHER=%d", types,
+        width, block_most, span_most, DEPTH,
         g->size != 1 || g->stride != 1 || g->up_h != g->x.h || g->up_w != g->x.w);
     if (!launch_begin(&launch, s, "gemm_cpu.cl", "gemm", options.text))
         return;
     size_t rows = g->y.n * g->y.h * g->y.w, panels = g->weights->panels;
-    size_t blocks = divide_up(rows, BLOCK_MOST);
+    size_t blocks = divide_up(rows, block_most);
     size_t block = divide_up(divide_up(rows, blocks), tall) * tall;
-    size_t span = divide_up(panels, divide_up(panels, SPAN_MOST * 8 / width));
+    size_t span = divide_up(panels, divide_up(panels, span_most));
     while (span > 4 && blocks * divide_up(panels, span) < 4 * (size_t)info->units)
         span = divide_up(span, 2);
     launch_operands(&launch, g);
