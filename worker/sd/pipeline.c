@@ -29,9 +29,106 @@ struct pipeline {
     enum dtype dtype;
     struct model model;
     struct conditioning *conditioning;
-    struct denoiser *denoiser[DENOISERS]; /* the one used last first */
-    struct decoder *decoder[DECODERS];    /* likewise */
+    void *denoiser[DENOISERS]; /* the one used last first */
+    void *decoder[DECODERS];   /* likewise */
 };
+
+/* ---- Plans */
+
+struct decoder_shape {
+    size_t h, w;
+};
+
+static bool fits_denoiser(const void *plan, const void *shape)
+{
+    return denoiser_fits(plan, shape);
+}
+
+static void *make_denoiser(struct pipeline *self, const void *shape,
+                           struct error *error)
+{
+    return denoiser_new(self->gpu, self->dtype, &self->model.unet, shape, error);
+}
+
+static void drop_denoiser(void *plan)
+{
+    struct denoiser *denoiser = plan;
+    denoiser_destroy(&denoiser);
+}
+
+static bool fits_decoder(const void *plan, const void *shape)
+{
+    const struct decoder_shape *wanted = shape;
+    return decoder_fits(plan, wanted->h, wanted->w);
+}
+
+static void *make_decoder(struct pipeline *self, const void *shape, struct error *error)
+{
+    const struct decoder_shape *wanted = shape;
+    return decoder_new(self->gpu, self->dtype, &self->model.vae, wanted->h, wanted->w,
+                       error);
+}
+
+static void drop_decoder(void *plan)
+{
+    struct decoder *decoder = plan;
+    decoder_destroy(&decoder);
+}
+
+/* What is planned, and how many of its plans are kept. */
+struct plan_kind {
+    size_t most;
+    bool (*fits)(const void *plan, const void *shape);
+    void *(*make)(struct pipeline *, const void *shape, struct error *);
+    void (*drop)(void *plan);
+};
+static const struct plan_kind denoisers = {DENOISERS, fits_denoiser, make_denoiser,
+                                           drop_denoiser};
+static const struct plan_kind decoders = {DECODERS, fits_decoder, make_decoder,
+                                          drop_decoder};
+
+static void drop_all(void **list, const struct plan_kind *kind)
+{
+    for (size_t i = 0; i < kind->most; i++) {
+        kind->drop(list[i]);
+        list[i] = NULL;
+    }
+}
+
+static void drop_plans(struct pipeline *self)
+{
+    drop_all(self->denoiser, &denoisers);
+    drop_all(self->decoder, &decoders);
+}
+
+/* Brings the plan that fits to the front of its list, or makes one there: the last of a
+ * full list then goes, or all of them where memory is short. */
+static void *get_plan(struct pipeline *self, void **list, const struct plan_kind *kind,
+                      const void *shape, struct error *error)
+{
+    size_t i = 0;
+    while (i + 1 < kind->most && list[i] && !kind->fits(list[i], shape))
+        i++;
+    if (list[i] && !kind->fits(list[i], shape)) {
+        kind->drop(list[i]);
+        list[i] = NULL;
+    }
+    void *plan = list[i];
+    memmove(list + 1, list, i * sizeof *list);
+    list[0] = plan;
+    struct error first = {0};
+    if (!plan)
+        plan = kind->make(self, shape, &first);
+    if (!plan && first.kind == ERROR_MEMORY) {
+        drop_plans(self);
+        plan = kind->make(self, shape, &first);
+    }
+    if (!plan && error)
+        *error = first;
+    return list[0] = plan;
+}
+
+/* ---- The door */
 
 struct pipeline *pipeline_load(struct gpu *gpu, const struct model_files *files,
                                enum dtype dtype, struct error *error)
@@ -50,14 +147,6 @@ struct pipeline *pipeline_load(struct gpu *gpu, const struct model_files *files,
     if (!self->conditioning)
         pipeline_destroy(&self);
     return self;
-}
-
-static void drop_plans(struct pipeline *self)
-{
-    for (size_t i = 0; i < DENOISERS; i++)
-        denoiser_destroy(&self->denoiser[i]);
-    for (size_t i = 0; i < DECODERS; i++)
-        decoder_destroy(&self->decoder[i]);
 }
 
 void pipeline_destroy(struct pipeline **self)
@@ -87,65 +176,6 @@ void image_clear(struct image *self)
     free(self->rgb);
     free(self->latents);
     *self = (struct image){0};
-}
-
-/* Moves entry `i` of a list of pointers to its front. */
-static void to_front(void **list, size_t i)
-{
-    void *chosen = list[i];
-    memmove(list + 1, list, i * sizeof *list);
-    list[0] = chosen;
-}
-
-static struct denoiser *get_denoiser(struct pipeline *self,
-                                     const struct denoiser_shape *shape,
-                                     struct error *error)
-{
-    size_t i = 0;
-    while (i + 1 < DENOISERS && self->denoiser[i] &&
-           !denoiser_fits(self->denoiser[i], shape))
-        i++;
-    if (self->denoiser[i] && !denoiser_fits(self->denoiser[i], shape))
-        denoiser_destroy(&self->denoiser[i]);
-    to_front((void **)self->denoiser, i);
-    if (self->denoiser[0])
-        return self->denoiser[0];
-    struct error first = {0};
-    self->denoiser[0] =
-        denoiser_new(self->gpu, self->dtype, &self->model.unet, shape, &first);
-    if (!self->denoiser[0] && first.kind == ERROR_MEMORY) {
-        drop_plans(self);
-        self->denoiser[0] =
-            denoiser_new(self->gpu, self->dtype, &self->model.unet, shape, &first);
-    }
-    if (!self->denoiser[0] && error)
-        *error = first;
-    return self->denoiser[0];
-}
-
-static struct decoder *get_decoder(struct pipeline *self, size_t h, size_t w,
-                                   struct error *error)
-{
-    size_t i = 0;
-    while (i + 1 < DECODERS && self->decoder[i] &&
-           !decoder_fits(self->decoder[i], h, w))
-        i++;
-    if (self->decoder[i] && !decoder_fits(self->decoder[i], h, w))
-        decoder_destroy(&self->decoder[i]);
-    to_front((void **)self->decoder, i);
-    if (self->decoder[0])
-        return self->decoder[0];
-    struct error first = {0};
-    self->decoder[0] =
-        decoder_new(self->gpu, self->dtype, &self->model.vae, h, w, &first);
-    if (!self->decoder[0] && first.kind == ERROR_MEMORY) {
-        drop_plans(self);
-        self->decoder[0] =
-            decoder_new(self->gpu, self->dtype, &self->model.vae, h, w, &first);
-    }
-    if (!self->decoder[0] && error)
-        *error = first;
-    return self->decoder[0];
 }
 
 /* ---- One rendering */
@@ -281,7 +311,8 @@ static bool denoise(struct rendering *self, pipeline_progress *progress, void *o
         .guided = self->guided,
         .tokens = self->pipeline->model.text_encoder.tokens,
     };
-    struct denoiser *denoiser = get_denoiser(self->pipeline, &shape, error);
+    struct denoiser *denoiser =
+        get_plan(self->pipeline, self->pipeline->denoiser, &denoisers, &shape, error);
     if (!denoiser)
         return false;
     for (size_t i = 0; i < self->count; i++)
@@ -327,7 +358,9 @@ static bool finish_image(struct rendering *self, size_t i, struct image *image,
     if (!image->latents || !image->rgb)
         return error_set_kind(error, ERROR_MEMORY, "no memory for an image");
     nhwc_to_nchw(image->latents, latents, 1, self->c, self->h, self->w);
-    struct decoder *decoder = get_decoder(self->pipeline, self->h, self->w, error);
+    struct decoder_shape shape = {.h = self->h, .w = self->w};
+    struct decoder *decoder =
+        get_plan(self->pipeline, self->pipeline->decoder, &decoders, &shape, error);
     return decoder && decoder_run(decoder, latents, image->rgb, error);
 }
 

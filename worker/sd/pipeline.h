@@ -31,7 +31,8 @@ struct image {
 };
 void image_clear(struct image *self);
 
-/* Called from inside rendering: images started together stand at step `done` of `of`. False
+/* Called from inside rendering: images started together stand at step `done` of `of`; first
+ * with 0, when the texts are encoded, last with `of`, before pixels are decoded. False
  * stops the rendering (ERROR_BUSY "stopped"). */
 typedef bool pipeline_progress(void *owner, size_t done, size_t of);
 
