@@ -77,13 +77,28 @@ static void start_coordinator(struct child *self, const char *state,
     free(program);
 }
 
+/* The farm's port is another after every start: the worker is told. */
+static bool tell_address(const char *state, const char *folder)
+{
+    struct buffer address = {0};
+    char *from = path_format("%s/%s", state, PLACE_ADDRESS);
+    char *to = path_format("%s/%s", folder, PLACE_FARM);
+    bool told = path_read(from, 4096, &address, NULL) &&
+                path_write(to, address.data, address.size, 0600, NULL);
+    buffer_clear(&address);
+    free(to);
+    free(from);
+    return told;
+}
+
 static void start_worker(struct child *self, const char *state, const char *programs)
 {
     char *program = path_format("%s/farm-worker", programs);
     char *folder = path_format("%s/worker", state);
     char *depot = path_format("%s/%s", state, PLACE_BLOBS);
     char *argv[] = {program, "--state", folder, "--depot", depot, NULL};
-    spawn(self, state, argv);
+    if (tell_address(state, folder))
+        spawn(self, state, argv);
     free(depot);
     free(folder);
     free(program);

@@ -2,6 +2,7 @@
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -55,6 +56,26 @@ def test_whoever_ends_the_keeper_ends_the_farm(local):
     for pid in [coordinator, *workers]:
         until(lambda pid=pid: not alive(pid), f"{pid} ended", 30)
     assert local.ctl("jobs", "--local", "--json").strip() == "[]"
+
+
+def test_a_farm_whose_port_was_taken_meanwhile_renders_after_its_next_start(local):
+    def render(seed):
+        local.ctl("render", "--local", "--model", TINY, "--size", "64x64", "--steps", "1",
+                  "--seed", seed, "-o", local.folder / "out", "x")
+        return (local.folder / "state/clfarm/local/address").read_text().split()[0]
+
+    address = render(1)
+    (coordinator,) = processes(local.folder, "farm-coordinator")
+    os.kill(parent(coordinator), signal.SIGTERM)
+    until(lambda: not processes(local.folder, "farm-worker"), "it ended", 30)
+    taken = socket.socket()
+    try:
+        taken.bind(("127.0.0.1", int(address.rsplit(":", 1)[1])))
+    except OSError:
+        pass  # somebody else has it already
+    with taken:
+        assert render(2) != address
+    assert len(list((local.folder / "out").glob("*.png"))) == 2
 
 
 def test_a_render_rides_out_the_death_of_its_coordinator(local):
