@@ -1,0 +1,67 @@
+/* The farm a bench measures: the real coordinator on loopback, and its administrator, who
+ * brings a model and a job. What fails ends the program with a sentence. */
+#ifndef FARM_FARM_CLIENT_H
+#define FARM_FARM_CLIENT_H
+
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "proto/files/blob.h"
+#include "proto/keys.h"
+#include "proto/wire.h"
+
+struct farm_client {
+    const char *coordinator; /* its program */
+    char *state;             /* its state folder */
+    pid_t process;
+    char address[128];
+    uint8_t server_key[KEY_SIZE];
+    uint32_t bulk_port;
+    struct keypair admin_key, worker_key;
+    zsock_t *admin;
+    uint64_t request;
+    uint8_t model[BLOB_ID];
+};
+
+#define ENVELOPE(name, case, field, value)                                             \
+    Farm__Envelope name = FARM__ENVELOPE__INIT;                                        \
+    name.body_case = FARM__ENVELOPE__BODY_##case;                                      \
+    name.field = value
+
+void farm_client_die(const char *what, const struct error *error);
+
+/* Starts the coordinator, waits until it listens, learns its address and key. */
+void farm_client_start(struct farm_client *self);
+
+/* Joins as administrator, greets, and joins a second key as worker. */
+void farm_client_join(struct farm_client *self);
+
+/* A CURVE DEALER; the caller's. */
+zsock_t *farm_client_connect(struct farm_client *self, const struct keypair *key,
+                             const char *address);
+
+/* Where blobs go, known once greeted; heap. */
+char *farm_client_bulk_address(struct farm_client *self);
+
+void farm_client_send(zsock_t *socket, Farm__Envelope *envelope, const void *payload,
+                      size_t size);
+
+/* Sends, waits, and gives the answer to the request; anything but `expected` ends it. */
+struct message farm_client_ask(struct farm_client *self, zsock_t *socket,
+                               Farm__Envelope *envelope, const void *payload,
+                               size_t size, Farm__Envelope__BodyCase expected);
+
+/* Hello and Welcome; `device` is NULL for who renders nothing. */
+void farm_client_greet(struct farm_client *self, zsock_t *socket, Farm__Device *device);
+
+/* Stores a blob under its id, which is returned. */
+void farm_client_offer(struct farm_client *self, const struct keypair *key,
+                       const void *data, size_t size, uint8_t id[BLOB_ID]);
+
+/* A model of one small file: nobody renders it. */
+void farm_client_add_model(struct farm_client *self);
+
+/* One prompt with so many seeds, of that model. Returns the job's id. */
+void farm_client_submit(struct farm_client *self, size_t tasks, uint8_t id[16]);
+
+#endif
