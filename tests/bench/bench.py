@@ -88,7 +88,8 @@ def main():
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--rows", type=int, default=1)
     parser.add_argument("--passes", type=int, default=5)
-    parser.add_argument("--form", default="channels_last", choices=["channels_last", "nchw", "compile"])
+    parser.add_argument("--form", default="channels_last",
+                        choices=["channels_last", "nchw", "compile"])
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))

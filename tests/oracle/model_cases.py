@@ -113,7 +113,8 @@ def vae_cases(name, folder, into):
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     h, w = 5, 7
     latents = normal(5, 1, 4, h, w)
-    picture = torch.nn.functional.interpolate(normal(6, 1, 3, h, w), scale_factor=factor, mode="bilinear")
+    picture = torch.nn.functional.interpolate(
+        normal(6, 1, 3, h, w), scale_factor=factor, mode="bilinear")
     picture = (picture / 2 + 0.05 * normal(7, *picture.shape)).clamp(-1, 1)
     modules = {}
     if name == "tiny":
