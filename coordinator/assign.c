@@ -159,8 +159,7 @@ int assign_patience(const struct coordinator *self)
 {
     struct queue_job *job;
     bool waits = false;
-    TAILQ_FOREACH(job, &self->queue->open, open)
-    {
+    for (job = TAILQ_FIRST(&self->queue->open); job; job = TAILQ_NEXT(job, open)) {
         const struct job *own = job->tag;
         if (job->cursor < job->tasks && own->probed != job->cursor)
             return 0;

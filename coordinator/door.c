@@ -18,6 +18,31 @@ static bool set_up(zsock_t *socket, const struct door_options *options,
     return gate_guard(socket, server, options->limit, error);
 }
 
+/* zsock_bind would try its own range of ports in order, where every farm on the machine
+ * looks for one; libzmq's wildcard is the kernel's choice. */
+static bool bind_door(zsock_t *socket, const struct door_options *options, int *port,
+                      struct error *error)
+{
+    char address[300], number[12] = "*";
+    if (options->port)
+        snprintf(number, sizeof number, "%d", options->port);
+    snprintf(address, sizeof address, "%s:%s", options->bind, number);
+    if (zmq_bind(zsock_resolve(socket), address) == 0) {
+        char *bound = zsock_last_endpoint(socket);
+        const char *colon = bound ? strrchr(bound, ':') : NULL;
+        *port = colon ? atoi(colon + 1) : 0;
+        zstr_free(&bound);
+        return true;
+    }
+    int why = errno;
+    return error_set_kind(error, why == EADDRINUSE ? ERROR_BUSY : ERROR_INPUT,
+                          why == EADDRINUSE
+                              ? "%s is taken: another program listens there; choose "
+                                "another with --port and --bulk-port"
+                              : "%s cannot be listened on: %s",
+                          address, zmq_strerror(why));
+}
+
 zsock_t *door_open(const struct door_options *options, const struct keypair *server,
                    int *port, struct error *error)
 {
@@ -30,19 +55,7 @@ zsock_t *door_open(const struct door_options *options, const struct keypair *ser
         zsock_destroy(&socket);
         return NULL;
     }
-    if (options->port)
-        *port = zsock_bind(socket, "%s:%d", options->bind, options->port);
-    else
-        *port = zsock_bind(socket, "%s:*", options->bind);
-    if (*port < 0) {
-        int why = errno;
-        error_set_kind(error, why == EADDRINUSE ? ERROR_BUSY : ERROR_INPUT,
-                       why == EADDRINUSE
-                           ? "%s:%d is taken: another program listens there; choose "
-                             "another with --port and --bulk-port"
-                           : "%s:%d cannot be listened on: %s",
-                       options->bind, options->port, zmq_strerror(why));
+    if (!bind_door(socket, options, port, error))
         zsock_destroy(&socket);
-    }
     return socket;
 }

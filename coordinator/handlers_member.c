@@ -128,8 +128,8 @@ static bool greet_node(struct coordinator *self, const struct request *request,
     bool same =
         registry_attach(node, session, hello->instance.data, hello->device, self->now);
     struct queue_lease *lease;
-    TAILQ_FOREACH(lease, &self->queue->leases, by_expiry)
-    {
+    for (lease = TAILQ_FIRST(&self->queue->leases); lease;
+         lease = TAILQ_NEXT(lease, by_expiry)) {
         if (lease->node == node->number)
             lease->confirmed = false;
     }

@@ -89,8 +89,7 @@ static void load_attempt(void *context, const struct attempt_row *row)
 {
     struct coordinator *self = context;
     struct queue_job *job;
-    TAILQ_FOREACH(job, &self->queue->open, open)
-    {
+    for (job = TAILQ_FIRST(&self->queue->open); job; job = TAILQ_NEXT(job, open)) {
         if (((const struct job *)job->tag)->number == row->job)
             break;
     }
@@ -122,8 +121,7 @@ bool load_all(struct coordinator *self, struct error *error)
         !store_last_result(self->store, &self->last_result, error))
         return false;
     struct queue_job *job;
-    TAILQ_FOREACH(job, &self->queue->open, open)
-    {
+    for (job = TAILQ_FIRST(&self->queue->open); job; job = TAILQ_NEXT(job, open)) {
         const struct job *own = job->tag;
         if (!store_tasks(self->store, own->number, 0, job->tasks, load_task, job,
                          error))
@@ -131,8 +129,7 @@ bool load_all(struct coordinator *self, struct error *error)
     }
     if (!store_attempts(self->store, load_attempt, self, error))
         return false;
-    TAILQ_FOREACH(job, &self->queue->open, open)
-    {
+    for (job = TAILQ_FIRST(&self->queue->open); job; job = TAILQ_NEXT(job, open)) {
         queue_restored(job);
     }
     return true;

@@ -64,8 +64,8 @@ void outbox_push(struct outbox *self, const uint8_t peer[PEER_ID],
 void outbox_stamp(struct outbox *self, uint64_t change)
 {
     struct letter *letter;
-    STAILQ_FOREACH(letter, &self->staged, next)
-    {
+    for (letter = STAILQ_FIRST(&self->staged); letter;
+         letter = STAILQ_NEXT(letter, next)) {
         letter->change = change;
     }
     STAILQ_CONCAT(&self->waiting, &self->staged);
@@ -74,8 +74,7 @@ void outbox_stamp(struct outbox *self, uint64_t change)
 static void forget_in(struct letters *letters, const uint8_t peer[PEER_ID])
 {
     struct letter *letter;
-    STAILQ_FOREACH(letter, letters, next)
-    {
+    for (letter = STAILQ_FIRST(letters); letter; letter = STAILQ_NEXT(letter, next)) {
         if (memcmp(letter->peer, peer, PEER_ID) == 0)
             letter->forgotten = true;
     }

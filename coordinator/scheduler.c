@@ -16,8 +16,7 @@ struct queue_job *scheduler_choose(const struct queue *queue,
 {
     struct queue_job *first = NULL, *job;
     int looks = 0;
-    TAILQ_FOREACH(job, &queue->open, open)
-    {
+    for (job = TAILQ_FIRST(&queue->open); job; job = TAILQ_NEXT(job, open)) {
         uint64_t index;
         struct scheduler_task task;
         if (!queue_next(job, node->node, node->alone, now, &index) ||

@@ -138,8 +138,8 @@ bool tell_show_node(void *context, const struct node *node, const uint8_t *job,
     if (!into->progress)
         abort();
     struct queue_lease *lease;
-    TAILQ_FOREACH(lease, &self->queue->leases, by_expiry)
-    {
+    for (lease = TAILQ_FIRST(&self->queue->leases); lease;
+         lease = TAILQ_NEXT(lease, by_expiry)) {
         if (lease->node == node->number && into->n_progress < node->leased &&
             (!job || memcmp(lease->job->id, job, QUEUE_JOB_ID) == 0))
             into->progress[into->n_progress++] = progress_of(lease);

@@ -9,7 +9,6 @@ import hashlib
 import os
 import pathlib
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -254,20 +253,16 @@ def job(prompts=(b"a cat",), seeds=((0, 4),), model=b"tiny", latents=False, **se
                             for k, v in settings.items()])
 
 
-def commit(farm, worker, attempt, content=None, stored=True):
+def commit(farm, worker, attempt, content=None, stored=True, timeout=10.0):
     """Uploads a made-up picture for the attempt and commits it; gives the answer."""
     data = content or b"picture of " + attempt.key
     if stored:
         bulk = farm.bulk(worker.key)
         bulk.send(data, offer=pb.Offer(blob=blake2b(data), size=len(data)))
-        bulk.wait("stored")
+        bulk.wait("stored", timeout)
+        bulk.close()
+        farm.peers.remove(bulk)
     result = pb.Result(png=blake2b(data), png_size=len(data), pixels=blake2b(b"pixels" + data),
                        seconds=0.5, step_pixels=64 * 64 * 20)
-    return worker.ask(commit=pb.Commit(attempt=attempt.id, job=attempt.job, index=attempt.index,
-                                       key=attempt.key, result=result))
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return worker.ask(timeout, commit=pb.Commit(
+        attempt=attempt.id, job=attempt.job, index=attempt.index, key=attempt.key, result=result))

@@ -1,13 +1,16 @@
 """The coordinator as its peers see it: real process, CURVE, real disk."""
 import os
+import random
 import subprocess
+import threading
 import time
 
 import pytest
 import zmq
 
 import peer as peers
-from peer import BIN, BUSY, DENIED, INPUT, NOT_FOUND, Farm, Key, Refused, commit, job, pb
+from peer import (BIN, BUSY, DENIED, INPUT, NOT_FOUND, Farm, Key, Refused, blake2b, commit, job,
+                  pb)
 
 
 @pytest.fixture
@@ -136,6 +139,55 @@ def test_what_was_answered_is_there_after_kill_9_and_the_rest_is_done_once(farm,
         pb.COMMIT_DUPLICATE
     assert commit(farm, worker, fourth).answer == pb.COMMIT_ACCEPTED
     assert show(admin).summary.state == pb.JOB_DONE
+
+
+@pytest.mark.parametrize("fault, survives", [("store-before-commit", False),
+                                             ("store-after-commit", True)])
+def test_what_is_not_durable_is_not_answered(farm, admin, fault, survives):
+    farm.kill()
+    farm.environment["FARM_FAULT"] = fault
+    farm.start()
+    admin, id = farm.admin(), os.urandom(16)
+    with pytest.raises(TimeoutError):
+        admin.ask(timeout=2, submit=pb.Submit(id=id, job=job()))
+    farm.process.wait(10)
+    del farm.environment["FARM_FAULT"]
+    farm.start()
+    assert submit(farm.admin(), job(), id).existing == survives
+
+
+def render_until_killed(farm, key, taken):
+    """Commits what is assigned until the coordinator is gone; notes what was accepted."""
+    worker = farm.worker(key, credit=8, batch=4)
+    worker.send(heartbeat=pb.Heartbeat())  # it holds nothing of what it held before
+    while True:
+        for attempt in worker.wait("assign", timeout=1).attempts:
+            answer = commit(farm, worker, attempt, timeout=1).answer
+            assert answer in (pb.COMMIT_ACCEPTED, pb.COMMIT_DUPLICATE)
+            taken[attempt.index] = attempt.key
+            worker.send(ready=pb.Ready(credit=8, batch=4))
+
+
+def test_no_answered_result_is_lost_however_often_it_is_killed(farm, admin):
+    key, taken, tasks = farm.member(admin, pb.ROLE_WORKER), {}, 100
+    submit(admin, job(seeds=[(0, tasks)]))
+    rounds = 0
+    while show(farm.admin(), limit=0).summary.state == pb.JOB_OPEN:
+        rounds += 1
+        killer = threading.Timer(random.uniform(0.05, 0.6), farm.process.kill)
+        killer.start()
+        try:
+            render_until_killed(farm, key, taken)
+        except (TimeoutError, Refused):
+            pass
+        killer.join()
+        farm.process.wait(10)
+        farm.start()
+    detail = show(farm.admin())
+    assert rounds > 1
+    assert (detail.summary.state, detail.summary.done) == (pb.JOB_DONE, tasks)
+    for index, task_key in taken.items():
+        assert detail.tasks[index].result.png == blake2b(b"picture of " + task_key)
 
 
 def test_a_silent_workers_task_goes_to_another(tmp_path):
