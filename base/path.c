@@ -121,6 +121,13 @@ bool path_sync_folder(const char *path, struct error *error)
     return ok;
 }
 
+unsigned path_shared_mode(void)
+{
+    mode_t forbidden = umask(077);
+    umask(forbidden);
+    return 0666 & ~(unsigned)forbidden;
+}
+
 static bool write_all(int file, const uint8_t *data, size_t size)
 {
     while (size) {

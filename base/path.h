@@ -32,6 +32,9 @@ bool path_read(const char *path, size_t limit, struct buffer *into,
 bool path_write(const char *path, const void *data, size_t size, unsigned mode,
                 struct error *error);
 
+/* The mode of files made for people: 0666 less what the umask forbids. */
+unsigned path_shared_mode(void);
+
 /* Removes the folder with all that is in it, as far as it can; links are not followed. */
 void path_remove_tree(const char *path);
 

@@ -6,14 +6,15 @@
 #include "client/command.h"
 #include "client/grid.h"
 #include "client/live.h"
+#include "client/model_names.h"
 #include "client/print.h"
 #include "client/sheet.h"
 #include "proto/files/blob.h"
 
 enum { FILE_MOST = 1 << 30 };
 
-/* The label, and behind it every option that was set for the whole job; the farm adds what
- * it resolved, of which a model's id tells a reader nothing. */
+/* The label, and behind it every option that was set for the whole job; the id of a model
+ * that the farm no longer has tells a reader nothing. */
 static char *title_of(const Farm__Job *job, const char *label, uint64_t tasks)
 {
     char *title = path_format("%s: %" PRIu64 " images", label, tasks);
@@ -58,16 +59,19 @@ static bool write_sheet(const struct picture *picture, const char *path,
                         struct error *error)
 {
     struct buffer file = {0};
-    bool ok = picture_write_png(picture, NULL, 0, &file, error) &&
-              path_write(path, file.data, file.size, 0644, error);
+    bool ok = picture_write_png(picture, NULL, 0, &file, error);
+    if (ok && !path_write(path, file.data, file.size, path_shared_mode(), error)) {
+        error->kind = ERROR_INPUT;
+        ok = false;
+    }
     buffer_clear(&file);
     return ok;
 }
 
-static bool make_sheet(const struct live *live, const struct arguments *arguments,
-                       const char *folder, struct error *error)
+static bool make_sheet(const struct live *live, const Farm__Job *job,
+                       const struct arguments *arguments, const char *folder,
+                       struct error *error)
 {
-    const Farm__Job *job = live_specification(live);
     uint64_t tasks = live_tasks(live);
     struct grid grid;
     struct picture *cells = NULL, drawn = {0};
@@ -110,6 +114,7 @@ static int run(const struct arguments *arguments, struct error *error)
     char *folder = path_format("%s/farmctl-grid-XXXXXX", base && *base ? base : "/tmp");
     struct session *session = NULL;
     struct live *live = NULL;
+    Farm__Job *job = NULL;
     bool ok = mkdtemp(folder) || error_set(error, "%s: cannot be made", folder);
     if (ok) {
         struct live_options all = {.folder = folder,
@@ -118,8 +123,11 @@ static int run(const struct arguments *arguments, struct error *error)
                                    .only_present = true};
         session = session_open(arguments, error);
         live = session ? live_new(session, arguments->rest[0], &all, error) : NULL;
-        ok =
-            live && live_run(live, error) && make_sheet(live, arguments, folder, error);
+        ok = live && live_run(live, error) &&
+             (job = model_names_in(live_specification(live), session, error)) &&
+             make_sheet(live, job, arguments, folder, error);
+        if (job)
+            farm__job__free_unpacked(job, NULL);
         live_destroy(&live);
         session_close(&session);
         path_remove_tree(folder);

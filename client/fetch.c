@@ -14,7 +14,7 @@
 #include "base/path.h"
 #include "proto/files/transfer.h"
 
-enum { ACTIVE_MOST = TRANSFER_WINDOW, RESULT_MODE = 0644 };
+enum { ACTIVE_MOST = TRANSFER_WINDOW };
 
 struct item {
     char *path;
@@ -182,7 +182,8 @@ static bool finish(struct fetch *self, struct active *active, struct error *erro
     if (!transfer_finish(active->transfer, error))
         return false;
     char *path = blob_path(self->store, active->item.blob);
-    bool ok = (chmod(path, RESULT_MODE) == 0 && rename(path, active->item.path) == 0) ||
+    bool ok = (chmod(path, path_shared_mode()) == 0 &&
+               rename(path, active->item.path) == 0) ||
               error_set(error, "%s: cannot be written", active->item.path);
     free(path);
     transfer_destroy(&active->transfer);

@@ -89,6 +89,13 @@ static void a_file_in_the_way_of_a_folder_is_an_error(void **state)
     free(file);
 }
 
+static void files_for_people_follow_the_umask(void **state)
+{
+    mode_t before = umask(027);
+    assert_int_equal(path_shared_mode(), 0640);
+    assert_int_equal(umask(before), 027);
+}
+
 static void a_lock_is_held_until_it_is_closed(void **state)
 {
     struct error error = {0};
@@ -112,6 +119,7 @@ int main(void)
         cmocka_unit_test(folders_are_made_with_the_ones_above),
         cmocka_unit_test(a_tree_is_removed_but_not_what_its_links_point_to),
         cmocka_unit_test(a_file_in_the_way_of_a_folder_is_an_error),
+        cmocka_unit_test(files_for_people_follow_the_umask),
         cmocka_unit_test(a_lock_is_held_until_it_is_closed),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -1,0 +1,75 @@
+#include "client/model_names.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/path.h"
+#include "proto/files/blob.h"
+#include "proto/files/manifest.h"
+
+static Farm__Job *copy_of(const Farm__Job *job)
+{
+    size_t size = farm__job__get_packed_size(job);
+    uint8_t *packed = malloc(size + 1);
+    if (!packed)
+        abort();
+    farm__job__pack(job, packed);
+    Farm__Job *copy = farm__job__unpack(NULL, size, packed);
+    free(packed);
+    if (!copy)
+        abort();
+    return copy;
+}
+
+static bool same(ProtobufCBinaryData a, ProtobufCBinaryData b)
+{
+    return a.len == b.len && !memcmp(a.data, b.data, a.len);
+}
+
+/* Puts the model's name in place of its id, where the farm knows it. */
+static void put_name(ProtobufCBinaryData *value, const Farm__Models *models)
+{
+    const Farm__Manifest *found = NULL;
+    char hex[BLOB_TEXT];
+    size_t namesakes = 0;
+    for (size_t i = 0; i < models->n_models && !found; i++) {
+        uint8_t id[BLOB_ID];
+        manifest_id(models->models[i]->manifest, id);
+        blob_format(id, hex);
+        if (wire_is(*value, hex, strlen(hex)))
+            found = models->models[i]->manifest;
+    }
+    for (size_t i = 0; found && i < models->n_models; i++)
+        namesakes += same(models->models[i]->manifest->name, found->name);
+    if (!found)
+        return;
+    char *name = wire_string(found->name);
+    free(value->data);
+    value->data = (uint8_t *)(namesakes > 1 ? path_format("%s %.8s", name, hex)
+                                            : path_format("%s", name));
+    value->len = strlen((char *)value->data);
+    free(name);
+}
+
+Farm__Job *model_names_in(const Farm__Job *job, struct session *session,
+                          struct error *error)
+{
+    Farm__ModelList list = FARM__MODEL_LIST__INIT;
+    Farm__Envelope ask = FARM__ENVELOPE__INIT;
+    ask.body_case = FARM__ENVELOPE__BODY_MODEL_LIST;
+    ask.model_list = &list;
+    struct message answer = {0};
+    if (!session_ask(session, &ask, FARM__ENVELOPE__BODY_MODELS, &answer, error))
+        return NULL;
+    const Farm__Models *models = answer.envelope->models;
+    Farm__Job *copy = copy_of(job);
+    for (size_t i = 0; i < copy->n_settings; i++)
+        if (wire_is(copy->settings[i]->name, "model", 5))
+            put_name(&copy->settings[i]->value, models);
+    for (size_t i = 0; i < copy->n_axes; i++)
+        for (size_t j = 0; j < copy->axes[i]->n_values; j++)
+            if (wire_is(copy->axes[i]->name, "model", 5))
+                put_name(&copy->axes[i]->values[j], models);
+    message_clear(&answer);
+    return copy;
+}
