@@ -251,7 +251,7 @@ static cl_program program_of(struct gpu *gpu, const char *file, const char *opti
         }
 
     struct buffer source = {0};
-    char *all = path_format("-cl-std=CL1.2 -cl-mad-enable %s", options);
+    char *all = path_format("-cl-std=CL1.2 -cl-mad-enable -w %s", options);
     char *path = NULL;
     cl_program program = NULL;
     if (!read_whole(file, &source, error))
