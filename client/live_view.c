@@ -184,9 +184,8 @@ void live_view_report(const struct live_view *self)
                 self->node[i].images, node_rate(self, &self->node[i]),
                 self->node[i].device ? self->node[i].device : "device not known");
     for (size_t i = 0; i < self->failure_count && i < FAILURES_SHOWN; i++)
-        say("  task %" PRIu64 " failed on %s: %s", self->failure[i].index,
-            *self->failure[i].node ? self->failure[i].node : "no node",
-            self->failure[i].reason);
+        say("  task %" PRIu64 " failed: %s", self->failure[i].index,
+            self->failure[i].reason); /* it names the nodes */
     if (self->failure_count > FAILURES_SHOWN)
         say("  and %zu more: farmctl show %.8s", self->failure_count - FAILURES_SHOWN,
             self->id);

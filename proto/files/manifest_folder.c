@@ -106,7 +106,7 @@ static bool hash_file(Farm__ModelFile *into, const char *path, struct error *err
         crypto_hash_sha256_update(&sha256, block, (size_t)got);
     }
     if (got < 0)
-        error_set(error, "%s: %s", path, strerror(errno));
+        error_set_kind(error, ERROR_INPUT, "%s: %s", path, strerror(errno));
     crypto_generichash_final(&whole, id, BLOB_ID);
     crypto_hash_sha256_final(&sha256, sum);
     into->blob = copy_bytes(id, BLOB_ID);

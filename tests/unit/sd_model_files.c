@@ -58,11 +58,30 @@ static void a_folder_that_is_not_there_is_told(void **state)
     assert_string_equal(error.text, "/nowhere/at/all: No such file or directory");
 }
 
+static void an_error_names_the_file_and_not_where_it_lies(void **state)
+{
+    struct model_files files;
+    struct error error = {0};
+    assert_true(model_files_from_folder(&files, folder, NULL));
+    const char *path = model_files_path(&files, "unet/config.json");
+    error_set(&error, "%s: line 1", path);
+    assert_false(model_files_rename(&files, &error));
+    assert_string_equal(error.text, "unet/config.json: line 1");
+    error_set(&error, "model: unet/config.json: %s: line 1", path);
+    model_files_rename(&files, &error);
+    assert_string_equal(error.text, "model: unet/config.json: line 1");
+    error_set(&error, "out of memory");
+    model_files_rename(&files, &error);
+    assert_string_equal(error.text, "out of memory");
+    model_files_clear(&files);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_of_all_levels_are_listed_by_name_hidden_ones_aside),
         cmocka_unit_test(a_folder_that_is_not_there_is_told),
+        cmocka_unit_test(an_error_names_the_file_and_not_where_it_lies),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -160,6 +160,7 @@ static void a_broken_vocabulary_is_refused_by_name(void **state)
         {"{\"a\":0,\"<|startoftext|>\":1,\"<|endoftext|>\":2}", "#version\na b\n",
          "m.txt: line 2: \"a b\": expected two tokens"},
         {"{\"a\":0,\"<|startoftext|>\":1,\"<|endoftext|>\":2}", "a\n", "m.txt: line 1"},
+        {"{\"a\":0,\"<|startoftext|>\":1,\"<|endoftext|>\":2}", "", "m.txt: holds no"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct error error = {0};

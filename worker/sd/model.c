@@ -36,7 +36,7 @@ static bool load_tokenizer(struct model *self, const struct model_files *files,
     self->tokenizer = tokenizer_open(
         vocabulary, merges, model_files_path(files, "tokenizer/tokenizer_config.json"),
         model_files_path(files, "tokenizer/special_tokens_map.json"), error);
-    return self->tokenizer || error_prefix(error, "tokenizer");
+    return self->tokenizer != NULL;
 }
 
 static bool load_schedule(struct model *self, const struct model_files *files,
@@ -142,7 +142,7 @@ bool model_load(struct model *self, struct gpu *gpu, const struct model_files *f
               load_schedule(self, files, error);
     for (size_t i = 0; ok && i < sizeof parts / sizeof *parts; i++)
         ok = load_part(self, &parts[i], files, dtype, error);
-    ok = ok && check_fit(self, error);
+    ok = (ok && check_fit(self, error)) || model_files_rename(files, error);
     if (!ok)
         model_clear(self);
     return ok;

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -84,6 +85,32 @@ const char *model_files_path(const struct model_files *self, const char *name)
         if (strcmp(self->file[i].name, name) == 0)
             return self->file[i].path;
     return NULL;
+}
+
+/* "NAME: PATH: ..." becomes "NAME: ...", any other PATH becomes NAME. */
+static bool rename_one(const struct model_file *file, struct error *error)
+{
+    const char *at = strstr(error->text, file->path);
+    if (!at)
+        return false;
+    size_t before = (size_t)(at - error->text), name = strlen(file->name);
+    const char *after = at + strlen(file->path);
+    bool named = before >= name + 2 && !memcmp(at - 2, ": ", 2) &&
+                 !memcmp(at - 2 - name, file->name, name);
+    if (named)
+        before -= name + 2;
+    char *text = path_format("%.*s%s%s", (int)before, error->text, file->name, after);
+    snprintf(error->text, sizeof error->text, "%s", text);
+    free(text);
+    return true;
+}
+
+bool model_files_rename(const struct model_files *self, struct error *error)
+{
+    for (size_t i = 0; error && i < self->count; i++)
+        if (rename_one(&self->file[i], error))
+            break;
+    return false;
 }
 
 void model_files_clear(struct model_files *self)

@@ -26,6 +26,11 @@ bool model_files_from_folder(struct model_files *self, const char *folder,
 
 /* The path of one, borrowed; NULL when there is none. */
 const char *model_files_path(const struct model_files *self, const char *name);
+
+/* Puts names in the place of paths in an error's text: a path in a cache of pieces says
+ * nothing, and others need not know it. Returns false. */
+bool model_files_rename(const struct model_files *self, struct error *error);
+
 void model_files_clear(struct model_files *self);
 
 #endif

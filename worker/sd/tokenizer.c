@@ -212,6 +212,13 @@ struct tokenizer *tokenizer_open(const char *vocabulary, const char *merges,
         error_prefix(error, "%s", vocabulary);
         goto out;
     }
+    if (memchr(buffer_text(&list), 0, list.size) || !list.size) {
+        error_set_kind(error, ERROR_INPUT,
+                       "%s: holds no merges; was it downloaded "
+                       "whole?",
+                       merges);
+        goto out;
+    }
     self->bpe = bpe_new(ids, unknown, buffer_text(&list), merges, error);
     good = self->bpe != NULL;
 out:
