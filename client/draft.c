@@ -36,6 +36,12 @@ static void take_lines(Farm__Job *job, char *text)
             draft_add_prompt(job, line);
 }
 
+static bool is_json(const char *path)
+{
+    size_t length = strlen(path);
+    return length > 5 && !strcmp(path + length - 5, ".json");
+}
+
 static bool take_from(Farm__Job *job, const char *path, struct error *error)
 {
     struct buffer text = {0};
@@ -47,7 +53,7 @@ static bool take_from(Farm__Job *job, const char *path, struct error *error)
     if (ok && memchr(start, 0, text.size))
         ok = error_set_kind(error, ERROR_INPUT, "%s: is no text file", path);
     start += strspn(start, " \t\r\n");
-    if (ok && *start == '{')
+    if (ok && (*start == '{' || is_json(path)))
         ok = draft_take_json(job, start, error) || error_prefix(error, "%s", path);
     else if (ok)
         take_lines(job, start);

@@ -240,7 +240,9 @@ bool draft_take_json(Farm__Job *job, const char *text, struct error *error)
     if (!whole)
         return error_set_kind(error, ERROR_INPUT, "line %d: %.200s", wrong.line,
                               wrong.text);
-    bool ok = true;
+    bool ok = json_is_object(whole) ||
+              error_set_kind(error, ERROR_INPUT,
+                             "holds no object, like {\"prompt\": \"a red cat\"}");
     const char *key;
     json_t *value;
     json_object_foreach(whole, key, value)

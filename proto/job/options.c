@@ -124,12 +124,13 @@ static bool digits(const char *text, const char *end, uint64_t *value)
 static bool set_count(const struct option *option, void *field, const char *value,
                       struct error *error)
 {
-    uint64_t read;
-    if (!digits(value, value + strlen(value), &read) || (double)read < option->least ||
-        (double)read > option->most)
+    uint64_t read, least = (uint64_t)option->least;
+    uint64_t most = option->most < SEED_MOST ? (uint64_t)option->most : UINT64_MAX;
+    if (!digits(value, value + strlen(value), &read) || read < least || read > most)
         return error_set_kind(error, ERROR_INPUT,
-                              "%s: \"%.40s\" is not a whole number from %.0f to %.0f",
-                              option->name, value, option->least, option->most);
+                              "%s: \"%.40s\" is not a whole number from %" PRIu64
+                              " to %" PRIu64,
+                              option->name, value, least, most);
     *(uint64_t *)field = read;
     return true;
 }
