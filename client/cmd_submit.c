@@ -8,13 +8,15 @@
 static void explain(const struct draft *draft, const char *job,
                     const struct arguments *arguments)
 {
+    const char *local = arguments->local ? "--local " : "";
     if (arguments->json)
         print_json(json_pack("{ss sI}", "job", job, "tasks", (json_int_t)draft->tasks));
     else if (arguments_has(arguments, "print-id"))
         printf("%s\n", job);
     else
-        printf("job %s: %" PRIu64 " images; farmctl watch %.8s, farmctl fetch %.8s\n",
-               job, draft->tasks, job, job);
+        printf("job %s: %" PRIu64
+               " images; farmctl watch %s%.8s, farmctl fetch %s%.8s\n",
+               job, draft->tasks, local, job, local, job);
 }
 
 static int run(const struct arguments *arguments, struct error *error)

@@ -22,7 +22,7 @@
 
 #define IDLE_S "60"
 
-enum { TICK_MS = 100, RESTARTS_MOST = 20, STOP_MS = 15000 };
+enum { TICK_MS = 100, PAUSE_MS = 1000, RESTARTS_MOST = 20, STOP_MS = 15000 };
 
 struct child {
     pid_t pid;
@@ -130,12 +130,21 @@ static bool may_restart(struct child *self)
     return ++self->restarts <= RESTARTS_MOST;
 }
 
+/* A worker that ends by itself cannot run here; its log says why. */
+static bool note_failure(const char *path, int status)
+{
+    return !WIFEXITED(status) || !WEXITSTATUS(status) ||
+           path_write(path, "", 0, 0600, NULL);
+}
+
 static void keep(const char *state, const char *programs)
 {
     struct child coordinator = {.log = "coordinator.log"},
                  worker = {.log = "worker.log"};
     char *joined = path_format("%s/%s", state, KEEPER_JOINED);
     char *address = path_format("%s/%s", state, PLACE_ADDRESS);
+    char *failed = path_format("%s/%s", state, KEEPER_FAILED);
+    unlink(failed);
     start_coordinator(&coordinator, state, programs);
     while (!stopped) {
         int status = 0;
@@ -146,15 +155,17 @@ static void keep(const char *state, const char *programs)
                 break;
             start_coordinator(&coordinator, state, programs);
         }
-        if (has_ended(&worker, &status) && !may_restart(&worker))
+        if (has_ended(&worker, &status) &&
+            (!note_failure(failed, status) || !may_restart(&worker)))
             break;
         if (!worker.pid && access(joined, F_OK) == 0 &&
-            clock_ms() - worker.started > 1000)
+            clock_ms() - worker.started > PAUSE_MS)
             start_worker(&worker, state, programs);
     }
     stop(&worker);
     stop(&coordinator);
     unlink(address);
+    free(failed);
     free(address);
     free(joined);
 }

@@ -17,6 +17,7 @@
 #include "client/fetch.h"
 #include "client/json.h"
 #include "client/live_view.h"
+#include "client/local.h"
 #include "client/names.h"
 #include "client/print.h"
 #include "proto/job/job.h"
@@ -27,6 +28,7 @@ enum {
     DRAW_MS = 200,
     NODES_MS = 1000,
     CANCEL_MS = 2000,
+    LOCAL_MS = 300,
     AWAY_PATIENCE_MS = 3600 * 1000,
 };
 
@@ -40,7 +42,8 @@ struct live {
     uint8_t *taken; /* a task's end was taken */
     unsigned credit;
     bool pages_due, away;
-    int64_t drawn_ms, nodes_ms;
+    int64_t drawn_ms, nodes_ms, asked_ms;
+    int64_t started; /* unix seconds */
 };
 
 static bool show(struct live *self, const char *job, uint64_t first, uint32_t limit,
@@ -106,6 +109,7 @@ struct live *live_new(struct session *session, const char *job,
     self->pages_due = true;
     self->view.files = json_array();
     self->view.started_ms = clock_ms();
+    self->started = clock_unix();
     self->view.done_at_start = self->view.done;
     self->view.counting = !self->view.done;
     if (!ok)
@@ -330,6 +334,21 @@ static void now_and_then(struct live *self)
     }
 }
 
+/* Waiting for a private farm that cannot render would be waiting for ever. */
+static bool is_hopeless(struct live *self, struct error *error)
+{
+    int64_t now = clock_ms();
+    if (!session_is_local(self->session) || now - self->asked_ms < LOCAL_MS)
+        return false;
+    self->asked_ms = now;
+    struct error why;
+    if (local_renders(self->started, &why))
+        return false;
+    error_set(error, "%.400s; the job is kept: farmctl watch --local %.8s", why.text,
+              self->view.id);
+    return true;
+}
+
 static bool is_over(const struct live *self)
 {
     bool ended = self->view.state != FARM__JOB_STATE__JOB_OPEN;
@@ -341,9 +360,9 @@ static bool is_over(const struct live *self)
 static void interrupted(struct live *self)
 {
     progress_end();
-    say("detached; the job goes on: farmctl watch %.8s (Ctrl-C again within 2 s "
+    say("detached; the job goes on: farmctl watch %s%.8s (Ctrl-C again within 2 s "
         "cancels it)",
-        self->view.id);
+        session_is_local(self->session) ? "--local " : "", self->view.id);
     for (int64_t end = clock_ms() + CANCEL_MS; clock_ms() < end;) {
         if (interrupt_count() < 2) {
             session_wait(self->session, 50);
@@ -381,6 +400,10 @@ bool live_run(struct live *self, struct error *error)
         ok = ok && (!self->fetch || fetch_step(self->fetch, error));
         if (!ok || is_over(self))
             break;
+        if (is_hopeless(self, error)) {
+            ok = false;
+            break;
+        }
         now_and_then(self);
         session_wait(self->session, 100);
     }

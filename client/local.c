@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,10 +33,11 @@ static bool is_file(const char *folder, const char *name)
     return there;
 }
 
-/* The last line of the coordinator's log, which says why it does not run. */
-static void last_words(const char *state, struct error *error)
+/* The last line of a program's log, which says why it does not run. */
+static bool last_words(const char *state, const char *file, const char *what,
+                       struct error *error)
 {
-    char *path = path_format("%s/coordinator.log", state);
+    char *path = path_format("%s/%s", state, file);
     struct buffer log = {0};
     const char *line = "it wrote nothing";
     if (path_read(path, 64 << 20, &log, NULL) && log.size) {
@@ -44,10 +46,13 @@ static void last_words(const char *state, struct error *error)
             log.data[log.size - 1] = 0;
         const char *newline = strrchr((char *)log.data, '\n');
         line = newline ? newline + 1 : (char *)log.data;
+        const char *program = strstr(line, " error farm-"); /* after the time */
+        line = program ? program + strlen(" error ") : line;
     }
-    error_set(error, "the private farm does not start: %.300s (%s)", line, path);
+    error_set(error, "%s: %.300s (%s)", what, line, path);
     buffer_clear(&log);
     free(path);
+    return false;
 }
 
 /* Whether a keeper runs; else the lock that says so is taken and given in *running. */
@@ -81,8 +86,8 @@ static bool start(const char *state, int running, bool quiet, struct error *erro
         usleep(20000);
         if (clock_ms() > end || interrupt_count() ||
             !is_running(state, &free_again, NULL)) {
-            last_words(state, error);
-            ok = false;
+            ok = last_words(state, "coordinator.log", "the private farm does not start",
+                            error);
         }
         if (free_again >= 0)
             close(free_again);
@@ -205,4 +210,24 @@ struct session *local_open(bool quiet, struct error *error)
     free(path);
     free(state);
     return session;
+}
+
+bool local_renders(int64_t since, struct error *error)
+{
+    char *state = local_state();
+    char *failed = path_format("%s/%s", state, KEEPER_FAILED);
+    int running = -1;
+    struct stat found;
+    bool ok = true;
+    if (stat(failed, &found) == 0 && found.st_mtime >= since)
+        ok = last_words(state, "worker.log", "the private farm's worker does not run",
+                        error);
+    else if (!is_running(state, &running, NULL))
+        ok = error_set(error, "the private farm ended; why is in %s/coordinator.log",
+                       state);
+    if (running >= 0)
+        close(running);
+    free(failed);
+    free(state);
+    return ok;
 }

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/log.h"
 #include "opencl/gpu.h"
 
 static void print_json(const struct gpu_info *infos, size_t count)
@@ -30,14 +29,15 @@ int devices_show(bool json)
     size_t count = 0;
     struct error error = {0};
     if (!gpu_list(&infos, &count, &error)) {
-        log_error("%s", error.text);
+        fprintf(stderr, "farm-worker: %s\n", error.text);
         return 1;
     }
     if (json)
         print_json(infos, count);
     else if (!count)
-        log_error("no OpenCL device here: install your GPU's OpenCL driver, or "
-                  "pocl-opencl-icd to use the processor");
+        fputs("farm-worker: no OpenCL device here: install your GPU's OpenCL driver, "
+              "or pocl-opencl-icd to use the processor\n",
+              stderr);
     for (size_t i = 0; i < count && !json; i++)
         printf("%zu  %s  (%s, %u units, %zu MiB%s)\n", i, infos[i].name,
                infos[i].driver, infos[i].units, infos[i].memory >> 20,
