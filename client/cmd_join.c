@@ -20,12 +20,10 @@ static bool is_joined(const char *folder)
 
 static int run_join(const struct arguments *arguments, struct error *error)
 {
-    struct buffer text = {0};
     struct token token = {0};
     struct joined joined;
     char *folder = NULL;
-    bool ok = token_read(arguments->rest[0], &text, error) &&
-              token_parse(buffer_text(&text), &token, error);
+    bool ok = token_read(arguments->rest[0], &token, error);
     const char *name = arguments_value(arguments, "as", token.farm);
     folder = ok ? member_folder(*name ? name : "farm", error) : NULL;
     ok = folder != NULL;
@@ -34,15 +32,14 @@ static int run_join(const struct arguments *arguments, struct error *error)
                             "a farm \"%s\" was joined already, see %s; --as NAME joins "
                             "under another name",
                             *name ? name : "farm", folder);
-    ok = ok && member_join(folder, buffer_text(&text), NULL, &joined, error);
+    ok = ok && member_join(folder, &token, NULL, &joined, error);
     if (ok && arguments->json)
-        print_json(json_pack("{ss ss ss}", "farm", joined.farm, "role",
+        print_json(json_pack("{ss ss ss}", "farm", joined.farm.name, "role",
                              role_name(joined.role), "name", joined.name));
     else if (ok)
-        printf("joined %s as %s, known there as %s\n", joined.farm,
+        printf("joined %s as %s, known there as %s\n", joined.farm.name,
                role_name(joined.role), joined.name);
     free(folder);
-    buffer_clear(&text);
     return ok ? EXIT_DONE : command_failed(error);
 }
 

@@ -102,7 +102,7 @@ static struct session *connect_as_admin(const char *state, struct error *error)
     struct farm farm;
     struct keypair own = {0};
     struct joined joined;
-    struct buffer token = {0};
+    struct token token;
     struct session *session = NULL;
     char *folder = path_format("%s/client", state);
     char *key = path_format("%s/%s", folder, PLACE_KEY);
@@ -110,13 +110,12 @@ static struct session *connect_as_admin(const char *state, struct error *error)
     bool ok = farm_load(&farm, state, PLACE_ADDRESS, error);
     if (ok && !is_file(folder, PLACE_FARM))
         ok = token_read(token_path, &token, error) &&
-             member_join(folder, buffer_text(&token), farm.address, &joined, error);
+             member_join(folder, &token, farm.address, &joined, error);
     if (ok && keypair_load(&own, key, error))
         session = session_open_farm(&farm, &own, GREET_MS, error);
     if (session)
         session_set_local(session);
     keypair_wipe(&own);
-    buffer_clear(&token);
     free(token_path);
     free(key);
     free(folder);

@@ -318,15 +318,14 @@ static char *join_own_coordinator(struct error *error)
 {
     char *state = path_state();
     char *coordinator = path_format("%s/coordinator", state);
-    char *token = path_format("%s/%s", coordinator, PLACE_ADMIN_TOKEN), *folder = NULL;
-    struct buffer text = {0};
+    char *path = path_format("%s/%s", coordinator, PLACE_ADMIN_TOKEN), *folder = NULL;
+    struct token token;
     struct farm farm;
     struct joined joined;
     if (farm_load(&farm, coordinator, PLACE_ADDRESS, NULL) &&
-        token_read(token, &text, NULL)) {
+        token_read(path, &token, NULL)) {
         folder = member_folder(farm.name, error);
-        if (folder &&
-            !member_join(folder, buffer_text(&text), farm.address, &joined, error)) {
+        if (folder && !member_join(folder, &token, farm.address, &joined, error)) {
             free(folder);
             folder = NULL;
         }
@@ -336,8 +335,7 @@ static char *join_own_coordinator(struct error *error)
             "no farm was joined yet: `farmctl join TOKEN` joins one, --local "
             "uses a private one on this machine");
     }
-    buffer_clear(&text);
-    free(token);
+    free(path);
     free(coordinator);
     free(state);
     return folder;

@@ -70,9 +70,7 @@ static void raise_limits(void)
 static bool load_server_key(struct coordinator *self, struct error *error)
 {
     char *path = in_state(self, "server.key");
-    bool ok = access(path, F_OK) == 0 ? keypair_load(&self->server, path, error)
-                                      : keypair_make(&self->server, error) &&
-                                            keypair_save(&self->server, path, error);
+    bool ok = keypair_keep(&self->server, path, error);
     free(path);
     return ok;
 }

@@ -60,10 +60,10 @@ static int take_answer(const struct joining *self, const char *address,
         return 0;
     struct joined *out = self->out;
     out->role = envelope->joined->role;
-    copy_text(out->farm, sizeof out->farm, envelope->joined->farm);
+    copy_text(out->farm.name, sizeof out->farm.name, envelope->joined->farm);
     copy_text(out->name, sizeof out->name, envelope->joined->name);
-    snprintf(out->address, sizeof out->address, "%s", address);
-    memcpy(out->server_key, self->token->server_key, KEY_SIZE);
+    snprintf(out->farm.address, sizeof out->farm.address, "%s", address);
+    memcpy(out->farm.server_key, self->token->server_key, KEY_SIZE);
     return 1;
 }
 

@@ -2,14 +2,13 @@
 #ifndef FARM_JOIN_H
 #define FARM_JOIN_H
 
+#include "proto/farm.h"
 #include "proto/farm.pb-c.h"
-#include "proto/keys.h"
 
 struct joined {
     Farm__Role role;
-    char farm[64], name[64]; /* name: the one the farm gave, made unique there */
-    char address[128];       /* the token's address that answered */
-    uint8_t server_key[KEY_SIZE];
+    char name[64];    /* the one the farm gave, made unique there */
+    struct farm farm; /* its address is the one of the token's that answered */
 };
 
 /* Connects to the token's addresses in turn with the token's key and asks to let `own` in

@@ -23,6 +23,7 @@
 
 #define TOKEN_PREFIX "clfarm1-"
 
+enum { TOKEN_FILE = 4096 }; /* with white space around it */
 enum { TOKEN_CHECK = 8, TOKEN_BYTES = (TOKEN_TEXT - (int)sizeof TOKEN_PREFIX) / 4 * 3 };
 
 /* Locking may fail where the limit on locked memory is small; the key is then as safe as
@@ -138,6 +139,13 @@ bool keypair_load(struct keypair *self, const char *path, struct error *error)
     sodium_memzero(text, sizeof text);
     sodium_memzero(secret, sizeof secret);
     return ok;
+}
+
+bool keypair_keep(struct keypair *self, const char *path, struct error *error)
+{
+    if (access(path, F_OK) == 0)
+        return keypair_load(self, path, error);
+    return keypair_make(self, error) && keypair_save(self, path, error);
 }
 
 bool join_prove(const struct keypair *own, const uint8_t server_key[KEY_SIZE],
@@ -301,5 +309,26 @@ bool token_parse(const char *text, struct token *self, struct error *error)
 out:
     sodium_memzero(bytes, sizeof bytes);
     sodium_memzero(&read, sizeof read);
+    return ok;
+}
+
+bool token_read(const char *given, struct token *self, struct error *error)
+{
+    struct buffer text = {0};
+    struct error missing = {0};
+    bool ok = true;
+    if (!strncmp(given, TOKEN_PREFIX, sizeof TOKEN_PREFIX - 1))
+        return token_parse(given, self, error);
+    if (!path_read(strcmp(given, "-") ? given : "/dev/stdin", TOKEN_FILE, &text,
+                   &missing))
+        ok = missing.kind == ERROR_NOT_FOUND
+                 ? error_set_kind(
+                       error, ERROR_INPUT,
+                       "\"%.60s\" is neither a token (they begin with " TOKEN_PREFIX
+                       ") nor a file that holds one",
+                       given)
+                 : error_set_kind(error, missing.kind, "%s", missing.text);
+    ok = ok && token_parse(buffer_text(&text), self, error);
+    buffer_clear(&text);
     return ok;
 }

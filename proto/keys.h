@@ -32,6 +32,9 @@ void keypair_from_secret(struct keypair *self, const uint8_t secret[KEY_SIZE]);
 bool keypair_save(const struct keypair *self, const char *path, struct error *error);
 bool keypair_load(struct keypair *self, const char *path, struct error *error);
 
+/* The file's key pair; where there is no file, a new pair that is saved there. */
+bool keypair_keep(struct keypair *self, const char *path, struct error *error);
+
 /* Z85, 40 characters and a zero. Parsing refuses anything else. */
 void key_format(const uint8_t key[KEY_SIZE], char text[KEY_TEXT]);
 bool key_parse(const char *text, uint8_t key[KEY_SIZE], struct error *error);
@@ -58,5 +61,8 @@ struct token {
  * is the caller's to ask. */
 bool token_format(const struct token *self, char text[TOKEN_TEXT], struct error *error);
 bool token_parse(const char *text, struct token *self, struct error *error);
+
+/* A token given by a user: the text itself, a file's name, or "-" for stdin. */
+bool token_read(const char *given, struct token *self, struct error *error);
 
 #endif

@@ -131,7 +131,7 @@ static struct io *open_io(const struct device *self, struct error *error)
         .depot = self->settings->depot,
         .cache_limit = (uint64_t)self->settings->cache_gib << 30,
         .own = &self->member->own,
-        .server_key = self->member->server_key,
+        .server_key = self->member->farm.server_key,
     };
     struct io *io = io_new(&io_options, error);
     free(spool);

@@ -34,8 +34,8 @@ bool device_connect(struct device *self, struct error *error)
     hello.program = wire_text("farm-worker " FARM_VERSION);
     hello.device = &device;
     struct link_options link = {
-        .address = self->member->address,
-        .server_key = self->member->server_key,
+        .address = self->member->farm.address,
+        .server_key = self->member->farm.server_key,
         .own = &self->member->own,
         .hello = &hello,
         .limit = WIRE_CONTROL_LIMIT,
@@ -190,7 +190,7 @@ static char *with_port(const char *address, uint32_t port)
 static void on_greeted(struct device *self, const Farm__Welcome *welcome)
 {
     char *node = wire_string(welcome->node), *farm = wire_string(welcome->farm);
-    char *bulk = with_port(self->member->address, welcome->bulk_port);
+    char *bulk = with_port(self->member->farm.address, welcome->bulk_port);
     log_info("connected to farm %s as %s", farm, node);
     self->greeted = true;
     self->heartbeat_ms = welcome->heartbeat_ms ? welcome->heartbeat_ms : HEARTBEAT_MS;

@@ -42,8 +42,8 @@ static int join(const struct worker_settings *settings, const char *token)
     member_wipe(&member);
     if (!ok)
         return fail(&error);
-    printf("joined farm %s at %s; now start farm-worker\n", member.farm,
-           member.address);
+    printf("joined farm %s at %s; now start farm-worker\n", member.farm.name,
+           member.farm.address);
     return 0;
 }
 

@@ -2,13 +2,11 @@
 #ifndef FARM_WORKER_MEMBER_H
 #define FARM_WORKER_MEMBER_H
 
-#include "proto/keys.h"
+#include "proto/farm.h"
 
 struct member {
     struct keypair own;
-    char address[128]; /* control address */
-    uint8_t server_key[KEY_SIZE];
-    char farm[64];
+    struct farm farm;
 };
 
 /* ERROR_NOT_FOUND when this worker never joined; says how to. */

@@ -34,7 +34,7 @@ struct worker {
 };
 
 struct bench {
-    struct farm_client farm;
+    struct farm_client client;
     size_t workers, tasks, blob;
     bool json, kill_it;
     uint8_t stored[BLOB_ID]; /* without blobs, every task's result */
@@ -46,7 +46,7 @@ struct bench {
 
 static void send_ready(struct bench *self, struct worker *w)
 {
-    ProtobufCBinaryData model = wire_bytes(self->farm.model, BLOB_ID);
+    ProtobufCBinaryData model = wire_bytes(self->client.model, BLOB_ID);
     Farm__Ready ready = FARM__READY__INIT;
     ready.credit = (uint32_t)(w->holds < CREDIT ? CREDIT - w->holds : 0);
     ready.models = &model;
@@ -185,17 +185,17 @@ static void read_bulk(struct worker *w)
 
 static void connect_workers(struct bench *self)
 {
-    char *bulk = farm_client_bulk_address(&self->farm);
+    char *bulk = farm_client_bulk_address(&self->client);
     for (size_t i = 0; i < self->workers; i++) {
         struct worker *w = &self->worker[i];
         Farm__Device device = FARM__DEVICE__INIT;
         device.index = (uint32_t)i;
         device.name = wire_text("none");
         device.kind = wire_text("bench");
-        w->control = farm_client_connect(&self->farm, &self->farm.worker_key,
-                                         self->farm.address);
-        w->bulk = farm_client_connect(&self->farm, &self->farm.worker_key, bulk);
-        farm_client_greet(&self->farm, w->control, &device);
+        w->control = farm_client_connect(&self->client, &self->client.worker_key,
+                                         self->client.farm.address);
+        w->bulk = farm_client_connect(&self->client, &self->client.worker_key, bulk);
+        farm_client_greet(&self->client, w->control, &device);
     }
     free(bulk);
 }
@@ -237,20 +237,21 @@ static int compare(const void *a, const void *b)
 
 static uint64_t done_after_kill(struct bench *self, const uint8_t job[16])
 {
-    kill(self->farm.process, SIGKILL);
-    waitpid(self->farm.process, NULL, 0);
-    zsock_destroy(&self->farm.admin);
-    farm_client_start(&self->farm);
-    self->farm.admin =
-        farm_client_connect(&self->farm, &self->farm.admin_key, self->farm.address);
-    farm_client_greet(&self->farm, self->farm.admin, NULL);
+    kill(self->client.process, SIGKILL);
+    waitpid(self->client.process, NULL, 0);
+    zsock_destroy(&self->client.admin);
+    farm_client_start(&self->client);
+    self->client.admin = farm_client_connect(&self->client, &self->client.admin_key,
+                                             self->client.farm.address);
+    farm_client_greet(&self->client, self->client.admin, NULL);
     char hex[33];
     sodium_bin2hex(hex, sizeof hex, job, 16);
     Farm__JobShow show = FARM__JOB_SHOW__INIT;
     show.job = wire_text(hex);
     ENVELOPE(envelope, JOB_SHOW, job_show, &show);
-    struct message answer = farm_client_ask(&self->farm, self->farm.admin, &envelope,
-                                            NULL, 0, FARM__ENVELOPE__BODY_JOB_DETAIL);
+    struct message answer =
+        farm_client_ask(&self->client, self->client.admin, &envelope, NULL, 0,
+                        FARM__ENVELOPE__BODY_JOB_DETAIL);
     uint64_t done = answer.envelope->job_detail->summary->done;
     message_clear(&answer);
     return done;
@@ -261,8 +262,9 @@ static void report(struct bench *self, double seconds, uint64_t remembered)
     qsort(self->wait_ms, self->waits, sizeof *self->wait_ms, compare);
     double p99 = self->waits ? self->wait_ms[self->waits * 99 / 100] : 0;
     double rate = (double)self->tasks / seconds;
-    double router = farm_peer_router(512), sqlite = farm_peer_sqlite(self->farm.state);
-    double files = farm_peer_files(self->farm.state, self->blob ? self->blob : 4096);
+    double router = farm_peer_router(512),
+           sqlite = farm_peer_sqlite(self->client.state);
+    double files = farm_peer_files(self->client.state, self->blob ? self->blob : 4096);
     if (self->json)
         printf("{\"work\": \"farm\", \"workers\": %zu, \"tasks\": %zu, \"blob\": %zu, "
                "\"tasks_per_s\": %.0f, \"assign_p99_ms\": %.1f, \"remembered\": %llu, "
@@ -299,7 +301,7 @@ static void parse(struct bench *self, int argc, char **argv)
         else if (c == 'b')
             self->blob = strtoul(optarg, NULL, 10);
         else if (c == 's')
-            self->farm.state = path_format("%s", optarg);
+            self->client.state = path_format("%s", optarg);
         else if (c == 'j')
             self->json = true;
         else if (c == 'k')
@@ -313,7 +315,7 @@ static void parse(struct bench *self, int argc, char **argv)
                 "or 0] [--state DIR] [--json] [--kill] COORDINATOR\n");
         exit(2);
     }
-    self->farm.coordinator = argv[optind];
+    self->client.coordinator = argv[optind];
 }
 
 int main(int argc, char **argv)
@@ -324,33 +326,33 @@ int main(int argc, char **argv)
         farm_client_die("libsodium", NULL);
     zsys_set_max_sockets(0);
     char made[] = "/tmp/clfarm-bench-XXXXXX";
-    if (!self.farm.state)
-        self.farm.state = path_format("%s", mkdtemp(made) ? made : "");
+    if (!self.client.state)
+        self.client.state = path_format("%s", mkdtemp(made) ? made : "");
     self.worker = calloc(self.workers, sizeof *self.worker);
     self.wait_ms = calloc(self.tasks, sizeof *self.wait_ms);
 
     uint8_t job[16];
-    farm_client_start(&self.farm);
-    farm_client_join(&self.farm);
-    farm_client_add_model(&self.farm);
-    farm_client_offer(&self.farm, &self.farm.worker_key, "x", 1, self.stored);
+    farm_client_start(&self.client);
+    farm_client_join(&self.client);
+    farm_client_add_model(&self.client);
+    farm_client_offer(&self.client, &self.client.worker_key, "x", 1, self.stored);
     connect_workers(&self);
-    farm_client_submit(&self.farm, self.tasks, job);
+    farm_client_submit(&self.client, self.tasks, job);
     int64_t start = clock_us();
     run(&self);
     double seconds = (double)(clock_us() - start) / 1e6;
     uint64_t remembered =
         self.kill_it ? done_after_kill(&self, job) : (uint64_t)self.committed;
-    kill(self.farm.process, SIGTERM);
-    waitpid(self.farm.process, NULL, 0);
+    kill(self.client.process, SIGTERM);
+    waitpid(self.client.process, NULL, 0);
     report(&self, seconds, remembered);
     for (size_t i = 0; i < self.workers; i++) {
         zsock_destroy(&self.worker[i].control);
         zsock_destroy(&self.worker[i].bulk);
     }
-    zsock_destroy(&self.farm.admin);
-    path_remove_tree(self.farm.state);
-    free(self.farm.state);
+    zsock_destroy(&self.client.admin);
+    path_remove_tree(self.client.state);
+    free(self.client.state);
     free(self.worker);
     free(self.wait_ms);
     return remembered == self.tasks ? 0 : 1;

@@ -33,17 +33,11 @@ void farm_client_start(struct farm_client *self)
         _exit(127);
     }
     int64_t until = clock_ms() + START_MS;
-    struct buffer text = {0};
-    while (!path_read(file, 4096, &text, NULL)) {
+    while (!farm_load(&self->farm, self->state, PLACE_ADDRESS, NULL)) {
         if (clock_ms() > until || waitpid(self->process, NULL, WNOHANG) != 0)
             farm_client_die(self->coordinator, NULL);
         usleep(10000);
     }
-    char key[64];
-    if (sscanf(buffer_text(&text), "%127s %63s", self->address, key) != 2 ||
-        !key_parse(key, self->server_key, NULL))
-        farm_client_die(file, NULL);
-    buffer_clear(&text);
     free(file);
 }
 
@@ -51,7 +45,7 @@ zsock_t *farm_client_connect(struct farm_client *self, const struct keypair *key
                              const char *address)
 {
     zsock_t *socket = zsock_new(ZMQ_DEALER);
-    zsock_set_curve_serverkey_bin(socket, self->server_key);
+    zsock_set_curve_serverkey_bin(socket, self->farm.server_key);
     zsock_set_curve_publickey_bin(socket, key->public_key);
     zsock_set_curve_secretkey_bin(socket, key->secret_key);
     zsock_set_linger(socket, 0);
@@ -113,13 +107,13 @@ void farm_client_greet(struct farm_client *self, zsock_t *socket, Farm__Device *
     message_clear(&welcome);
 }
 
-static void join(const char *text, struct keypair *key)
+static void join(const char *given, struct keypair *key)
 {
     struct token token;
     struct joined joined;
     struct error error;
     keypair_make(key, NULL);
-    if (!token_parse(text, &token, &error) ||
+    if (!token_read(given, &token, &error) ||
         !join_farm(&token, key, "bench", &joined, START_MS, &error))
         farm_client_die("joining", &error);
 }
@@ -127,17 +121,9 @@ static void join(const char *text, struct keypair *key)
 void farm_client_join(struct farm_client *self)
 {
     char *file = path_format("%s/" PLACE_ADMIN_TOKEN, self->state);
-    struct buffer text = {0};
-    struct error error;
-    if (!path_read(file, TOKEN_TEXT, &text, &error))
-        farm_client_die("token", &error);
-    char line[TOKEN_TEXT];
-    if (sscanf(buffer_text(&text), "%1023s", line) != 1)
-        farm_client_die(file, NULL);
-    join(line, &self->admin_key);
-    buffer_clear(&text);
+    join(file, &self->admin_key);
     free(file);
-    self->admin = farm_client_connect(self, &self->admin_key, self->address);
+    self->admin = farm_client_connect(self, &self->admin_key, self->farm.address);
     farm_client_greet(self, self->admin, NULL);
 
     Farm__TokenNew wanted = FARM__TOKEN_NEW__INIT;

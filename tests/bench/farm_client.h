@@ -6,16 +6,15 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "proto/farm.h"
 #include "proto/files/blob.h"
-#include "proto/keys.h"
 #include "proto/wire.h"
 
 struct farm_client {
     const char *coordinator; /* its program */
     char *state;             /* its state folder */
     pid_t process;
-    char address[128];
-    uint8_t server_key[KEY_SIZE];
+    struct farm farm;
     uint32_t bulk_port;
     struct keypair admin_key, worker_key;
     zsock_t *admin;

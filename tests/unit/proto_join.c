@@ -89,9 +89,9 @@ static void a_good_token_makes_a_member(void **state)
     if (!join_farm(&token, &own, "node", &joined, PATIENCE_MS, &error))
         fail_msg("%s", error.text);
     assert_int_equal(joined.role, FARM__ROLE__ROLE_WORKER);
-    assert_string_equal(joined.farm, "attic");
+    assert_string_equal(joined.farm.name, "attic");
     assert_string_equal(joined.name, "node-2");
-    assert_string_equal(joined.address, token.address[0]);
+    assert_string_equal(joined.farm.address, token.address[0]);
 }
 
 static void the_address_that_answers_is_found(void **state)
@@ -101,7 +101,7 @@ static void the_address_that_answers_is_found(void **state)
     memcpy(token.address[1], token.address[0], sizeof token.address[0]);
     strcpy(token.address[0], "tcp://127.0.0.1:1");
     assert_true(join_farm(&token, &own, "node", &joined, PATIENCE_MS, NULL));
-    assert_string_equal(joined.address, token.address[1]);
+    assert_string_equal(joined.farm.address, token.address[1]);
 }
 
 static void a_used_token_is_refused_in_the_farms_words(void **state)

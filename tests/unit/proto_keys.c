@@ -71,6 +71,21 @@ static void a_saved_key_is_private_and_loads_back(void **state)
     free(path);
 }
 
+static void
+a_kept_key_is_made_once_and_never_replaced_when_it_cannot_be_read(void **state)
+{
+    struct error error = {0};
+    struct keypair first, again;
+    char *path = path_format("%s/kept", folder);
+    assert_true(keypair_keep(&first, path, &error));
+    assert_true(keypair_keep(&again, path, &error));
+    assert_memory_equal(again.secret_key, first.secret_key, KEY_SIZE);
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_false(keypair_keep(&again, path, &error));
+    assert_int_equal(error.kind, ERROR_DENIED);
+    free(path);
+}
+
 static void a_key_with_a_character_outside_z85_is_refused(void **state)
 {
     uint8_t key[KEY_SIZE];
@@ -107,6 +122,28 @@ static void a_token_reads_back_with_white_space_around_it(void **state)
     assert_true(token_parse(spaced, &read, NULL));
     assert_memory_equal(&read, &token, sizeof token);
     free(spaced);
+}
+
+static void a_token_is_given_as_text_or_as_the_file_that_holds_it(void **state)
+{
+    struct token token = example(), read;
+    struct error error = {0};
+    char text[TOKEN_TEXT];
+    char *path = path_format("%s/token", folder);
+    assert_true(token_format(&token, text, NULL));
+    assert_true(token_read(text, &read, NULL));
+    assert_memory_equal(&read, &token, sizeof token);
+
+    assert_false(token_read(path, &read, &error));
+    assert_int_equal(error.kind, ERROR_INPUT);
+    assert_non_null(strstr(error.text, "nor a file that holds one"));
+    char *line = path_format("%s\n", text);
+    assert_true(path_write(path, line, strlen(line), 0600, NULL));
+    memset(&read, 0, sizeof read);
+    assert_true(token_read(path, &read, &error));
+    assert_memory_equal(&read, &token, sizeof token);
+    free(line);
+    free(path);
 }
 
 static void a_token_with_any_byte_changed_or_missing_is_refused(void **state)
@@ -163,8 +200,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_secret_key_has_the_public_half_libzmq_derives),
         cmocka_unit_test(a_saved_key_is_private_and_loads_back),
+        cmocka_unit_test(
+            a_kept_key_is_made_once_and_never_replaced_when_it_cannot_be_read),
         cmocka_unit_test(a_key_with_a_character_outside_z85_is_refused),
         cmocka_unit_test(a_token_reads_back_with_white_space_around_it),
+        cmocka_unit_test(a_token_is_given_as_text_or_as_the_file_that_holds_it),
         cmocka_unit_test(a_token_with_any_byte_changed_or_missing_is_refused),
         cmocka_unit_test(too_many_long_addresses_make_no_token),
         cmocka_unit_test(a_join_is_proved_only_by_the_new_keys_owner),
