@@ -5,9 +5,29 @@
 #include "opencl/gemm_clblast.h"
 #include "opencl/launch.h"
 
-/* How gemm_cpu.cl divides the work. A block of A and its sums stay in the second-level
- * cache, a panel of W (DEPTH x 16 floats) and six rows of A in the first. */
-enum { BLOCK_MOST = 96, SPAN_MOST = 20, DEPTH = 320 };
+/* How gemm_cpu.cl divides the work: rows and columns of a group and the k of one step. The
+ * first that fits in local memory is taken: a block of A and its sums then stay in the
+ * second-level cache, a panel of W and a few rows of A in the first. None of the three
+ * changes the order of additions. */
+struct division {
+    size_t rows, columns, depth;
+};
+
+static const struct division *divide(const struct gpu_info *info, size_t panel,
+                                     bool widens)
+{
+    static const struct division divisions[] = {
+        {96, 320, 320}, {96, 256, 320}, {48, 256, 320}, {48, 128, 128}, {24, 64, 64}};
+    enum { LAST = sizeof divisions / sizeof *divisions - 1 };
+    for (size_t i = 0; i < LAST; i++) {
+        const struct division *d = &divisions[i];
+        size_t floats =
+            d->rows * (d->depth + d->columns) + (widens ? d->depth * panel : 0);
+        if (floats * sizeof(float) <= info->local_memory)
+            return d;
+    }
+    return &divisions[LAST];
+}
 
 static size_t divide_up(size_t a, size_t b)
 {
@@ -29,51 +49,32 @@ static void launch_operands(struct launch *launch, const struct gemm *g)
         launch_size(launch, sizes[i]);
 }
 
-/* The block of A, its sums and, when it is widened, the panel of W are in local memory: fewer
- * panels, then fewer rows a group where that is small. */
-static void fit_local_memory(size_t bytes, size_t width, bool widens,
-                             size_t *block_most, size_t *span_most)
-{
-    size_t panel = 2 * width, panel_floats = widens ? DEPTH * panel : 0;
-    size_t room = bytes / sizeof(float);
-    room = room > panel_floats ? room - panel_floats : 0;
-    *block_most = BLOCK_MOST;
-    while (*block_most > 12 && *block_most * (DEPTH + 4 * panel) > room)
-        *block_most /= 2;
-    size_t rows_floats = *block_most * DEPTH;
-    size_t fits = room > rows_floats ? (room - rows_floats) / (*block_most * panel) : 1;
-    *span_most = SPAN_MOST * 8 / width;
-    if (*span_most > fits)
-        *span_most = fits;
-}
-
-/* Blocks of equal height, and enough groups for every core. Neither changes the order of
- * additions, so a result depends on neither. */
+/* Blocks of equal height, and enough groups for every core. */
 static void run_on_cpu(struct stream *s, const struct gemm *g, const char *types)
 {
     struct launch launch;
     const struct gpu_info *info = gpu_info(stream_gpu(s));
-    size_t width = pack_panel(stream_gpu(s)) / 2, tall = width == 16 ? 12 : 6;
-    size_t block_most, span_most;
-    fit_local_memory(info->local_memory, width, g->weights->dtype == DTYPE_F16,
-                     &block_most, &span_most);
+    const struct packed *w = g->weights;
+    size_t tall = w->panel == 32 ? 12 : 6;
+    const struct division *d = divide(info, w->panel, w->dtype == DTYPE_F16);
+    size_t span_most = d->columns / w->panel;
     struct launch_options options = launch_options(
-        "%s -DWIDTH=%zu -DBLOCK_MOST=%zu -DSPAN_MOST=%zu -DDEPTH=%d -DGATHER=%d", types,
-        width, block_most, span_most, DEPTH,
+        "%s -DWIDTH=%zu -DBLOCK_MOST=%zu -DSPAN_MOST=%zu -DDEPTH=%zu -DGATHER=%d",
+        types, w->panel / 2, d->rows, span_most, d->depth,
         g->size != 1 || g->stride != 1 || g->up_h != g->x.h || g->up_w != g->x.w);
     if (!launch_begin(&launch, s, "gemm_cpu.cl", "gemm", options.text))
         return;
-    size_t rows = g->y.n * g->y.h * g->y.w, panels = g->weights->panels;
-    size_t blocks = divide_up(rows, block_most);
+    size_t rows = g->y.n * g->y.h * g->y.w, blocks = divide_up(rows, d->rows);
     size_t block = divide_up(divide_up(rows, blocks), tall) * tall;
-    size_t span = divide_up(panels, divide_up(panels, span_most));
-    while (span > 4 && blocks * divide_up(panels, span) < 4 * (size_t)info->units)
+    size_t span = divide_up(w->panels, divide_up(w->panels, span_most));
+    while (span > 4 && blocks * divide_up(w->panels, span) < 4 * (size_t)info->units)
         span = divide_up(span, 2);
     launch_operands(&launch, g);
-    launch_size(&launch, panels);
+    launch_size(&launch, w->panels);
     launch_size(&launch, block);
     launch_size(&launch, span);
-    launch_run(&launch, (size_t[3]){divide_up(panels, span), divide_up(rows, block), 1},
+    launch_run(&launch,
+               (size_t[3]){divide_up(w->panels, span), divide_up(rows, block), 1},
                (size_t[3]){1, 1, 1});
 }
 

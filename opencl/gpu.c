@@ -214,7 +214,9 @@ struct gpu *gpu_open(size_t index, struct error *error)
     self->cpu_path = self->info.is_cpu;
     const char *path = getenv("FARM_GPU_PATH");
     if (path && path[0])
-        self->cpu_path = strcmp(path, "cpu") == 0;
+        self->cpu_path = strncmp(path, "cpu", 3) == 0;
+    if (path && strcmp(path, "cpu16") == 0)
+        self->info.native_width = 16;
 
     cl_int code;
     cl_context_properties properties[] = {

@@ -70,7 +70,8 @@ bool gpu_enqueue(struct gpu *self, cl_kernel kernel, const char *name,
 bool gpu_flush(struct gpu *self, struct error *error);
 
 /* Whether ops take their kernels for CPUs (explicit vectors, one work-item a group) or
- * those for GPUs. FARM_GPU_PATH=gpu|cpu in the environment overrides the device's type. */
+ * those for GPUs. FARM_GPU_PATH=gpu|cpu|cpu16 in the environment overrides the device's type;
+ * cpu16: with vectors of 16 floats, as AVX-512 has them. */
 bool gpu_is_cpu_path(const struct gpu *self);
 
 struct programs;

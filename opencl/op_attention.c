@@ -12,7 +12,11 @@ static void launch_scalars(struct launch *launch, struct tensor q, struct tensor
     launch_size(launch, k.h * k.w);
     launch_size(launch, q.c);
     launch_size(launch, options->causal);
-    launch_float(launch, 1 / sqrtf((float)(q.c / options->heads)));
+}
+
+static float scale_of(struct tensor q, const struct attention_options *options)
+{
+    return 1 / sqrtf((float)(q.c / options->heads));
 }
 
 static size_t divide_up(size_t a, size_t b)
@@ -20,20 +24,39 @@ static size_t divide_up(size_t a, size_t b)
     return (a + b - 1) / b;
 }
 
-/* attention_cpu.cl. Queries of a group: their scores, values and sums fill half of the
- * second-level cache; both numbers depend on the head width alone. */
+/* How attention_cpu.cl divides the work: the first row whose scores, queries and sums fit
+ * in local memory. A function of device and head width, so that results are too. */
+struct division {
+    size_t queries, keys;
+};
+
+static const struct division *divide(const struct gpu_info *info, size_t head,
+                                     size_t room)
+{
+    static const struct division divisions[] = {
+        {96, 320}, {48, 160}, {24, 160}, {12, 80}};
+    for (size_t i = 0; i < sizeof divisions / sizeof *divisions; i++) {
+        const struct division *d = &divisions[i];
+        size_t bytes = d->queries * (head + room + d->keys) * sizeof(float);
+        if (bytes <= info->local_memory && bytes <= 256 << 10)
+            return d;
+    }
+    return NULL;
+}
+
 static void attend_on_cpu(struct stream *s, struct tensor y, struct tensor q,
                           struct tensor k, struct tensor v,
-                          const struct attention_options *options)
+                          const struct attention_options *options,
+                          const struct division *division)
 {
     struct launch launch;
     size_t head = q.c / options->heads, width = pack_panel(stream_gpu(s)) / 2;
     size_t room = divide_up(head, width) * width, keys = k.h * k.w;
-    size_t panels = divide_up(keys, 2 * width);
-    size_t queries = head > 160 ? 48 : 96, block = head > 160 ? 160 : 320;
+    size_t panels = divide_up(keys, 2 * width), queries = division->queries;
     struct launch_options build = launch_options(
         "-DX_HALF=%d -DY_HALF=%d -DHEAD=%zu -DWIDTH=%zu -DQUERIES=%zu -DKEYS=%zu",
-        q.dtype == DTYPE_F16, y.dtype == DTYPE_F16, head, width, queries, block);
+        q.dtype == DTYPE_F16, y.dtype == DTYPE_F16, head, width, queries,
+        division->keys);
     struct tensor packed_k =
         tensor_take_as(s, DTYPE_F32, q.n, options->heads, panels * 2 * width, head);
     struct tensor packed_v =
@@ -45,6 +68,7 @@ static void attend_on_cpu(struct stream *s, struct tensor y, struct tensor q,
         launch_buffer(&launch, v.memory);
         launch_size(&launch, keys);
         launch_size(&launch, q.c);
+        launch_float(&launch, scale_of(q, options));
         launch_run(&launch, (size_t[3]){panels, options->heads, q.n},
                    (size_t[3]){1, 1, 1});
     }
@@ -79,6 +103,7 @@ static void attend_on_gpu(struct stream *s, struct tensor y, struct tensor q,
     launch_buffer(&launch, k.memory);
     launch_buffer(&launch, v.memory);
     launch_scalars(&launch, q, k, options);
+    launch_float(&launch, scale_of(q, options));
     launch_run(&launch,
                (size_t[3]){divide_up(q.h * q.w, queries) * 128, options->heads, q.n},
                (size_t[3]){128, 1, 1});
@@ -90,8 +115,14 @@ void attention(struct stream *s, struct tensor y, struct tensor q, struct tensor
     assert(q.c % options->heads == 0 && y.c == q.c && k.c == q.c && v.c == q.c);
     assert(y.n == q.n && k.n == q.n && v.n == q.n && k.h * k.w == v.h * v.w);
     assert(q.dtype == k.dtype && q.dtype == v.dtype);
-    if (gpu_is_cpu_path(stream_gpu(s)))
-        attend_on_cpu(s, y, q, k, v, options);
+    struct gpu *gpu = stream_gpu(s);
+    const struct division *division = NULL;
+    if (gpu_is_cpu_path(gpu)) {
+        size_t head = q.c / options->heads, width = pack_panel(gpu) / 2;
+        division = divide(gpu_info(gpu), head, divide_up(head, width) * width);
+    }
+    if (division)
+        attend_on_cpu(s, y, q, k, v, options, division);
     else
         attend_on_gpu(s, y, q, k, v, options);
 }

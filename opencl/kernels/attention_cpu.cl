@@ -5,14 +5,14 @@
  *
  * attention_pack brings keys and values into the order of the register tile (tile_cpu.cl),
  * work-item (key / PANEL, head, n):
- *     packed_k[n][head][key / PANEL][channel][key % PANEL]
+ *     packed_k[n][head][key / PANEL][channel][key % PANEL]     times scale
  *     packed_v[n][head][channel / PANEL][key][PANEL], the last panel WIDTH wide where half
  *     of it would be empty
  *
  * attention: a work-group is one work-item and takes QUERIES queries of a head,
  *
  *     for each block of KEYS keys
- *         s[query][key] = q k^T                    depth HEAD
+ *         s[query][key] = q packed_k               depth HEAD
  *         s = exp(s - top), total += sum of s      top: the running maximum of each row;
  *         o[query][HEAD] = o shrink + s v          when it rises, what is there shrinks
  *     y = o / total
@@ -30,7 +30,7 @@
 
 __kernel void attention_pack(__global float *packed_k, __global float *packed_v,
                              __global const x_type *k, __global const x_type *v, int keys,
-                             int channels)
+                             int channels, float scale)
 {
     int panel = get_global_id(0);
     int head = get_global_id(1);
@@ -43,7 +43,7 @@ __kernel void attention_pack(__global float *packed_k, __global float *packed_v,
     for (int j = 0; j < PANEL; j++, from += channels) {
         int key = panel * PANEL + j;
         for (int c = 0; c < HEAD; c++)
-            packed_k[c * PANEL + j] = key < keys ? LOAD_X(k, from + c) : 0;
+            packed_k[c * PANEL + j] = key < keys ? LOAD_X(k, from + c) * scale : 0;
         for (int c = 0; c < HEAD_ROOM; c++) {
             int wide = c / PANEL < FULL ? PANEL : WIDTH;
             size_t at = (size_t)(c / PANEL) * PANEL * panels * PANEL +
@@ -101,7 +101,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void attention(__global y_type *y, __global const x_type *q,
                __global const float *packed_k, __global const float *packed_v,
                __global const int *key_counts, int queries, int keys, int channels,
-               int causal, float scale)
+               int causal)
 {
     __local float own[QUERIES * HEAD];
     __local float s[QUERIES * KEYS];
@@ -124,8 +124,10 @@ void attention(__global y_type *y, __global const x_type *q,
     for (int r = 0; r < tall; r++) {
         top[r] = -1e30f;
         total[r] = 0;
-        for (int c = 0; c < HEAD; c++)
-            own[r * HEAD + c] = r < rows ? LOAD_X(q, at + r * channels + c) * scale : 0;
+        if (r < rows)
+            copy(own + r * HEAD, q + at + (size_t)r * channels, HEAD);
+        else
+            clear(own + r * HEAD, HEAD);
     }
 
     for (int key = 0; key < count; key += KEYS) {
@@ -157,7 +159,11 @@ void attention(__global y_type *y, __global const x_type *q,
 
     for (int r = 0; r < rows; r++) {
         float share = total[r] > 0 ? 1 / total[r] : 0;
-        for (int c = 0; c < HEAD; c++)
-            STORE_Y(o[r * HEAD_ROOM + c] * share, y, at + r * channels + c);
+        __global y_type *to = y + at + (size_t)r * channels;
+        int c = 0;
+        for (; c + 8 <= HEAD; c += 8)
+            STORE8_Y(vload8(0, o + r * HEAD_ROOM + c) * share, to, c);
+        for (; c < HEAD; c++)
+            STORE_Y(o[r * HEAD_ROOM + c] * share, to, c);
     }
 }

@@ -183,5 +183,5 @@ int main(void)
         cmocka_unit_test(keys_that_do_not_count_may_hold_anything),
         cmocka_unit_test(a_row_does_not_depend_on_the_batch),
     };
-    return run_on_both_paths(tests);
+    return run_on_every_path(tests);
 }

@@ -190,5 +190,5 @@ int main(void)
         cmocka_unit_test(many_channels_lose_no_digits),
         cmocka_unit_test(a_picture_does_not_depend_on_the_batch),
     };
-    return run_on_both_paths(tests);
+    return run_on_every_path(tests);
 }

@@ -155,5 +155,5 @@ int main(void)
         cmocka_unit_test(clblast_multiplies_where_it_is_asked_for),
         cmocka_unit_test(a_row_does_not_depend_on_the_rows_beside_it),
     };
-    return run_on_both_paths(tests);
+    return run_on_every_path(tests);
 }

@@ -19,6 +19,11 @@ int open_cpu_path(void **state)
     return open_path("cpu");
 }
 
+int open_cpu16_path(void **state)
+{
+    return open_path("cpu16");
+}
+
 int open_gpu_path(void **state)
 {
     return open_path("gpu");

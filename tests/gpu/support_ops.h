@@ -1,7 +1,9 @@
 /* What the tests of ops share: a device, random tensors, one op run through a stream.
  *
- * A test group is run twice, on the kernels for CPUs and on those for GPUs:
+ * A group of tests is run on the kernels for CPUs and on those for GPUs, or also on those for
+ * CPUs with vectors of 16 floats:
  *     return run_on_both_paths(tests);
+ *     return run_on_every_path(tests);
  */
 #ifndef FARM_SUPPORT_OPS_H
 #define FARM_SUPPORT_OPS_H
@@ -24,11 +26,16 @@ extern struct gpu *gpu; /* open while a group runs */
     } while (0)
 
 int open_cpu_path(void **state);
+int open_cpu16_path(void **state);
 int open_gpu_path(void **state);
 int close_gpu(void **state);
 #define run_on_both_paths(tests)                                                       \
-    (cmocka_run_group_tests_name("cpu path", tests, open_cpu_path, close_gpu) +        \
-     cmocka_run_group_tests_name("gpu path", tests, open_gpu_path, close_gpu))
+    (cmocka_run_group_tests_name("cpu", tests, open_cpu_path, close_gpu) +             \
+     cmocka_run_group_tests_name("gpu", tests, open_gpu_path, close_gpu))
+#define run_on_every_path(tests)                                                       \
+    (cmocka_run_group_tests_name("cpu", tests, open_cpu_path, close_gpu) +             \
+     cmocka_run_group_tests_name("cpu16", tests, open_cpu16_path, close_gpu) +         \
+     cmocka_run_group_tests_name("gpu", tests, open_gpu_path, close_gpu))
 
 /* Heap array of values from -1 to 1, the same for the same seed; as f16 can hold them when
  * dtype is f16, so that a reference reads what the device reads. */
