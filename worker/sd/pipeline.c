@@ -347,17 +347,17 @@ static bool finish_image(struct rendering *self, size_t i, struct image *image,
                             .h = self->h,
                             .w = self->w,
                             .truncated = self->truncated[i]};
+    image->latents = calloc(values, sizeof *image->latents);
+    image->rgb = calloc(image->width * image->height, 3);
+    if (!image->latents || !image->rgb)
+        return error_set_kind(error, ERROR_MEMORY, "no memory for an image");
+    nhwc_to_nchw(image->latents, latents, 1, self->c, self->h, self->w);
     for (size_t v = 0; v < values; v++)
         if (!isfinite(latents[v]))
             return error_set_kind(error, ERROR_DEVICE,
                                   "seed %llu: latents are not finite after %zu steps",
                                   (unsigned long long)self->request[i].seed,
                                   self->run.count);
-    image->latents = malloc(values * sizeof *image->latents);
-    image->rgb = malloc(image->width * image->height * 3);
-    if (!image->latents || !image->rgb)
-        return error_set_kind(error, ERROR_MEMORY, "no memory for an image");
-    nhwc_to_nchw(image->latents, latents, 1, self->c, self->h, self->w);
     struct decoder_shape shape = {.h = self->h, .w = self->w};
     struct decoder *decoder =
         get_plan(self->pipeline, self->pipeline->decoder, &decoders, &shape, error);
