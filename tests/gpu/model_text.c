@@ -71,7 +71,7 @@ static void hidden_states_of_each_prompt_equal_those_of_transformers(void **stat
         text_encoder_clear(&encoder, gpu);
         checked++;
     }
-    assert_int_equal(checked, 6);
+    assert_int_equal(checked, 9);
     json_decref(cases);
 }
 

@@ -64,7 +64,7 @@ static void check_kind(const char *kind, const char *input, const char *output,
         check(golden, input, output, enqueue);
         checked++;
     }
-    assert_int_equal(checked, 2);
+    assert_int_equal(checked, 3);
     json_decref(cases);
 }
 

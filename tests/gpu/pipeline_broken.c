@@ -212,6 +212,39 @@ static void assert_taken(const char *file, const struct renaming *list, size_t c
     buffer_clear(&bytes);
 }
 
+/* Every value of the file becomes f16's NaN. */
+static void assert_not_finite(const char *file, const char *sentence)
+{
+    struct buffer bytes = read_original(file);
+    struct error error = {0};
+    struct image image;
+    struct image_request request = {.prompt = "cat",
+                                    .negative = "",
+                                    .seed = 7,
+                                    .steps = 2,
+                                    .cfg = 5,
+                                    .sampler = "Euler",
+                                    .schedule = "Automatic",
+                                    .clip_skip = 1};
+    uint64_t header;
+    memcpy(&header, bytes.data, sizeof header);
+    for (size_t i = 8 + header; i < bytes.size; i++)
+        bytes.data[i] = 0x7e;
+    struct pipeline *pipeline = load_with(file, &bytes, &error);
+    assert_non_null(pipeline);
+    assert_false(pipeline_render(pipeline, &request, 1, NULL, NULL, &image, &error));
+    assert_int_equal(error.kind, ERROR_DEVICE);
+    assert_string_equal(error.text, sentence);
+    pipeline_destroy(&pipeline);
+    buffer_clear(&bytes);
+}
+
+static void results_that_are_not_finite_are_errors_of_the_device(void **state)
+{
+    assert_not_finite(UNET, "seed 7: latents are not finite after 2 steps");
+    assert_not_finite(VAE, "the decoded picture has values that are not finite");
+}
+
 static void spellings_of_older_and_newer_files_are_taken(void **state)
 {
     static const struct renaming old_attention[] = {{"to_q", "query"},
@@ -244,6 +277,7 @@ int main(void)
         cmocka_unit_test(a_file_cut_short_is_refused),
         cmocka_unit_test(broken_json_is_refused_with_its_line),
         cmocka_unit_test(models_of_other_kinds_are_refused_by_name),
+        cmocka_unit_test(results_that_are_not_finite_are_errors_of_the_device),
         cmocka_unit_test(spellings_of_older_and_newer_files_are_taken),
     };
     return cmocka_run_group_tests(tests, open_device_and_file, close_device_and_file);

@@ -8,9 +8,9 @@
 
 char *model_path(const char *model, const char *file)
 {
-    return strcmp(model, "tiny") == 0
-               ? path_format("%s/tiny/%s", FARM_GOLDEN_DIR, file)
-               : path_format("%s/models/%s/%s", FARM_SOURCE_DIR, model, file);
+    return strcmp(model, "emoji") == 0
+               ? path_format("%s/models/emoji/%s", FARM_SOURCE_DIR, file)
+               : path_format("%s/%s/%s", FARM_GOLDEN_DIR, model, file);
 }
 
 json_t *golden_manifest(void)

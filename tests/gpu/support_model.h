@@ -7,7 +7,7 @@
 #include "tests/gpu/support_ops.h"
 #include "worker/sd/checkpoint.h"
 
-/* The path of a file of the model "tiny" or "emoji"; heap. */
+/* The path of a file of the model "tiny", "variant" or "emoji"; heap. */
 char *model_path(const char *model, const char *file);
 
 /* tests/golden/manifest.json. */

@@ -15,6 +15,7 @@ import run_cases  # noqa: E402
 import sampler_cases  # noqa: E402
 import tiny_model  # noqa: E402
 import token_cases  # noqa: E402
+import variant_model  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,10 +28,12 @@ def main():
     torch.set_grad_enabled(False)
     emoji = ROOT / "models/emoji"
     tiny_model.make(into / "tiny", emoji / "tokenizer")
+    variant_model.make(into / "variant", emoji / "tokenizer")
     cases = []
     for name, folder in (("tiny", into / "tiny"), ("emoji", emoji)):
         cases += model_cases.make(name, folder, into)
         cases += run_cases.make(name, folder, into)
+    cases += model_cases.make("variant", into / "variant", into)
     sampler_cases.make(into, emoji)
     token_cases.make(into, emoji)
     tiny_model.write_json(into / "manifest.json", cases)

@@ -80,12 +80,13 @@ def text_cases(name, folder, into):
 
 def unet_cases(name, folder, into, context):
     unet = UNet2DConditionModel.from_pretrained(folder / "unet", dtype=torch.float32).eval()
-    side = unet.config.sample_size
+    square = unet.config.sample_size
+    square = (square, square) if isinstance(square, int) else tuple(square)
     modules = {"time": unet.time_embedding, "conv_in": unet.conv_in, "mid": unet.mid_block}
     modules |= {f"down.{i}": block for i, block in enumerate(unet.down_blocks)}
     modules |= {f"up.{i}": block for i, block in enumerate(unet.up_blocks)}
     file, tensors, cases = f"{name}_unet.safetensors", {"context": context}, []
-    for size, (h, w) in {"square": (side, side), "odd": (9, 13)}.items():
+    for size, (h, w) in {"square": square, "odd": (9, 13)}.items():
         sample = normal(h, 1, 4, h, w)
         tensors[f"{size}.sample"] = sample
         for at, timestep in TIMESTEPS.items():
