@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/path.h"
+#include "proto/wire.h"
 
 enum { AXIS_FILE_MOST = 1 << 20 };
 
@@ -16,16 +17,10 @@ static void *grow(void *list, size_t count, size_t size)
     return grown;
 }
 
-/* A heap copy; the zero behind it is not counted. */
-static ProtobufCBinaryData copy(const char *text)
-{
-    return (ProtobufCBinaryData){strlen(text), (uint8_t *)path_format("%s", text)};
-}
-
 void draft_add_prompt(Farm__Job *job, const char *prompt)
 {
     job->prompts = grow(job->prompts, job->n_prompts, sizeof *job->prompts);
-    job->prompts[job->n_prompts++] = copy(prompt);
+    job->prompts[job->n_prompts++] = wire_own(wire_text(prompt));
 }
 
 void draft_clear_seeds(Farm__Job *job)
@@ -40,7 +35,7 @@ void draft_clear_seeds(Farm__Job *job)
 void draft_set_label(Farm__Job *job, const char *label)
 {
     free(job->label.data);
-    job->label = copy(label);
+    job->label = wire_own(wire_text(label));
 }
 
 void draft_set(Farm__Job *job, const char *name, const char *value)
@@ -48,13 +43,13 @@ void draft_set(Farm__Job *job, const char *name, const char *value)
     for (size_t i = 0; i < job->n_settings; i++)
         if (!strcmp((const char *)job->settings[i]->name.data, name)) {
             free(job->settings[i]->value.data);
-            job->settings[i]->value = copy(value);
+            job->settings[i]->value = wire_own(wire_text(value));
             return;
         }
     Farm__Setting *setting = grow(NULL, 0, sizeof *setting);
     farm__setting__init(setting);
-    setting->name = copy(name);
-    setting->value = copy(value);
+    setting->name = wire_own(wire_text(name));
+    setting->value = wire_own(wire_text(value));
     job->settings = grow(job->settings, job->n_settings, sizeof *job->settings);
     job->settings[job->n_settings++] = setting;
 }
@@ -72,7 +67,7 @@ static Farm__Axis *add_axis(Farm__Job *job, char *name)
 static void add_value(Farm__Axis *axis, const char *value)
 {
     axis->values = grow(axis->values, axis->n_values, sizeof *axis->values);
-    axis->values[axis->n_values++] = copy(value);
+    axis->values[axis->n_values++] = wire_own(wire_text(value));
 }
 
 /* Values parted by commas; "\," is a comma. */

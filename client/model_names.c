@@ -6,20 +6,7 @@
 #include "base/path.h"
 #include "proto/files/blob.h"
 #include "proto/files/manifest.h"
-
-static Farm__Job *copy_of(const Farm__Job *job)
-{
-    size_t size = farm__job__get_packed_size(job);
-    uint8_t *packed = malloc(size + 1);
-    if (!packed)
-        abort();
-    farm__job__pack(job, packed);
-    Farm__Job *copy = farm__job__unpack(NULL, size, packed);
-    free(packed);
-    if (!copy)
-        abort();
-    return copy;
-}
+#include "proto/wire.h"
 
 static bool same(ProtobufCBinaryData a, ProtobufCBinaryData b)
 {
@@ -62,7 +49,7 @@ Farm__Job *model_names_in(const Farm__Job *job, struct session *session,
     if (!session_ask(session, &ask, FARM__ENVELOPE__BODY_MODELS, &answer, error))
         return NULL;
     const Farm__Models *models = answer.envelope->models;
-    Farm__Job *copy = copy_of(job);
+    Farm__Job *copy = wire_copy(&job->base);
     for (size_t i = 0; i < copy->n_settings; i++)
         if (wire_is(copy->settings[i]->name, "model", 5))
             put_name(&copy->settings[i]->value, models);

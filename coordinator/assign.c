@@ -20,15 +20,6 @@ struct batch {
     uint8_t group[32];
 };
 
-static void copy_bytes(ProtobufCBinaryData *into, const void *data, size_t size)
-{
-    into->data = malloc(size);
-    if (!into->data)
-        abort();
-    memcpy(into->data, data, size);
-    into->len = size;
-}
-
 static Farm__Attempt *attempt_of(const struct queue_lease *lease,
                                  const struct scheduler_task *view,
                                  const struct task *task)
@@ -44,9 +35,9 @@ static Farm__Attempt *attempt_of(const struct queue_lease *lease,
     attempt->id = id;
     attempt->index = lease->index;
     attempt->latents = lease->job->latents;
-    copy_bytes(&attempt->job, lease->job->id, QUEUE_JOB_ID);
-    copy_bytes(&attempt->key, view->key, 32);
-    copy_bytes(&attempt->model, view->model, 32);
+    attempt->job = wire_own(wire_bytes(lease->job->id, QUEUE_JOB_ID));
+    attempt->key = wire_own(wire_bytes(view->key, 32));
+    attempt->model = wire_own(wire_bytes(view->model, 32));
     if (!task_pack(task, &attempt->settings, &attempt->n_settings))
         abort();
     return attempt;

@@ -113,11 +113,7 @@ void events_push(struct events *self, const Farm__Event *event, const uint8_t jo
 {
     struct entry *entry = &self->ring[self->next++ % EVENTS_RING];
     free(entry->packed);
-    entry->size = farm__event__get_packed_size(event);
-    entry->packed = malloc(entry->size + 1);
-    if (!entry->packed)
-        abort();
-    farm__event__pack(event, entry->packed);
+    entry->packed = wire_pack(&event->base, &entry->size);
     memcpy(entry->job, job, sizeof entry->job);
     memcpy(entry->owner, owner, sizeof entry->owner);
 }

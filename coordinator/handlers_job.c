@@ -22,11 +22,7 @@ static void answer_accepted(struct coordinator *self, const struct request *requ
 /* Hash of what was submitted: the same id with other content is an error. */
 static uint8_t *pack_job(const Farm__Job *job, size_t *size, uint8_t content[32])
 {
-    *size = farm__job__get_packed_size(job);
-    uint8_t *packed = malloc(*size + 1);
-    if (!packed)
-        abort();
-    farm__job__pack(job, packed);
+    uint8_t *packed = wire_pack(&job->base, size);
     crypto_generichash(content, 32, packed, *size, NULL, 0);
     return packed;
 }
@@ -71,10 +67,8 @@ static struct queue_job *add_job(struct coordinator *self,
     uint8_t *packed = pack_job(resolved, &row.specification_size, unused);
     row.specification = packed;
     change_job(self->change, &row);
-    Farm__Job *copy = farm__job__unpack(NULL, row.specification_size, packed);
     free(packed);
-    if (!copy)
-        abort();
+    Farm__Job *copy = wire_copy(&resolved->base);
     struct queue_job *job =
         queue_add(self->queue, row.id, (uint64_t)row.number, tasks, resolved->latents);
     job->tag = job_new(&row, &copy);

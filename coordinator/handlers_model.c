@@ -18,11 +18,8 @@ struct import {
 
 static void store_model(struct coordinator *self, const struct model *model)
 {
-    size_t size = farm__manifest__get_packed_size(model->manifest);
-    uint8_t *packed = malloc(size + 1);
-    if (!packed)
-        abort();
-    farm__manifest__pack(model->manifest, packed);
+    size_t size;
+    uint8_t *packed = wire_pack(&model->manifest->base, &size);
     struct model_row row = {.name = model->name,
                             .manifest = packed,
                             .manifest_size = size,
@@ -172,15 +169,7 @@ static Farm__Manifest *outline(const struct model *model)
         brief.files[f] = &file[f];
     }
     brief.name = wire_text(model->name);
-    size_t size = farm__manifest__get_packed_size(&brief);
-    uint8_t *packed = malloc(size + 1);
-    if (!packed)
-        abort();
-    farm__manifest__pack(&brief, packed);
-    Farm__Manifest *copy = farm__manifest__unpack(NULL, size, packed);
-    if (!copy)
-        abort();
-    free(packed);
+    Farm__Manifest *copy = wire_copy(&brief.base);
     free(brief.files);
     free(file);
     return copy;

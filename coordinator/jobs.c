@@ -65,10 +65,7 @@ void job_destroy(struct job **self)
 static void set_value(ProtobufCBinaryData *value, const char *text)
 {
     free(value->data);
-    value->len = strlen(text);
-    value->data = (uint8_t *)strdup(text);
-    if (!value->data)
-        abort();
+    *value = wire_own(wire_text(text));
 }
 
 /* Every value the job names for an option, in settings and axes; NULL ends them. `at` is

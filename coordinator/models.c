@@ -5,6 +5,7 @@
 
 #include "base/buffer.h"
 #include "coordinator/table.h"
+#include "proto/wire.h"
 
 enum { PREFIX_LEAST = 6, LISTED_MOST = 8 };
 
@@ -28,20 +29,6 @@ void models_clear(struct models *self)
     zhashx_destroy(&self->by_id);
 }
 
-static Farm__Manifest *manifest_copy(const Farm__Manifest *manifest)
-{
-    size_t size = farm__manifest__get_packed_size(manifest);
-    uint8_t *packed = malloc(size + 1);
-    if (!packed)
-        abort();
-    farm__manifest__pack(manifest, packed);
-    Farm__Manifest *copy = farm__manifest__unpack(NULL, size, packed);
-    free(packed);
-    if (!copy)
-        abort();
-    return copy;
-}
-
 struct model *models_add(struct models *self, const Farm__Manifest *manifest,
                          const char *name, bool complete, int64_t added)
 {
@@ -53,7 +40,7 @@ struct model *models_add(struct models *self, const Farm__Manifest *manifest,
         if (!model)
             abort();
         memcpy(model->id, id, BLOB_ID);
-        model->manifest = manifest_copy(manifest);
+        model->manifest = wire_copy(&manifest->base);
         model->added = added;
         model->complete = complete;
         zhashx_insert(self->by_id, model->id, model);

@@ -7,6 +7,7 @@
 
 #include "base/path.h"
 #include "coordinator/table.h"
+#include "proto/wire.h"
 
 /* Images per minute are counted over about the last two minutes with work. */
 static const double RECENT_MS = 120000;
@@ -32,16 +33,6 @@ static void device_destroy(Farm__Device **device)
     if (*device)
         farm__device__free_unpacked(*device, NULL);
     *device = NULL;
-}
-
-static Farm__Device *device_copy(const Farm__Device *device)
-{
-    size_t size = farm__device__get_packed_size(device);
-    uint8_t *packed = need(malloc(size + 1));
-    farm__device__pack(device, packed);
-    Farm__Device *copy = need(farm__device__unpack(NULL, size, packed));
-    free(packed);
-    return copy;
 }
 
 static void session_destroy(struct session *session)
@@ -161,7 +152,7 @@ bool registry_attach(struct node *node, struct session *session,
     node->session = session;
     memcpy(node->instance, instance, INSTANCE_ID);
     device_destroy(&node->device);
-    node->device = device_copy(device);
+    node->device = wire_copy(&device->base);
     free(node->host);
     node->host = path_format("%s", session->host);
     node->heard = now;

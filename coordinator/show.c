@@ -16,28 +16,12 @@ static void *need(void *memory)
     return memory;
 }
 
-static ProtobufCBinaryData owned_text(const char *text)
-{
-    return (ProtobufCBinaryData){strlen(text), need(strdup(text))};
-}
-
-/* Messages are copied by packing, so that one function of protobuf-c frees all. */
-#define COPY(type, from)                                                               \
-    ({                                                                                 \
-        size_t size_ = farm__##type##__get_packed_size(from);                          \
-        uint8_t *packed_ = need(malloc(size_ + 1));                                    \
-        farm__##type##__pack(from, packed_);                                           \
-        void *copy_ = need(farm__##type##__unpack(NULL, size_, packed_));              \
-        free(packed_);                                                                 \
-        copy_;                                                                         \
-    })
-
 static void take_attempt(void *context, const struct attempt_row *row)
 {
     Farm__TaskRow *task = context;
     task->attempts++;
     free(task->node.data);
-    task->node = owned_text(row->node);
+    task->node = wire_own(wire_text(row->node));
     if (task->n_history == ATTEMPTS_MOST) {
         farm__attempt_row__free_unpacked(task->history[0], NULL);
         memmove(task->history, task->history + 1,
@@ -47,9 +31,9 @@ static void take_attempt(void *context, const struct attempt_row *row)
         task->history = need(calloc(ATTEMPTS_MOST, sizeof *task->history));
     Farm__AttemptRow *attempt = need(malloc(sizeof *attempt));
     farm__attempt_row__init(attempt);
-    attempt->node = owned_text(row->node);
+    attempt->node = wire_own(wire_text(row->node));
     attempt->started = row->started;
-    attempt->ended = owned_text(row->ended);
+    attempt->ended = wire_own(wire_text(row->ended));
     task->history[task->n_history++] = attempt;
 }
 
@@ -69,12 +53,12 @@ static void take_task(void *context, const struct task_row *row,
     task->state = row->state == QUEUE_DONE ? FARM__TASK_STATE__TASK_DONE
                                            : FARM__TASK_STATE__TASK_FAILED;
     free(task->reason.data);
-    task->reason = owned_text(row->reason);
+    task->reason = wire_own(wire_text(row->reason));
     if (result) {
         Farm__Result shown;
         tell_result(result, &shown);
-        task->result = COPY(result, &shown);
-        task->node = owned_text(result->node);
+        task->result = wire_copy(&shown.base);
+        task->node = wire_own(wire_text(result->node));
     }
 }
 
@@ -98,10 +82,10 @@ static void add_rows(const struct queue_job *job, struct page *page, uint64_t li
         task->index = index;
         task->state = state_of(job, index);
         if (job->state == QUEUE_OPEN && job->task[index] == QUEUE_SHARING)
-            task->reason = owned_text("an equal task is being rendered");
+            task->reason = wire_own(wire_text("an equal task is being rendered"));
         const struct queue_trouble *trouble = queue_trouble(job, index);
         if (trouble && trouble->count)
-            task->reason = owned_text(trouble->fault[trouble->count - 1].text);
+            task->reason = wire_own(wire_text(trouble->fault[trouble->count - 1].text));
         detail->tasks[detail->n_tasks++] = task;
     }
 }
@@ -121,7 +105,7 @@ static bool add_attempts(struct coordinator *self, int64_t number,
         ok = store_history(self->store, number, task->index, take_attempt, task, error);
         if (renderer) { /* it is who made the result, not who tried last */
             free(task->node.data);
-            task->node = owned_text(renderer);
+            task->node = wire_own(wire_text(renderer));
             free(renderer);
         }
         bytes += farm__task_row__get_packed_size(task);
@@ -152,7 +136,7 @@ Farm__JobDetail *show_job(struct coordinator *self, const struct queue_job *job,
     Farm__JobDetail *detail = need(malloc(sizeof *detail));
     farm__job_detail__init(detail);
     tell_summary(self, job, &summary);
-    detail->summary = COPY(job_summary, &summary);
+    detail->summary = wire_copy(&summary.base);
     detail->job = specification_of(self, own->number, error);
     uint64_t rows = first < job->tasks ? job->tasks - first : 0;
     rows = rows < limit ? rows : limit;

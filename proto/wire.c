@@ -415,3 +415,29 @@ bool wire_is(ProtobufCBinaryData field, const void *data, size_t size)
 {
     return field.len == size && (!data || !size || memcmp(field.data, data, size) == 0);
 }
+
+ProtobufCBinaryData wire_own(ProtobufCBinaryData field)
+{
+    return (ProtobufCBinaryData){field.len, (uint8_t *)wire_string(field)};
+}
+
+uint8_t *wire_pack(const ProtobufCMessage *message, size_t *size)
+{
+    *size = protobuf_c_message_get_packed_size(message);
+    uint8_t *packed = malloc(*size + 1);
+    if (!packed)
+        abort();
+    protobuf_c_message_pack(message, packed);
+    return packed;
+}
+
+void *wire_copy(const ProtobufCMessage *message)
+{
+    size_t size;
+    uint8_t *packed = wire_pack(message, &size);
+    void *copy = protobuf_c_message_unpack(message->descriptor, NULL, size, packed);
+    if (!copy)
+        abort();
+    free(packed);
+    return copy;
+}

@@ -62,4 +62,13 @@ ProtobufCBinaryData wire_bytes(const void *data, size_t size);
 char *wire_string(ProtobufCBinaryData field);
 bool wire_is(ProtobufCBinaryData field, const void *data, size_t size);
 
+/* A field of one's own, on the heap, with a zero behind it that does not count. Without
+ * memory the process ends, here and below. */
+ProtobufCBinaryData wire_own(ProtobufCBinaryData field);
+
+/* A message's packed form, on the heap; and a deep copy of a message, which its
+ * free_unpacked ends. */
+uint8_t *wire_pack(const ProtobufCMessage *message, size_t *size);
+void *wire_copy(const ProtobufCMessage *message);
+
 #endif

@@ -101,13 +101,7 @@ void io_manifest(struct io *self, const uint8_t id[32], const Farm__Manifest *ma
 {
     struct order *order = order_new(ORDER_MANIFEST);
     memcpy(order->model, id, sizeof order->model);
-    size_t size = farm__manifest__get_packed_size(manifest);
-    uint8_t *packed = malloc(size + 1);
-    if (!packed)
-        abort();
-    farm__manifest__pack(manifest, packed);
-    order->manifest = farm__manifest__unpack(NULL, size, packed);
-    free(packed);
+    order->manifest = wire_copy(&manifest->base);
     give(self, order);
 }
 
@@ -193,13 +187,7 @@ static void announce(struct io *self, const Farm__Commit *commit)
     struct io_event *event = event_new(IO_UPLOADED);
     event->epoch = commit->attempt->epoch;
     event->counter = commit->attempt->counter;
-    size_t size = farm__commit__get_packed_size(commit);
-    uint8_t *packed = malloc(size + 1);
-    if (!packed)
-        abort();
-    farm__commit__pack(commit, packed);
-    event->commit = farm__commit__unpack(NULL, size, packed);
-    free(packed);
+    event->commit = wire_copy(&commit->base);
     tell(self, event);
 }
 

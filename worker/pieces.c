@@ -367,17 +367,12 @@ bool pieces_manifest(struct pieces *self, const uint8_t id[BLOB_ID],
     if (memcmp(found, id, BLOB_ID) != 0)
         return error_set_kind(error, ERROR_INPUT,
                               "the manifest that came is not the model asked for");
-    struct buffer packed = {0};
-    uint8_t *room =
-        buffer_room(&packed, farm__manifest__get_packed_size(manifest), error);
+    size_t size;
+    uint8_t *packed = wire_pack(&manifest->base, &size);
     char *path = manifest_path(self, id);
-    bool ok = room != NULL;
-    if (ok) {
-        packed.size = farm__manifest__pack(manifest, room);
-        ok = path_write(path, packed.data, packed.size, 0600, error);
-    }
+    bool ok = path_write(path, packed, size, 0600, error);
     free(path);
-    buffer_clear(&packed);
+    free(packed);
     return ok;
 }
 

@@ -192,19 +192,12 @@ static bool put_blob(struct spool *self, const struct buffer *bytes,
 static bool put_record(struct spool *self, const Farm__Commit *commit,
                        struct error *error)
 {
-    size_t size = farm__commit__get_packed_size(commit);
-    uint8_t *packed = malloc(size);
+    size_t size;
+    uint8_t *packed = wire_pack(&commit->base, &size);
     char *path = record_path(self, commit->attempt);
-    bool ok = packed || error_set_kind(error, ERROR_MEMORY, "spool: out of memory");
-    if (ok) {
-        farm__commit__pack(commit, packed);
-        ok = path_write(path, packed, size, 0600, error);
-    }
-    Farm__Commit *copy = ok ? farm__commit__unpack(NULL, size, packed) : NULL;
-    if (copy)
-        add_entry(self, copy);
-    else if (ok)
-        ok = error_set_kind(error, ERROR_MEMORY, "spool: out of memory");
+    bool ok = path_write(path, packed, size, 0600, error);
+    if (ok)
+        add_entry(self, wire_copy(&commit->base));
     free(path);
     free(packed);
     return ok;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/path.h"
+#include "proto/wire.h"
 
 enum { JSON_MOST = 16 << 20 };
 
@@ -51,15 +52,6 @@ static bool exists(const char *folder, const char *path)
 
 /* ---- hashing */
 
-static ProtobufCBinaryData copy_bytes(const void *data, size_t size)
-{
-    ProtobufCBinaryData copy = {size, malloc(size + 1)};
-    if (!copy.data)
-        abort();
-    memcpy(copy.data, data, size);
-    return copy;
-}
-
 /* Reads the next piece, short only at the end of the file. */
 static ssize_t read_piece(int file, uint8_t *block)
 {
@@ -82,7 +74,7 @@ static void add_piece(Farm__ModelFile *file, const uint8_t *block, size_t size)
     if (!file->pieces)
         abort();
     blob_id(block, size, id);
-    file->pieces[file->n_pieces++] = copy_bytes(id, BLOB_ID);
+    file->pieces[file->n_pieces++] = wire_own(wire_bytes(id, BLOB_ID));
     file->size += size;
 }
 
@@ -109,8 +101,8 @@ static bool hash_file(Farm__ModelFile *into, const char *path, struct error *err
         error_set_kind(error, ERROR_INPUT, "%s: %s", path, strerror(errno));
     crypto_generichash_final(&whole, id, BLOB_ID);
     crypto_hash_sha256_final(&sha256, sum);
-    into->blob = copy_bytes(id, BLOB_ID);
-    into->sha256 = copy_bytes(sum, sizeof sum);
+    into->blob = wire_own(wire_bytes(id, BLOB_ID));
+    into->sha256 = wire_own(wire_bytes(sum, sizeof sum));
     if (file >= 0)
         close(file);
     free(block);
@@ -125,7 +117,7 @@ static bool add_file(Farm__Manifest *into, const char *folder, const char *path,
     if (!into->files || !file)
         abort();
     farm__model_file__init(file);
-    file->path = copy_bytes(path, strlen(path));
+    file->path = wire_own(wire_text(path));
     into->files[into->n_files++] = file;
     char *whole = path_format("%s/%s", folder, path);
     bool ok = hash_file(file, whole, error);
@@ -313,8 +305,8 @@ static bool set_family(Farm__Manifest *into, const char *folder, const json_t *u
     int size = snprintf(reason, sizeof reason,
                         "UNet with 4 channels and context %lld, text encoder with %s",
                         (long long)context, activation);
-    into->family = copy_bytes(second ? "sd2" : "sd1", 3);
-    into->reason = copy_bytes(reason, (size_t)size);
+    into->family = wire_own(wire_text(second ? "sd2" : "sd1"));
+    into->reason = wire_own(wire_bytes(reason, (size_t)size));
     return true;
 }
 
@@ -372,8 +364,8 @@ Farm__Manifest *manifest_from_folder(const char *folder, const char *name,
     if (!self)
         abort();
     farm__manifest__init(self);
-    self->name = copy_bytes(own_name, strlen(own_name));
-    self->kind = copy_bytes("diffusers", 9);
+    self->name = wire_own(wire_text(own_name));
+    self->kind = wire_own(wire_text("diffusers"));
     if (!exists(folder, "model_index.json")) {
         error_set_kind(
             error, exists(folder, ".") ? ERROR_INPUT : ERROR_NOT_FOUND,

@@ -261,6 +261,25 @@ static void a_small_message_that_unpacks_to_much_memory_is_refused(void **state)
     free(settings);
 }
 
+static void a_copy_has_everything_of_its_own(void **state)
+{
+    uint8_t id[32];
+    memset(id, 7, sizeof id);
+    Farm__ModelFile file = FARM__MODEL_FILE__INIT, *files[] = {&file};
+    file.path = wire_text("unet/config.json");
+    file.blob = wire_own(wire_bytes(id, sizeof id));
+    Farm__Manifest manifest = FARM__MANIFEST__INIT;
+    manifest.files = files;
+    manifest.n_files = 1;
+    Farm__Manifest *copy = wire_copy(&manifest.base);
+    memset(file.blob.data, 9, sizeof id);
+    assert_int_equal(copy->n_files, 1);
+    assert_true(wire_is(copy->files[0]->path, "unet/config.json", 16));
+    assert_true(wire_is(copy->files[0]->blob, id, sizeof id));
+    free(file.blob.data);
+    farm__manifest__free_unpacked(copy, NULL);
+}
+
 int main(void)
 {
 #define WITH_PAIR(test) cmocka_unit_test_setup_teardown(test, make_pair, destroy_pair)
@@ -272,6 +291,7 @@ int main(void)
         cmocka_unit_test(text_is_utf8_without_zeros),
         cmocka_unit_test(a_message_without_what_it_needs_is_refused_by_name),
         cmocka_unit_test(a_small_message_that_unpacks_to_much_memory_is_refused),
+        cmocka_unit_test(a_copy_has_everything_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
