@@ -1,5 +1,6 @@
-import sys
+import os
 import pathlib
+import sys
 
 import pytest
 
@@ -10,8 +11,8 @@ import farm as farms  # noqa: E402
 @pytest.fixture(scope="session")
 def shared():
     """Where built kernels are kept, from run to run: building them takes minutes."""
-    folder = farms.BIN.parent / "kernels"
-    folder.mkdir(exist_ok=True)
+    folder = pathlib.Path(os.environ.get("XDG_CACHE_HOME", farms.BIN.parent / "kernels"))
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
