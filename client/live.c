@@ -334,14 +334,17 @@ static void now_and_then(struct live *self)
     }
 }
 
-/* Waiting for a private farm that cannot render would be waiting for ever. */
+/* Waiting would be waiting for ever: the key was revoked, or the private farm cannot
+ * render. */
 static bool is_hopeless(struct live *self, struct error *error)
 {
     int64_t now = clock_ms();
+    struct error why = {0};
+    if (session_trouble(self->session, &why) && why.kind == ERROR_DENIED)
+        return !error_set_kind(error, ERROR_DENIED, "%s", why.text);
     if (!session_is_local(self->session) || now - self->asked_ms < LOCAL_MS)
         return false;
     self->asked_ms = now;
-    struct error why;
     if (local_renders(self->started, &why))
         return false;
     error_set(error, "%.400s; the job is kept: farmctl watch --local %.8s", why.text,

@@ -191,6 +191,9 @@ bool session_ask(struct session *self, Farm__Envelope *ask,
         struct message message = {0};
         enum link_event event = step(self, &message);
         if (event == LINK_NOTHING) {
+            struct error trouble;
+            if (link_trouble(self->link, &trouble) && trouble.kind == ERROR_DENIED)
+                break;
             session_wait(self, 100);
             continue;
         }

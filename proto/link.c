@@ -282,6 +282,15 @@ static void watch_clock(struct link *self, int64_t now_ms)
     }
 }
 
+/* A refusal that answers no question of ours comes when the key was revoked: only a new
+ * handshake can tell more. */
+static bool is_expelled(const struct link *self, const Farm__Envelope *envelope)
+{
+    return self->greeted && !envelope->request &&
+           envelope->body_case == FARM__ENVELOPE__BODY_REFUSED &&
+           envelope->refused->kind == ERROR_DENIED;
+}
+
 /* A message on a link that is not greeted yet: Welcome greets, Refused ends the socket. */
 static enum link_event greet(struct link *self, int64_t now_ms, struct message *into)
 {
@@ -317,6 +326,8 @@ enum link_event link_step(struct link *self, int64_t now_ms, struct message *int
         if (wire_receive(self->socket, self->limit, into, &error)) {
             self->asked = false;
             self->asked_at = 0;
+            if (is_expelled(self, into->envelope))
+                self->greeted = false;
             return self->hello && !self->greeted ? greet(self, now_ms, into)
                                                  : LINK_MESSAGE;
         }

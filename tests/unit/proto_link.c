@@ -247,6 +247,30 @@ static void a_refused_hello_is_the_trouble_and_is_said_again_later(void **state)
     link_close(&link);
 }
 
+/* The server echoes what it does not know, refusals too. */
+static void an_expelled_member_is_told_once_and_opens_a_new_socket(void **state)
+{
+    struct error error = {0};
+    struct link *link = open_link(&known, server_key.public_key, 0, true);
+    assert_true(wait_for(link, LINK_GREETED, 5000));
+    Farm__Refused refusal = FARM__REFUSED__INIT;
+    refusal.kind = ERROR_DENIED;
+    refusal.text = wire_text("no longer a member");
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.body_case = FARM__ENVELOPE__BODY_REFUSED;
+    envelope.refused = &refusal;
+    envelope.request = 7;
+    assert_true(link_send(link, &envelope, NULL, 0, NULL));
+    assert_true(wait_for(link, LINK_MESSAGE, 5000)); /* the answer to a question */
+    assert_true(link_is_up(link));
+    envelope.request = 0;
+    assert_true(link_send(link, &envelope, NULL, 0, NULL));
+    assert_true(wait_for_trouble(link, "no longer a member", &error));
+    assert_int_equal(error.kind, ERROR_DENIED);
+    assert_true(wait_for(link, LINK_GREETED, 5000));
+    link_close(&link);
+}
+
 static void peers_without_curve_get_nothing(void **state)
 {
     zsock_t *null_peer = zsock_new(ZMQ_DEALER), *plain_peer = zsock_new(ZMQ_DEALER);
@@ -316,6 +340,7 @@ int main(void)
         SERVED(a_link_without_a_hello_reports_its_new_socket),
         SERVED(a_server_that_never_answers_is_left_for_a_new_socket),
         SERVED(a_refused_hello_is_the_trouble_and_is_said_again_later),
+        SERVED(an_expelled_member_is_told_once_and_opens_a_new_socket),
         SERVED(peers_without_curve_get_nothing),
         SERVED(a_frame_above_the_limit_ends_the_connection_not_the_server),
         SERVED(an_address_that_is_none_is_an_input_error),
