@@ -49,6 +49,8 @@ char *path_cache(void)
 
 bool path_make_folders(const char *path, unsigned mode, struct error *error)
 {
+    if (!path[0])
+        return error_set(error, "a folder without a name cannot be made");
     char *copy = path_format("%s", path);
     bool ok = true;
     for (char *slash = copy + 1; ok && slash; slash++) {

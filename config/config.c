@@ -115,6 +115,9 @@ static bool set_value(void *settings, const struct setting *setting, const char 
     case SETTING_FLAG:
         return set_flag(field, setting, value, error);
     default: {
+        if (setting->type == SETTING_PATH && !value[0] && setting->fallback[0])
+            return error_set_kind(error, ERROR_INPUT, "%s is empty, expected a path",
+                                  setting->name);
         char *text = setting->type == SETTING_PATH ? expand_path(value)
                                                    : path_format("%s", value);
         free(*(char **)field);
@@ -132,6 +135,27 @@ static bool unknown(const struct config_program *program, const char *name,
                           program->name);
 }
 
+/* zconfig says no more than that something is wrong: each line must be one it takes. */
+static bool check_lines(const char *text, size_t size, const char *path,
+                        struct error *error)
+{
+    size_t number = 0, length;
+    if (memchr(text, 0, size))
+        return error_set_kind(error, ERROR_INPUT, "%s: is no text file", path);
+    for (const char *line = text; *line; line += length + (line[length] == '\n')) {
+        length = strcspn(line, "\n");
+        number++;
+        size_t blank = strspn(line, " \t\r"), name = strcspn(line, " =\r\n");
+        const char *after = line + name + strspn(line + name, " ");
+        if (blank < length && line[blank] != '#' && (!name || *after != '='))
+            return error_set_kind(
+                error, ERROR_INPUT,
+                "%s: line %zu: \"%.*s\" is not of the form `name = value`", path,
+                number, (int)(length < 60 ? length : 60), line);
+    }
+    return true;
+}
+
 /* ZPL, the format of zconfig: `name = value` lines and comments. */
 static bool load_file(const struct config_program *program, void *settings,
                       const char *path, bool must_exist, struct error *error)
@@ -146,6 +170,9 @@ static bool load_file(const struct config_program *program, void *settings,
             *error = read_error;
         goto out;
     }
+    if (!check_lines(buffer_text(&text), text.size, path, error))
+        goto out;
+    zsys_set_logstream(stderr); /* stdout is for answers */
     root = zconfig_str_load(buffer_text(&text));
     if (!root) {
         error_set_kind(error, ERROR_INPUT, "%s: not of the form `name = value`", path);

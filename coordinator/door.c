@@ -39,7 +39,8 @@ static bool bind_door(zsock_t *socket, const struct door_options *options, int *
                           why == EADDRINUSE
                               ? "%s is taken: another program listens there; choose "
                                 "another with --port and --bulk-port"
-                              : "%s cannot be listened on: %s",
+                              : "%s cannot be listened on: %s; --bind takes an "
+                                "address of this machine, like tcp://127.0.0.1",
                           address, zmq_strerror(why));
 }
 

@@ -7,7 +7,15 @@
 #include "base/log.h"
 #include "coordinator/coordinator.h"
 
-enum { EXIT_USAGE = 2 };
+/* By kind of error, as farmctl does it; what it cannot name is 1. */
+static int exit_of(const struct error *error)
+{
+    static const int codes[] = {
+        [ERROR_INPUT] = 2, [ERROR_NOT_FOUND] = 2, [ERROR_DENIED] = 4};
+    size_t kind = (size_t)error->kind;
+    int code = kind < sizeof codes / sizeof *codes ? codes[kind] : 0;
+    return code ? code : EXIT_FAILURE;
+}
 
 /* Takes --check out of the arguments. */
 static bool take_check(int *argc, char **argv)
@@ -41,13 +49,13 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     if (loaded == CONFIG_WRONG) {
         fprintf(stderr, "farm-coordinator: %s\n", error.text);
-        return EXIT_USAGE;
+        return exit_of(&error);
     }
     if (argc > 1) {
         fprintf(stderr, "farm-coordinator: \"%s\" is no option; --help lists them\n",
                 argv[1]);
         config_clear(&coordinator_program, &settings);
-        return EXIT_USAGE;
+        return 2;
     }
     umask(077);
     log_open("coordinator", (enum log_level)settings.log);
@@ -55,5 +63,5 @@ int main(int argc, char **argv)
     if (!ok)
         fprintf(stderr, "farm-coordinator: %s\n", error.text);
     config_clear(&coordinator_program, &settings);
-    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+    return ok ? EXIT_SUCCESS : exit_of(&error);
 }

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/path.h"
+#include "coordinator/addresses.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/handlers.h"
 #include "coordinator/load.h"
@@ -149,6 +150,14 @@ static bool open_doors(struct coordinator *self, struct error *error)
     return true;
 }
 
+/* What tokens will name must be addresses from the start. */
+static bool check_addresses(const struct coordinator *self, struct error *error)
+{
+    struct token named;
+    return addresses_list(self->settings->bind, self->settings->advertise, self->port,
+                          &named, error);
+}
+
 /* Which key STATE/admin.token is for, if there is one. */
 static void find_admin_token(struct coordinator *self)
 {
@@ -198,8 +207,8 @@ static bool start(struct coordinator *self, struct error *error)
     bool ok = lock_state(self, error) && take_signals(self, error) &&
               load_server_key(self, error) && start_store(self, error) &&
               (self->audit = audit_open(audit, error)) && start_gate(self, error) &&
-              open_doors(self, error) && offer_admin(self, error) &&
-              write_address(self, error);
+              open_doors(self, error) && check_addresses(self, error) &&
+              offer_admin(self, error) && write_address(self, error);
     free(audit);
     return ok;
 }

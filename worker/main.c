@@ -115,7 +115,9 @@ int main(int argc, char **argv)
         else if (argc == 4 && strcmp(argv[1], "child") == 0)
             status = child(&settings, argv[2], argv[3]);
         else
-            fprintf(stderr, "farm-worker: no command \"%s\"; farm-worker --help\n",
+            fprintf(stderr,
+                    "farm-worker: \"%s\" is no command, or lacks a word or has one too "
+                    "many: join TOKEN, devices\n",
                     argv[1]);
         config_clear(&worker_program, &settings);
     } else if (result == CONFIG_SHOWN) {

@@ -85,6 +85,7 @@ static void a_file_in_the_way_of_a_folder_is_an_error(void **state)
     assert_false(path_make_folders(path, 0700, &error));
     assert_false(path_make_folders(file, 0700, &error));
     assert_non_null(strstr(error.text, "is not a folder"));
+    assert_false(path_make_folders("", 0700, &error));
     free(path);
     free(file);
 }

@@ -127,6 +127,32 @@ static void a_wrong_value_is_named_with_where_it_stood(void **state)
     assert_int_equal(error.kind, ERROR_NOT_FOUND);
 }
 
+static void a_broken_file_is_told_with_its_line(void **state)
+{
+    static const struct {
+        const char *text, *says;
+    } cases[] = {
+        {"port = 1\nport 7\n", "line 2: \"port 7\" is not of the form"},
+        {"= 7\n", "line 1: \"= 7\" is not"},
+        {"# fine\n\n  port = 7\n", "line 3: \"  port = 7\" is not"},
+        {"state =\n", "state is empty, expected a path"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct coordinator_settings s;
+        struct error error = {0};
+        assert_true(path_write(file, cases[i].text, strlen(cases[i].text), 0600, NULL));
+        assert_int_equal(load(&s, &error, NULL, NULL), CONFIG_WRONG);
+        if (!strstr(error.text, cases[i].says))
+            fail_msg("expected \"%s\" in \"%s\"", cases[i].says, error.text);
+    }
+    struct coordinator_settings s;
+    struct error error = {0};
+    assert_true(path_write(file, "\0\1\2", 3, 0600, NULL));
+    assert_int_equal(load(&s, &error, NULL, NULL), CONFIG_WRONG);
+    assert_non_null(strstr(error.text, "no text file"));
+    unlink(file);
+}
+
 static void a_relative_path_is_made_absolute(void **state)
 {
     struct coordinator_settings s;
@@ -172,6 +198,7 @@ int main(void)
         cmocka_unit_test(command_line_beats_environment_beats_file_beats_default),
         cmocka_unit_test(what_is_no_option_stays_in_order),
         cmocka_unit_test(a_wrong_value_is_named_with_where_it_stood),
+        cmocka_unit_test(a_broken_file_is_told_with_its_line),
         cmocka_unit_test(a_relative_path_is_made_absolute),
         cmocka_unit_test(the_sample_file_is_true),
     };
