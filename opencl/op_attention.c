@@ -16,7 +16,8 @@ static void launch_scalars(struct launch *launch, struct tensor q, struct tensor
 
 static float scale_of(struct tensor q, const struct attention_options *options)
 {
-    return 1 / sqrtf((float)(q.c / options->heads));
+    size_t head = q.c / options->heads;
+    return 1 / sqrtf((float)head);
 }
 
 static size_t divide_up(size_t a, size_t b)
