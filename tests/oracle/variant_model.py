@@ -21,7 +21,10 @@ def make(folder, tokenizer):
     shutil.rmtree(folder, ignore_errors=True)
     vocabulary = write_tokenizer(tokenizer, folder / "tokenizer")
     write_json(folder / "model_index.json", INDEX)
-    write_json(folder / "scheduler/scheduler_config.json", {**SCHEDULER, "prediction_type": "v_prediction"})
+    write_json(
+        folder / "scheduler/scheduler_config.json",
+        {**SCHEDULER, "prediction_type": "v_prediction"},
+    )
 
     text = CLIPTextModel(
         CLIPTextConfig(
@@ -41,7 +44,8 @@ def make(folder, tokenizer):
     fill(text, "variant text", {"token_embedding": 4.0, "position_embedding": 2.0})
     text.config.architectures = ["CLIPTextModel"]
     text.config.save_pretrained(folder / "text_encoder")
-    save_part(getattr(text, "text_model", text), folder / "text_encoder", "model.safetensors", torch.float16)
+    part = getattr(text, "text_model", text)
+    save_part(part, folder / "text_encoder", "model.safetensors", torch.float16)
 
     unet = UNet2DConditionModel(
         sample_size=(8, 6),
