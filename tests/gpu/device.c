@@ -5,15 +5,13 @@
 #include "base/path.h"
 #include "opencl/program.h"
 #include "opencl/prove.h"
+#include "tests/folder.h"
 #include "tests/gpu/support_ops.h"
-
-static char *folder;
 
 /* A cache of the test's own. */
 static int open_alone(void **state)
 {
-    folder = path_format("/tmp/farm-kernels-XXXXXX");
-    if (!mkdtemp(folder))
+    if (make_folder(state))
         return -1;
     setenv("XDG_CACHE_HOME", folder, 1);
     return open_cpu_path(state);
@@ -21,12 +19,8 @@ static int open_alone(void **state)
 
 static int close_alone(void **state)
 {
-    char *command = path_format("rm -rf '%s'", folder);
-    int status = system(command);
-    free(command);
-    free(folder);
     unsetenv("XDG_CACHE_HOME");
-    return close_gpu(state) || status;
+    return close_gpu(state) || remove_folder(state);
 }
 
 static void a_device_that_is_not_there_is_named(void **state)

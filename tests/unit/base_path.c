@@ -4,24 +4,7 @@
 #include <unistd.h>
 
 #include "base/path.h"
-#include "tests/test.h"
-
-static char *folder;
-
-static int make_folder(void **state)
-{
-    folder = path_format("/tmp/farm-path-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    char *command = path_format("rm -rf '%s'", folder);
-    int status = system(command);
-    free(command);
-    free(folder);
-    return status;
-}
+#include "tests/folder.h"
 
 static void a_written_file_reads_back_and_has_its_mode(void **state)
 {

@@ -4,14 +4,13 @@
 
 #include "base/path.h"
 #include "config/settings.h"
-#include "tests/test.h"
+#include "tests/folder.h"
 
-static char *folder, *file;
+static char *file;
 
-static int make_folder(void **state)
+static int set_up(void **state)
 {
-    folder = path_format("/tmp/farm-config-XXXXXX");
-    if (!mkdtemp(folder))
+    if (make_folder(state))
         return -1;
     setenv("XDG_CONFIG_HOME", folder, 1);
     setenv("XDG_STATE_HOME", "/var/farmstate", 1);
@@ -22,14 +21,10 @@ static int make_folder(void **state)
     return ok ? 0 : -1;
 }
 
-static int remove_folder(void **state)
+static int tear_down(void **state)
 {
-    char *command = path_format("rm -rf '%s'", folder);
-    int status = system(command);
-    free(command);
-    free(folder);
     free(file);
-    return status;
+    return remove_folder(state);
 }
 
 /* The settings that these arguments give; CONFIG_WRONG's sentence in *error. */
@@ -202,5 +197,5 @@ int main(void)
         cmocka_unit_test(a_relative_path_is_made_absolute),
         cmocka_unit_test(the_sample_file_is_true),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -5,24 +5,21 @@
 #include "base/buffer.h"
 #include "base/path.h"
 #include "coordinator/audit.h"
-#include "tests/test.h"
+#include "tests/folder.h"
 
-static char *folder, *path;
+static char *path;
 
-static int make_folder(void **state)
+static int set_up(void **state)
 {
-    folder = path_format("/tmp/farm-audit-XXXXXX");
-    path = mkdtemp(folder) ? path_format("%s/audit.log", folder) : NULL;
-    return path ? 0 : -1;
+    int failed = make_folder(state);
+    path = path_format("%s/audit.log", folder);
+    return failed;
 }
 
-static int remove_folder(void **state)
+static int tear_down(void **state)
 {
-    unlink(path);
-    rmdir(folder);
-    free(folder);
     free(path);
-    return 0;
+    return remove_folder(state);
 }
 
 static void write_lines(int first, int last)
@@ -105,8 +102,7 @@ static void a_line_cut_by_a_crash_does_not_break_what_follows(void **state)
     assert_true(audit_check(path, &error));
 }
 
-#define AUDIT_TEST(name)                                                               \
-    cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+#define AUDIT_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {

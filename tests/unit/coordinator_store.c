@@ -6,30 +6,25 @@
 #include "base/path.h"
 #include "coordinator/queue.h"
 #include "coordinator/store.h"
-#include "tests/test.h"
+#include "tests/folder.h"
 
-static char *folder, *path;
+static char *path;
 static struct store *store;
 
-static int make_folder(void **state)
+static int open_store(void **state)
 {
-    folder = path_format("/tmp/farm-store-XXXXXX");
-    if (!mkdtemp(folder))
+    if (make_folder(state))
         return -1;
     path = path_format("%s/farm.db", folder);
     store = store_open(path, false, NULL);
     return store ? 0 : -1;
 }
 
-static int remove_folder(void **state)
+static int close_store(void **state)
 {
     store_close(&store);
-    char *command = path_format("rm -rf '%s'", folder);
-    int status = system(command);
-    free(command);
-    free(folder);
     free(path);
-    return status;
+    return remove_folder(state);
 }
 
 static void reopen(void)
@@ -324,8 +319,7 @@ static void damage_is_found_after_a_crash_and_on_demand(void **state)
     assert_null(store_open(path, true, &error));
 }
 
-#define STORE_TEST(name)                                                               \
-    cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+#define STORE_TEST(name) cmocka_unit_test_setup_teardown(name, open_store, close_store)
 
 int main(void)
 {

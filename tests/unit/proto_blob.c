@@ -5,24 +5,7 @@
 
 #include "base/path.h"
 #include "proto/files/blob.h"
-#include "tests/test.h"
-
-static char *folder;
-
-static int make_folder(void **state)
-{
-    folder = path_format("/tmp/farm-blob-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    char *command = path_format("rm -rf '%s'", folder);
-    int status = system(command);
-    free(command);
-    free(folder);
-    return status;
-}
+#include "tests/folder.h"
 
 static void an_id_is_blake2b_of_32_bytes(void **state)
 {

@@ -4,22 +4,7 @@
 #include "base/path.h"
 #include "proto/farm.h"
 #include "proto/places.h"
-#include "tests/test.h"
-
-static char *folder;
-
-static int make_folder(void **state)
-{
-    folder = path_format("/tmp/farm-farm-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    path_remove_tree(folder);
-    free(folder);
-    return 0;
-}
+#include "tests/folder.h"
 
 static void write_file(const char *text)
 {

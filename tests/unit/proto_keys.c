@@ -6,24 +6,7 @@
 
 #include "base/path.h"
 #include "proto/keys.h"
-#include "tests/test.h"
-
-static char *folder;
-
-static int make_folder(void **state)
-{
-    folder = path_format("/tmp/farm-keys-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    char *command = path_format("rm -rf '%s'", folder);
-    int status = system(command);
-    free(command);
-    free(folder);
-    return status;
-}
+#include "tests/folder.h"
 
 static void a_secret_key_has_the_public_half_libzmq_derives(void **state)
 {

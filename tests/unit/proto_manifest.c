@@ -6,30 +6,18 @@
 #include "base/path.h"
 #include "proto/files/manifest.h"
 #include "proto/wire.h"
-#include "tests/test.h"
+#include "tests/folder.h"
 
 #define EMOJI FARM_SOURCE_DIR "/models/emoji"
-
-static char *folder;
 
 /* A copy of the bundled model to be spoiled; weights are links, they are only read. */
 static int copy_model(void **state)
 {
-    folder = path_format("/tmp/farm-manifest-XXXXXX");
-    if (!mkdtemp(folder))
+    if (make_folder(state))
         return -1;
     char *command = path_format("cp -rs '%s'/* '%s'", EMOJI, folder);
     int status = system(command);
     free(command);
-    return status;
-}
-
-static int remove_model(void **state)
-{
-    char *command = path_format("rm -rf '%s'", folder);
-    int status = system(command);
-    free(command);
-    free(folder);
     return status;
 }
 
@@ -252,7 +240,7 @@ static void hashes_and_sizes_must_fit(void **state)
 
 int main(void)
 {
-#define SPOILED(test) cmocka_unit_test_setup_teardown(test, copy_model, remove_model)
+#define SPOILED(test) cmocka_unit_test_setup_teardown(test, copy_model, remove_folder)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_bundled_model_is_read_whole),
         cmocka_unit_test(the_model_hash_begins_the_sha256_of_the_unets_weights),

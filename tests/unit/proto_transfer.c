@@ -4,19 +4,17 @@
 
 #include "base/path.h"
 #include "proto/files/transfer.h"
-#include "tests/test.h"
+#include "tests/folder.h"
 
 /* Two whole pieces and a bit: the last frame and the last piece are short. */
 enum { SIZE = 2 * BLOB_PIECE + TRANSFER_FRAME + 1000, PIECES = 3 };
 
-static char *folder;
 static struct blob_store *store;
 static uint8_t *content;
 static uint8_t id[BLOB_ID], pieces[PIECES][BLOB_ID];
 
 static int make_store(void **state)
 {
-    folder = path_format("/tmp/farm-transfer-XXXXXX");
     content = malloc(SIZE);
     for (size_t i = 0; i < SIZE; i++)
         content[i] = (uint8_t)(i * 2654435761u >> 13);
@@ -24,18 +22,14 @@ static int make_store(void **state)
     for (size_t p = 0; p < PIECES; p++)
         blob_id(content + p * BLOB_PIECE, p < 2 ? BLOB_PIECE : SIZE - 2 * BLOB_PIECE,
                 pieces[p]);
-    return mkdtemp(folder) && (store = blob_store_open(folder, NULL)) ? 0 : -1;
+    return make_folder(state) == 0 && (store = blob_store_open(folder, NULL)) ? 0 : -1;
 }
 
 static int remove_store(void **state)
 {
-    char *command = path_format("rm -rf '%s'", folder);
     blob_store_close(&store);
-    int status = system(command);
-    free(command);
-    free(folder);
     free(content);
-    return status;
+    return remove_folder(state);
 }
 
 static struct transfer *start(bool known, bool resume)

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/path.h"
-#include "tests/test.h"
+#include "tests/folder.h"
 #include "worker/sd/tokenizer.h"
 
 #define FOLDER     FARM_SOURCE_DIR "/models/emoji/tokenizer/"
@@ -12,27 +12,21 @@
 #define MERGES     FOLDER "merges.txt"
 
 static json_t *golden;
-static char *folder;
 static struct tokenizer *emoji;
 
 static int set_up(void **state)
 {
-    folder = path_format("/tmp/farm-tokenizer-XXXXXX");
     golden = json_load_file(FARM_GOLDEN_DIR "/tokens.json", 0, NULL);
     emoji = tokenizer_open(VOCABULARY, MERGES, FOLDER "tokenizer_config.json",
                            FOLDER "special_tokens_map.json", NULL);
-    return mkdtemp(folder) && golden && emoji ? 0 : -1;
+    return make_folder(state) == 0 && golden && emoji ? 0 : -1;
 }
 
 static int tear_down(void **state)
 {
-    char *command = path_format("rm -rf '%s'", folder);
-    int status = system(command);
-    free(command);
-    free(folder);
     tokenizer_close(&emoji);
     json_decref(golden);
-    return status;
+    return remove_folder(state);
 }
 
 /* The text written into the test's folder; the path is the caller's to free. */

@@ -1,5 +1,5 @@
 /* The I/O actor against a bulk server played by the test, over real CURVE sockets. */
-#include "tests/test.h"
+#include "tests/folder.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,6 @@
 
 enum { EPOCH = 1700000000, PATIENCE_MS = 15000, BIG = 2 * TRANSFER_FRAME + 1000 };
 
-static char folder[] = "/tmp/io.XXXXXX";
 static struct keypair server_key, own;
 static struct gate *gate;
 static zsock_t *server;
@@ -41,8 +40,7 @@ static void start_io(void)
 
 static int set_up(void **state)
 {
-    strcpy(folder, "/tmp/io.XXXXXX");
-    assert_non_null(mkdtemp(folder));
+    assert_int_equal(make_folder(state), 0);
     assert_true(keypair_make(&server_key, NULL) && keypair_make(&own, NULL));
     gate = gate_new((const uint8_t(*)[GATE_KEY])own.public_key, 1, NULL);
     server = zsock_new(ZMQ_ROUTER);
@@ -61,8 +59,7 @@ static int tear_down(void **state)
     gate_destroy(&gate);
     message_clear(&got);
     io_event_clear(&event);
-    path_remove_tree(folder);
-    return 0;
+    return remove_folder(state);
 }
 
 /* The next message the actor sent, into `got`; its kind, or nothing within `ms`. */

@@ -1,4 +1,4 @@
-#include "tests/test.h"
+#include "tests/folder.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,6 @@
 
 enum { WEIGHTS = BLOB_PIECE + 300000 }; /* two pieces */
 
-static char folder[] = "/tmp/pieces.XXXXXX";
 static uint8_t *weights;
 static uint64_t limit; /* of the caches opened */
 
@@ -63,19 +62,17 @@ static void make_model(struct fixture *f)
 
 static int set_up(void **state)
 {
-    strcpy(folder, "/tmp/pieces.XXXXXX");
     weights = malloc(WEIGHTS);
     for (size_t i = 0; weights && i < WEIGHTS; i++)
         weights[i] = (uint8_t)(i * 31 >> 3);
-    return weights && mkdtemp(folder) ? 0 : -1;
+    return weights ? make_folder(state) : -1;
 }
 
 static int tear_down(void **state)
 {
     free(weights);
-    path_remove_tree(folder);
     limit = 0;
-    return 0;
+    return remove_folder(state);
 }
 
 static struct pieces *open_cache(const char *name, const char *depot)

@@ -1,4 +1,4 @@
-#include "tests/test.h"
+#include "tests/folder.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,20 +7,6 @@
 #include "base/path.h"
 #include "proto/wire.h"
 #include "worker/spool.h"
-
-static char folder[] = "/tmp/spool.XXXXXX";
-
-static int make_folder(void **state)
-{
-    strcpy(folder, "/tmp/spool.XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    path_remove_tree(folder);
-    return 0;
-}
 
 static void put(struct spool *spool, uint64_t counter, const char *png,
                 const char *latents)
