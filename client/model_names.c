@@ -16,7 +16,7 @@ static bool same(ProtobufCBinaryData a, ProtobufCBinaryData b)
 /* Puts the model's name in place of its id, where the farm knows it. */
 static void put_name(ProtobufCBinaryData *value, const Farm__Models *models)
 {
-    const Farm__Manifest *found = NULL;
+    const Farm__ModelInfo *found = NULL;
     char hex[BLOB_TEXT];
     size_t namesakes = 0;
     for (size_t i = 0; i < models->n_models && !found; i++) {
@@ -24,13 +24,14 @@ static void put_name(ProtobufCBinaryData *value, const Farm__Models *models)
         manifest_id(models->models[i]->manifest, id);
         blob_format(id, hex);
         if (wire_is(*value, hex, strlen(hex)))
-            found = models->models[i]->manifest;
+            found = models->models[i];
     }
-    for (size_t i = 0; found && i < models->n_models; i++)
-        namesakes += same(models->models[i]->manifest->name, found->name);
     if (!found)
         return;
-    char *name = wire_string(found->name);
+    ProtobufCBinaryData called = found->manifest->name;
+    for (size_t i = 0; i < models->n_models; i++)
+        namesakes += same(models->models[i]->manifest->name, called);
+    char *name = wire_string(called);
     free(value->data);
     value->data = (uint8_t *)(namesakes > 1 ? path_format("%s %.8s", name, hex)
                                             : path_format("%s", name));
