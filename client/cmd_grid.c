@@ -115,7 +115,11 @@ static int run(const struct arguments *arguments, struct error *error)
     struct session *session = NULL;
     struct live *live = NULL;
     Farm__Job *job = NULL;
-    bool ok = mkdtemp(folder) || error_set(error, "%s: cannot be made", folder);
+    bool ok =
+        mkdtemp(folder) ||
+        error_set_kind(error, ERROR_INPUT,
+                       "%s: cannot be made; set TMPDIR to a folder that can be written",
+                       folder);
     if (ok) {
         struct live_options all = {.folder = folder,
                                    .template = "{index}",

@@ -4,6 +4,7 @@
  */
 #include "client/fetch.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,7 +185,8 @@ static bool finish(struct fetch *self, struct active *active, struct error *erro
     char *path = blob_path(self->store, active->item.blob);
     bool ok = (chmod(path, path_shared_mode()) == 0 &&
                rename(path, active->item.path) == 0) ||
-              error_set(error, "%s: cannot be written", active->item.path);
+              error_set_kind(error, ERROR_INPUT, "%s: cannot be written: %s",
+                             active->item.path, strerror(errno));
     free(path);
     transfer_destroy(&active->transfer);
     self->bytes += active->item.size;
@@ -218,6 +220,18 @@ static bool take(struct fetch *self, const struct message *message, struct error
     return !transfer_is_complete(active->transfer) || finish(self, active, error);
 }
 
+/* Where the results go is the caller's choice: what is wrong with it is input. */
+static bool blame_folder(const struct fetch *self, struct error *error)
+{
+    if (error && error->kind == ERROR_BUSY)
+        error_set_kind(
+            error, ERROR_INPUT,
+            "%s: no space left; what came is kept, fetch again when there is "
+            "room",
+            self->folder);
+    return false;
+}
+
 bool fetch_step(struct fetch *self, struct error *error)
 {
     if (!fetch_pending(self))
@@ -241,10 +255,10 @@ bool fetch_step(struct fetch *self, struct error *error)
             ask_again(self);
         message_clear(&message);
         if (!ok)
-            return false;
+            return blame_folder(self, error);
     }
     if (!start_items(self, error))
-        return false;
+        return blame_folder(self, error);
     ask_ranges(self);
     return true;
 }

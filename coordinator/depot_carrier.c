@@ -38,6 +38,7 @@ struct carrier {
     struct blob_store *blobs;
     char *folder;
     uint64_t reserve;
+    bool full;       /* was told */
     zhashx_t *roles; /* key -> struct role */
     struct upload *upload[UPLOADS_MOST];
     size_t uploads;
@@ -176,7 +177,16 @@ static bool has_room(struct carrier *self, zframe_t *peer, uint64_t size,
         self->measured = clock_ms();
         self->free_space = depot_free_space(self->folder);
     }
-    if (self->free_space < self->reserve || self->free_space - self->reserve < size)
+    bool full = self->free_space < self->reserve;
+    if (full && !self->full)
+        log_warn("the disk is full: %llu MiB are free, %llu MiB are kept in reserve; "
+                 "results wait at their workers until there is room",
+                 (unsigned long long)self->free_space >> 20,
+                 (unsigned long long)self->reserve >> 20);
+    if (!full && self->full)
+        log_info("the disk has room again");
+    self->full = full;
+    if (full || self->free_space - self->reserve < size)
         return error_set_kind(error, ERROR_BUSY,
                               "the coordinator's disk is full: %llu MiB are free, %llu "
                               "MiB are kept in reserve",

@@ -81,8 +81,9 @@ void download_chunk(struct download *self, const struct message *message,
     if (!pieces_take(self->pieces, chunk->blob.data, chunk->offset,
                      zframe_data(message->payload), zframe_size(message->payload),
                      &error)) {
-        log_warn("what came is not taken: %s", error.text);
-        if (++self->bad_pieces >= BAD_PIECES)
+        if (!self->failed)
+            log_warn("what came is not taken: %s", error.text);
+        if (++self->bad_pieces >= BAD_PIECES || error.kind == ERROR_BUSY)
             fail(self, &error);
     }
     fault_point("worker-mid-fetch");

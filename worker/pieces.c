@@ -390,8 +390,14 @@ bool pieces_take(struct pieces *self, const uint8_t blob[BLOB_ID], uint64_t offs
 {
     if (!self->transfer || memcmp(transfer_id(self->transfer), blob, BLOB_ID) != 0)
         return true;
-    if (!transfer_take(self->transfer, offset, data, size, error))
+    if (!transfer_take(self->transfer, offset, data, size, error)) {
+        if (error->kind == ERROR_BUSY)
+            error_set_kind(error, ERROR_BUSY,
+                           "the disk with the model cache %s is full: make room there, "
+                           "or give farm-worker another --cache",
+                           self->folder);
         return false;
+    }
     if (!transfer_is_complete(self->transfer))
         return true;
     bool ok = transfer_finish(self->transfer, error);

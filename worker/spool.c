@@ -219,6 +219,11 @@ bool spool_put(struct spool *self, Farm__Commit *commit, const struct buffer *pn
     ok = ok && put_record(self, commit, error);
     /* the ids lie on this function's stack */
     result->png = result->latents = (ProtobufCBinaryData){0};
+    if (!ok && error->kind == ERROR_BUSY)
+        return error_set_kind(error, ERROR_BUSY,
+                              "the disk with the spool %s is full: make room there, or "
+                              "give farm-worker another --state",
+                              self->folder);
     return ok || error_prefix(error, "keeping a result");
 }
 
