@@ -18,6 +18,7 @@
 enum { ACTIVE_MOST = TRANSFER_WINDOW };
 
 struct item {
+    uint64_t number; /* the request number of its ranges */
     char *path;
     uint8_t blob[BLOB_ID];
     uint64_t size;
@@ -38,7 +39,9 @@ struct fetch {
     size_t next, count, room;
     struct active active[ACTIVE_MOST];
     size_t active_count, outstanding;
-    size_t files, skipped;
+    size_t files, skipped, lost;
+    uint64_t added;
+    struct error first_lost; /* why, of the first item that was given up */
     uint64_t bytes;
 };
 
@@ -117,7 +120,7 @@ void fetch_add(struct fetch *self, const char *name, const uint8_t blob[BLOB_ID]
             abort();
     }
     struct item *item = &self->item[self->count++];
-    *item = (struct item){.path = path, .size = size};
+    *item = (struct item){.number = ++self->added, .path = path, .size = size};
     memcpy(item->blob, blob, BLOB_ID);
 }
 
@@ -161,6 +164,7 @@ static void ask_ranges(struct fetch *self)
             Farm__Envelope envelope = FARM__ENVELOPE__INIT;
             envelope.body_case = FARM__ENVELOPE__BODY_WANT;
             envelope.want = &want;
+            envelope.request = active->item.number;
             if (!link_send(self->link, &envelope, NULL, 0, NULL)) {
                 transfer_restart(active->transfer); /* the link is being reopened */
                 return;
@@ -178,33 +182,68 @@ static void ask_again(struct fetch *self)
             transfer_restart(self->active[i].transfer);
 }
 
+static void drop(struct fetch *self, struct active *active)
+{
+    transfer_destroy(&active->transfer);
+    self->active_count--;
+    item_clear(&active->item);
+}
+
+/* Gives one item up; the others go on. */
+static void lose(struct fetch *self, struct active *active, const char *why)
+{
+    if (!self->lost++)
+        error_set(&self->first_lost, "%s: %s", strrchr(active->item.path, '/') + 1,
+                  why);
+    drop(self, active);
+}
+
 static bool finish(struct fetch *self, struct active *active, struct error *error)
 {
-    if (!transfer_finish(active->transfer, error))
-        return false;
+    struct error why = {0};
+    if (!transfer_finish(active->transfer, &why)) {
+        if (why.kind != ERROR_INPUT)
+            return error_set_kind(error, why.kind, "%s", why.text);
+        lose(self, active, "the farm's copy is damaged");
+        return true;
+    }
     char *path = blob_path(self->store, active->item.blob);
     bool ok = (chmod(path, path_shared_mode()) == 0 &&
                rename(path, active->item.path) == 0) ||
               error_set_kind(error, ERROR_INPUT, "%s: cannot be written: %s",
                              active->item.path, strerror(errno));
     free(path);
-    transfer_destroy(&active->transfer);
     self->bytes += active->item.size;
     self->files++;
-    self->active_count--;
-    item_clear(&active->item);
+    drop(self, active);
     return ok;
+}
+
+/* A range of an item that the farm does not have costs that item; of one that was given up
+ * before, nothing more. */
+static bool take_refusal(struct fetch *self, const Farm__Envelope *envelope,
+                         struct error *error)
+{
+    uint32_t kind = envelope->refused->kind;
+    bool missing = kind == ERROR_NOT_FOUND || kind == ERROR_INPUT;
+    char *text = wire_string(envelope->refused->text);
+    if (self->outstanding)
+        self->outstanding--;
+    for (size_t i = 0; missing && i < ACTIVE_MOST; i++)
+        if (self->active[i].transfer &&
+            self->active[i].item.number == envelope->request)
+            lose(self, &self->active[i], text);
+    if (!missing || !envelope->request)
+        error_set(error, "%s", text);
+    free(text);
+    return missing && envelope->request;
 }
 
 static bool take(struct fetch *self, const struct message *message, struct error *error)
 {
     const Farm__Envelope *envelope = message->envelope;
-    if (envelope->body_case == FARM__ENVELOPE__BODY_REFUSED) {
-        char *text = wire_string(envelope->refused->text);
-        error_set(error, "%s", text);
-        free(text);
-        return false;
-    }
+    if (envelope->body_case == FARM__ENVELOPE__BODY_REFUSED)
+        return take_refusal(self, envelope, error);
     if (envelope->body_case != FARM__ENVELOPE__BODY_CHUNK ||
         envelope->chunk->blob.len != BLOB_ID)
         return true;
@@ -266,6 +305,16 @@ bool fetch_step(struct fetch *self, struct error *error)
 size_t fetch_pending(const struct fetch *self)
 {
     return self->count - self->next + self->active_count;
+}
+
+bool fetch_is_whole(const struct fetch *self, struct error *error)
+{
+    if (!self->lost)
+        return true;
+    return error_set(error,
+                     "%s; %zu of %" PRIu64 " files could not be fetched: "
+                     "farm-coordinator --check says more, --force renders them again",
+                     self->first_lost.text, self->lost, self->added);
 }
 
 size_t fetch_files(const struct fetch *self)

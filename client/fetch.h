@@ -19,9 +19,12 @@ void fetch_destroy(struct fetch **self);
 void fetch_add(struct fetch *self, const char *name, const uint8_t blob[BLOB_ID],
                uint64_t size);
 
-/* Sends and takes what is due; call whenever session_wait returned. Blobs that the farm
- * does not have or disks that are full end it: false. */
+/* Sends and takes what is due; call whenever session_wait returned. Disks that are full end
+ * it: false. */
 bool fetch_step(struct fetch *self, struct error *error);
+
+/* False, and why, when the farm did not have some of the blobs, or had them damaged. */
+bool fetch_is_whole(const struct fetch *self, struct error *error);
 
 /* Files wanted that are not here yet; files and bytes that came; those that were there. */
 size_t fetch_pending(const struct fetch *self);

@@ -422,7 +422,7 @@ bool live_run(struct live *self, struct error *error)
         self->view.fetched = fetch_files(self->fetch);
         self->view.skipped = fetch_skipped(self->fetch);
     }
-    return ok;
+    return ok && (!self->fetch || fetch_is_whole(self->fetch, error));
 }
 
 void live_report(const struct live *self)
