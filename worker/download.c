@@ -16,6 +16,7 @@ struct download {
     struct pieces *pieces;
     uint8_t wanted[MODELS_WANTED][BLOB_ID];
     size_t models;
+    uint64_t asked; /* the request number of the ranges of wanted[0] */
     /* of wanted[0] */
     bool asked_manifest;
     unsigned bad_pieces;
@@ -30,6 +31,7 @@ struct download *download_new(struct pieces *pieces)
     if (!self)
         abort();
     self->pieces = pieces;
+    self->asked = 1;
     return self;
 }
 
@@ -98,9 +100,24 @@ void download_restart(struct download *self)
 static void next_model(struct download *self)
 {
     self->models--;
+    self->asked++;
     memmove(self->wanted[0], self->wanted[1], self->models * sizeof *self->wanted);
     self->asked_manifest = self->failed = false;
     self->bad_pieces = 0;
+}
+
+void download_refused(struct download *self, const Farm__Envelope *envelope)
+{
+    uint32_t kind = envelope->refused->kind;
+    struct error why = {0};
+    if (!self->models || envelope->request != self->asked ||
+        (kind != ERROR_NOT_FOUND && kind != ERROR_INPUT))
+        return;
+    char *text = wire_string(envelope->refused->text);
+    error_set_kind(&why, ERROR_INPUT, "%s; farmctl model add brings it back", text);
+    pieces_name(self->pieces, &why);
+    free(text);
+    fail(self, &why);
 }
 
 static void ask_ranges(struct download *self, struct link *link, int64_t now)
@@ -116,6 +133,7 @@ static void ask_ranges(struct download *self, struct link *link, int64_t now)
         Farm__Envelope envelope = FARM__ENVELOPE__INIT;
         envelope.body_case = FARM__ENVELOPE__BODY_WANT;
         envelope.want = &want;
+        envelope.request = self->asked;
         if (!link_send(link, &envelope, NULL, 0, NULL))
             return; /* asked again after the silence */
     }

@@ -28,6 +28,9 @@ void download_manifest(struct download *self, const uint8_t id[BLOB_ID],
 void download_chunk(struct download *self, const struct message *message,
                     int64_t now_ms);
 
+/* A Refused that came: a file that the farm does not have ends its model's fetch. */
+void download_refused(struct download *self, const Farm__Envelope *envelope);
+
 /* The connection is new: asks for all that is outstanding again. */
 void download_restart(struct download *self);
 

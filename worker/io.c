@@ -311,6 +311,7 @@ static void take_message(struct io *self, const struct message *message, int64_t
         char *text = wire_string(envelope->refused->text);
         log_warn("bulk: refused: %s", text);
         free(text);
+        download_refused(self->download, envelope);
         break;
     }
     default:

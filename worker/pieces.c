@@ -385,6 +385,16 @@ bool pieces_next(struct pieces *self, uint8_t blob[BLOB_ID], uint64_t *offset,
     return true;
 }
 
+bool pieces_name(const struct pieces *self, struct error *error)
+{
+    if (!self->manifest || self->next >= self->manifest->n_files)
+        return false;
+    const Farm__ModelFile *file = self->manifest->files[self->next];
+    return error_prefix(error, "model %.*s: %.*s", (int)self->manifest->name.len,
+                        (char *)self->manifest->name.data, (int)file->path.len,
+                        (char *)file->path.data);
+}
+
 bool pieces_take(struct pieces *self, const uint8_t blob[BLOB_ID], uint64_t offset,
                  const void *data, size_t size, struct error *error)
 {
@@ -396,6 +406,8 @@ bool pieces_take(struct pieces *self, const uint8_t blob[BLOB_ID], uint64_t offs
                            "the disk with the model cache %s is full: make room there, "
                            "or give farm-worker another --cache",
                            self->folder);
+        else
+            pieces_name(self, error);
         return false;
     }
     if (!transfer_is_complete(self->transfer))

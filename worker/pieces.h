@@ -57,6 +57,9 @@ bool pieces_take(struct pieces *self, const uint8_t blob[BLOB_ID], uint64_t offs
 /* Asks again for all that is outstanding (the link reopened). */
 void pieces_restart(struct pieces *self);
 
+/* Puts the model and the file being fetched before an error's text. Returns false. */
+bool pieces_name(const struct pieces *self, struct error *error);
+
 /* Gives the present fetch up; a later one goes on from its last good piece. */
 void pieces_stop(struct pieces *self);
 
