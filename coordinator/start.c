@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -84,12 +85,30 @@ static void name_farm(struct coordinator *self)
              self->settings->farm[0] ? self->settings->farm : host);
 }
 
+/* The audit begins after the database was made: with the one and without the other, a new
+ * database would be a new farm that has forgotten all jobs and members. */
+static bool check_database(const struct coordinator *self, const char *path,
+                           struct error *error)
+{
+    struct stat database = {0}, audit = {0};
+    char *audit_path = in_state(self, "audit.log");
+    bool ran = stat(audit_path, &audit) == 0 && audit.st_size > 0;
+    bool ok = !ran || (stat(path, &database) == 0 && database.st_size > 0) ||
+              error_set(error,
+                        "%s is gone or empty, but %s says that this farm ran before; "
+                        "restore the state folder from a backup, or begin a new farm "
+                        "with another --state",
+                        path, audit_path);
+    free(audit_path);
+    return ok;
+}
+
 static bool start_store(struct coordinator *self, struct error *error)
 {
     char *path = in_state(self, "farm.db");
-    self->store = store_open(path, false, error);
-    bool ok =
-        self->store && store_begin(self->store, clock_unix(), &self->epoch, error);
+    bool ok = check_database(self, path, error);
+    self->store = ok ? store_open(path, false, error) : NULL;
+    ok = self->store && store_begin(self->store, clock_unix(), &self->epoch, error);
     if (ok) {
         self->queue = queue_new(self->epoch, self->settings->lease_ms);
         ok = load_all(self, error);
@@ -313,9 +332,10 @@ static void check_blob(void *context, const uint8_t id[32], uint64_t size)
     if (checking->ok && (!blob_id_of_file(path, found, &found_size, checking->error) ||
                          memcmp(found, id, BLOB_ID) != 0 || found_size != size))
         checking->ok = error_set(checking->error,
-                                 "blob %s is missing or damaged; restore it from a "
-                                 "backup, or render its task again with --force",
-                                 name);
+                                 "blob %s is missing or damaged; remove %s and restore "
+                                 "it from a backup, add its model again, or render its "
+                                 "task again with --force",
+                                 name, path);
     free(path);
 }
 
@@ -330,7 +350,7 @@ bool coordinator_check(const struct coordinator_settings *settings, struct error
                              "%s: there is no coordinator's state; name its folder "
                              "with --state",
                              settings->state);
-    ok = ok && lock_state(&self, error) &&
+    ok = ok && lock_state(&self, error) && check_database(&self, database, error) &&
          (self.store = store_open(database, true, error)) &&
          (checking.blobs = blob_store_open(blobs, error)) &&
          store_blobs(self.store, check_blob, &checking, error) && checking.ok &&

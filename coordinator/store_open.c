@@ -23,6 +23,10 @@ enum { VERSION = sizeof steps / sizeof steps[0] };
 bool store_failed(struct store *self, const char *what, struct error *error)
 {
     int code = sqlite3_extended_errcode(self->database);
+    if ((code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB)
+        return error_set(error,
+                         "%s is damaged: %s; restore the state folder from a backup",
+                         self->path, sqlite3_errmsg(self->database));
     return error_set_kind(error, code == SQLITE_FULL ? ERROR_BUSY : ERROR_FAILED,
                           "%s: %s (%d) in: %.100s", self->path,
                           sqlite3_errmsg(self->database), code, what);
