@@ -4,6 +4,7 @@
  */
 #include "client/fetch.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -192,6 +193,7 @@ static void drop(struct fetch *self, struct active *active)
 /* Gives one item up; the others go on. */
 static void lose(struct fetch *self, struct active *active, const char *why)
 {
+    assert(active->item.path); /* <folder>/<name>, as long as it is active */
     if (!self->lost++)
         error_set(&self->first_lost, "%s: %s", strrchr(active->item.path, '/') + 1,
                   why);
