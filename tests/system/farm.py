@@ -86,14 +86,14 @@ class Farm:
         self.processes.append(process)
         return process
 
-    def start_coordinator(self, **env):
+    def start_coordinator(self, reserve=0, **env):
         address = self.folder / "state/clfarm/coordinator/address"
         address.unlink(missing_ok=True)
         self.coordinator = self.start(
             [BIN / "farm-coordinator", "--bind", "tcp://127.0.0.1",
              "--port", self.ports[0], "--bulk-port", self.ports[1],
              "--heartbeat-ms", 300, "--suspect-ms", 2000, "--lease-ms", 8000,
-             "--reserve-mib", 0], "coordinator", **env)
+             "--reserve-mib", reserve], "coordinator", **env)
         until(lambda: address.exists() or not self.coordinator.running(),
               "the coordinator is up")
         assert self.coordinator.running(), self.coordinator.log()
