@@ -74,6 +74,12 @@ static void take_step(const struct step *step, double *x, double history[SLOTS][
     }
 }
 
+/* The latents of a picture, as the oracle has them. */
+static double picture(size_t i)
+{
+    return -1.5 + 2.5 * (double)i / (COUNT - 1);
+}
+
 static void run_steps(const struct sampler_run *run, uint64_t seed, double *x)
 {
     struct noise noise;
@@ -82,7 +88,7 @@ static void run_steps(const struct sampler_run *run, uint64_t seed, double *x)
     noise_seed(&noise, seed);
     noise_normal(&noise, start, COUNT);
     for (size_t i = 0; i < COUNT; i++)
-        x[i] = start[i] * run->start_scale;
+        x[i] = start[i] * run->start_scale + picture(i) * run->start_image;
     for (size_t i = 0; i < run->count; i++)
         take_step(&run->step[i], x, history, &noise);
 }
@@ -100,6 +106,28 @@ static double distance(const double *x, const json_t *expected)
     return sqrt(difference / size);
 }
 
+static void check_level(const char *what, double image, double noise,
+                        const json_t *expected)
+{
+    double wanted[2];
+    for (size_t i = 0; i < 2; i++)
+        wanted[i] = json_number_value(json_array_get(expected, i));
+    if (fabs(image - wanted[0]) > 1e-6 || fabs(noise - wanted[1]) > 1e-6 * wanted[1])
+        fail_msg("%s: level %g, %g, expected %g, %g", what, image, noise, wanted[0],
+                 wanted[1]);
+}
+
+/* The levels at which a picture's own latents stand after each step. */
+static void check_known(const char *what, const struct sampler_run *run,
+                        const json_t *expected)
+{
+    const struct sampler_level *last = &run->known[run->count - 1];
+    assert_true(last->image == 1 && last->noise == 0);
+    for (size_t i = 0; expected && i + 1 < run->count; i++)
+        check_level(what, run->known[i].image, run->known[i].noise,
+                    json_array_get(expected, i));
+}
+
 static void check_case(const json_t *test, const char *name, double *worst)
 {
     struct schedule_config config;
@@ -110,12 +138,16 @@ static void check_case(const json_t *test, const char *name, double *worst)
         .steps = (size_t)number_of(test, "steps"),
         .eta = number_of(test, "eta"),
         .guidance = 7,
+        .strength = 1,
+        .from_image = json_is_number(json_object_get(test, "strength")),
     };
     double x[COUNT];
     char what[200];
-    snprintf(what, sizeof what, "%s, %s, %s, %zu steps, eta %g",
+    snprintf(what, sizeof what, "%s, %s, %s, %zu steps, eta %g, strength %g",
              text_of(test, "config"), name, options.schedule, options.steps,
-             options.eta);
+             options.eta, number_of(test, "strength"));
+    if (options.from_image)
+        options.strength = number_of(test, "strength");
     load_config(&config, text_of(test, "config"));
     bool good = sampler_plan(&run, name, &config, &options, &error);
     if (json_is_true(json_object_get(test, "fails"))) {
@@ -135,9 +167,8 @@ static void check_case(const json_t *test, const char *name, double *worst)
                      run.step[i].timestep, expected);
         assert_true(run.step[i].guidance == 7);
     }
-    double start = number_of(test, "start_scale");
-    if (fabs(run.start_scale / start - 1) > 1e-6)
-        fail_msg("%s: start_scale %g, expected %g", what, run.start_scale, start);
+    check_level(what, run.start_image, run.start_scale, json_object_get(test, "start"));
+    check_known(what, &run, json_object_get(test, "known"));
     run_steps(&run, (uint64_t)number_of(golden, "seed"), x);
     double far = distance(x, json_object_get(test, "latents"));
     if (far > *worst)
@@ -166,7 +197,8 @@ static bool plan(const char *name, const char *schedule, size_t steps, double et
     load_config(&config, "sd15");
     bool good = sampler_plan(
         &run, name, &config,
-        &(struct sampler_options){.schedule = schedule, .steps = steps, .eta = eta},
+        &(struct sampler_options){
+            .schedule = schedule, .steps = steps, .eta = eta, .strength = 1},
         error);
     sampler_run_clear(&run);
     return good;
@@ -197,7 +229,8 @@ static void options_in_brackets_replace_the_models_configuration(void **state)
     struct schedule_config config;
     struct sampler_run plain, leading;
     struct error error = {0};
-    struct sampler_options options = {.schedule = "Automatic", .steps = 10};
+    struct sampler_options options = {
+        .schedule = "Automatic", .steps = 10, .strength = 1};
     load_config(&config, "sdxl");
     assert_true(sampler_plan(&leading, "Euler", &config, &options, NULL));
     load_config(&config, "sd15");
@@ -248,6 +281,31 @@ static void what_cannot_be_sampled_is_one_clear_sentence(void **state)
     }
 }
 
+static void a_strength_that_leaves_no_step_is_refused(void **state)
+{
+    static const struct {
+        double strength;
+        const char *expected;
+    } cases[] = {
+        {0, "strength 0, expected more than 0, at most 1"},
+        {1.01, "strength 1.01, expected more than 0"},
+        {NAN, "strength nan, expected more than 0"},
+        {0.04, "strength 0.04 of 20 steps leaves none to run; take 25 steps or more"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct schedule_config config;
+        struct sampler_run run;
+        struct error error = {0};
+        struct sampler_options options = {
+            .schedule = "Automatic", .steps = 20, .strength = cases[i].strength};
+        schedule_config_defaults(&config);
+        assert_false(sampler_plan(&run, "DDIM", &config, &options, &error));
+        assert_int_equal(error.kind, ERROR_INPUT);
+        if (!strstr(error.text, cases[i].expected))
+            fail_msg("expected \"%s\" in \"%s\"", cases[i].expected, error.text);
+    }
+}
+
 static void a_configuration_that_would_change_the_picture_is_refused(void **state)
 {
     static const char *const cases[][2] = {
@@ -290,7 +348,8 @@ static void betas_without_finite_steps_are_refused(void **state)
     struct schedule_config config;
     struct sampler_run run = {0};
     struct error error = {0};
-    struct sampler_options options = {.schedule = "Automatic", .steps = 20};
+    struct sampler_options options = {
+        .schedule = "Automatic", .steps = 20, .strength = 1};
     schedule_config_defaults(&config);
     config.train_steps = 2176;
     strcpy(config.beta_schedule, "scaled_linear");
@@ -309,6 +368,7 @@ int main(void)
         cmocka_unit_test(class_names_with_and_without_scheduler_mean_the_labels),
         cmocka_unit_test(options_in_brackets_replace_the_models_configuration),
         cmocka_unit_test(what_cannot_be_sampled_is_one_clear_sentence),
+        cmocka_unit_test(a_strength_that_leaves_no_step_is_refused),
         cmocka_unit_test(a_configuration_that_would_change_the_picture_is_refused),
         cmocka_unit_test(betas_that_leave_no_signal_are_refused),
         cmocka_unit_test(betas_without_finite_steps_are_refused),

@@ -247,7 +247,8 @@ static bool prepare(struct rendering *self, struct error *error)
     struct sampler_options options = {.schedule = request->schedule,
                                       .steps = request->steps,
                                       .eta = request->eta,
-                                      .guidance = request->cfg};
+                                      .guidance = request->cfg,
+                                      .strength = 1};
     if (!check_requests(self, error) ||
         !sampler_plan(&self->run, request->sampler, &model->schedule, &options, error))
         return false;

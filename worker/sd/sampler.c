@@ -126,11 +126,28 @@ static bool prepare(struct plan *self, double **alphas, double **sigmas,
     self->timesteps = calloc(self->steps, sizeof *self->timesteps);
     self->levels = calloc(self->steps + 1, sizeof *self->levels);
     self->step = calloc(room, sizeof *self->step);
-    if (!self->timesteps || !self->levels || !self->step)
+    self->level = calloc(room, sizeof *self->level);
+    if (!self->timesteps || !self->levels || !self->step || !self->level)
         return error_set_kind(error, ERROR_MEMORY, "no memory for %zu steps",
                               self->steps);
     for (size_t i = 0; i < room; i++)
         self->step[i].save = -1;
+    return true;
+}
+
+/* diffusers' get_timesteps: how many of the steps are skipped. */
+static bool choose_first(struct plan *self, double strength, struct error *error)
+{
+    if (!(strength > 0 && strength <= 1))
+        return error_set_kind(error, ERROR_INPUT,
+                              "strength %g, expected more than 0, at most 1", strength);
+    size_t run = (size_t)((double)self->steps * strength);
+    if (!run)
+        return error_set_kind(error, ERROR_INPUT,
+                              "strength %g of %zu steps leaves none to run; take %.0f "
+                              "steps or more",
+                              strength, self->steps, ceil(1 / strength));
+    self->first = self->steps - run;
     return true;
 }
 
@@ -139,6 +156,7 @@ static bool is_finite(const struct plan *self, struct error *error)
 {
     bool good = isfinite(self->start_scale);
     for (size_t i = 0; i < self->count; i++) {
+        good = good && isfinite(self->level[i].image) && isfinite(self->level[i].noise);
         const struct step *step = &self->step[i];
         const float numbers[] = {
             step->timestep, step->input_scale, step->d_x,  step->d_e,  step->clip,
@@ -152,6 +170,26 @@ static bool is_finite(const struct plan *self, struct error *error)
                                   "coefficients; is scheduler_config.json right?",
                                   self->steps, self->config->beta_start,
                                   self->config->beta_end);
+}
+
+/* Hands the plan's steps over to the run. */
+static void give(struct plan *self, const struct sampler_options *options,
+                 struct sampler_run *run)
+{
+    bool from_image = options->from_image || options->strength < 1;
+    *run = (struct sampler_run){
+        .step = self->step,
+        .count = self->count,
+        .start_image = from_image ? self->level[0].image : 0,
+        .start_scale = from_image ? self->level[0].noise : self->start_scale,
+        .known = self->level,
+    };
+    for (size_t i = 0; i < self->count; i++)
+        self->step[i].guidance = (float)options->guidance;
+    memmove(run->known, run->known + 1, (self->count - 1) * sizeof *run->known);
+    run->known[self->count - 1] = (struct sampler_level){1, 0};
+    self->step = NULL;
+    self->level = NULL;
 }
 
 bool sampler_plan(struct sampler_run *self, const char *name,
@@ -172,16 +210,14 @@ bool sampler_plan(struct sampler_run *self, const char *name,
         error_set_kind(error, ERROR_INPUT, "eta %g, expected 0 to 1", options->eta);
         goto out;
     }
-    if (!prepare(&plan, &alphas, &sigmas, error))
+    if (!prepare(&plan, &alphas, &sigmas, error) ||
+        !choose_first(&plan, options->strength, error))
         goto out;
     if (!sampler->plan(&plan, error) || !is_finite(&plan, error)) {
         error_prefix(error, "%s", sampler->label);
         goto out;
     }
-    for (size_t i = 0; i < plan.count; i++)
-        plan.step[i].guidance = (float)options->guidance;
-    *self = (struct sampler_run){plan.step, plan.count, plan.start_scale};
-    plan.step = NULL;
+    give(&plan, options, self);
     good = true;
 out:
     free(alphas);
@@ -189,12 +225,14 @@ out:
     free(plan.timesteps);
     free(plan.levels);
     free(plan.step);
+    free(plan.level);
     return good;
 }
 
 void sampler_run_clear(struct sampler_run *self)
 {
     free(self->step);
+    free(self->known);
     *self = (struct sampler_run){0};
 }
 
@@ -208,6 +246,14 @@ void sampler_clean(struct step *step, enum prediction prediction, double alpha,
     };
     step->d_x = (float)clean[prediction][0];
     step->d_e = (float)clean[prediction][1];
+}
+
+void sampler_fill_levels(struct plan *self)
+{
+    for (size_t i = 0; i < self->count; i++) {
+        double alpha = self->alphas[(size_t)self->step[i].timestep];
+        self->level[i] = (struct sampler_level){sqrt(alpha), sqrt(1 - alpha)};
+    }
 }
 
 bool sampler_alpha(const struct plan *self, double timestep, bool ends_on_one,

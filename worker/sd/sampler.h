@@ -14,16 +14,28 @@ struct sampler_options {
     size_t steps;
     double eta;
     double guidance; /* copied into every step */
+    double strength; /* share of the steps that is run, the last ones: 0 < s <= 1 */
+    bool from_image; /* the run begins with a picture's latents, at strength 1 too */
+};
+
+/* Latents at some step of a run, of a picture's own latents z and noise n:
+ * image z + noise n. */
+struct sampler_level {
+    double image, noise;
 };
 
 struct sampler_run {
     struct step *step; /* heap; one a UNet evaluation */
     size_t count;
-    double start_scale; /* first latents = noise times this */
+    double start_image;          /* first latents = this times the picture's latents */
+    double start_scale;          /*                 + this times the noise */
+    struct sampler_level *known; /* heap; known[i]: the level that latents have after
+                                    step i, {1, 0} after the last (inpainting) */
 };
 
 /* `name`: a label ("DPM++ 2M", "Euler a") or class name ("DPMSolverMultistepScheduler");
- * case does not matter. ERROR_INPUT lists what there is. */
+ * case does not matter. Strength acts as in diffusers' StableDiffusionImg2ImgPipeline:
+ * int(steps strength) steps. ERROR_INPUT lists what there is. */
 bool sampler_plan(struct sampler_run *self, const char *name,
                   const struct schedule_config *config,
                   const struct sampler_options *options, struct error *error);

@@ -23,8 +23,8 @@ bool sampler_ddim(struct plan *self, struct error *error)
     if (!schedule_timesteps(config, PLACING_ROUNDED, SPACING_LEADING, self->steps,
                             self->timesteps, error))
         return false;
-    for (size_t i = 0; i < self->steps; i++) {
-        struct step *step = &self->step[i];
+    for (size_t i = self->first; i < self->steps; i++) {
+        struct step *step = &self->step[i - self->first];
         double now, next, of_x, of_e, timestep = self->timesteps[i];
         if (!sampler_alpha(self, timestep, false, &now, error) ||
             !sampler_alpha(self, timestep - stride, config->set_alpha_to_one != 0,
@@ -43,6 +43,7 @@ bool sampler_ddim(struct plan *self, struct error *error)
         step->noise = (float)deviation;
     }
     self->start_scale = 1;
-    self->count = self->steps;
+    self->count = self->steps - self->first;
+    sampler_fill_levels(self);
     return true;
 }

@@ -45,7 +45,7 @@ static bool place(struct plan *self, struct error *error)
         self->levels[i] = (float)self->levels[i];
     self->levels[n] = 0;
     self->start_scale = 1;
-    self->count = n;
+    self->count = n - self->first;
     return true;
 }
 
@@ -53,19 +53,20 @@ bool sampler_dpm_multistep(struct plan *self, struct error *error)
 {
     if (!place(self, error))
         return false;
-    for (size_t i = 0; i < self->steps; i++) {
-        struct step *step = &self->step[i];
+    for (size_t i = self->first; i < self->steps; i++) {
+        struct step *step = &self->step[i - self->first];
         struct level from = level_of(self->levels[i]);
         struct level to = level_of(self->levels[i + 1]);
         double ratio = to.sigma / from.sigma;
         double gain = to.alpha - ratio * from.alpha; /* alpha' (1 - exp(-h)) */
         double now = gain, before = 0;
-        if (i > 0 && i + 1 < self->steps) {
+        if (i > self->first && i + 1 < self->steps) {
             double h = half_snr(to) - half_snr(from);
             double past = half_snr(from) - half_snr(level_of(self->levels[i - 1]));
             before = -0.5 * gain * h / past;
             now = gain - before;
         }
+        self->level[i - self->first] = (struct sampler_level){from.alpha, from.sigma};
         step->timestep = (float)self->timesteps[i];
         step->input_scale = 1;
         sampler_clean(step, self->config->prediction, from.alpha, from.sigma);

@@ -26,8 +26,17 @@ static bool place(struct plan *self, struct error *error)
     double top = self->levels[0];
     self->start_scale =
         self->config->spacing == SPACING_LEADING ? sqrt(top * top + 1) : top;
-    self->count = n;
+    self->count = n - self->first;
     return true;
+}
+
+/* The step at timestep i, with what every one of them has. */
+static struct step *begin(struct plan *self, size_t i)
+{
+    struct step *step = &self->step[i - self->first];
+    self->level[i - self->first] = (struct sampler_level){1, self->levels[i]};
+    step->timestep = (float)self->timesteps[i];
+    return step;
 }
 
 /* x' = x + (x - x0) / sigma change, for each kind of prediction. */
@@ -49,11 +58,10 @@ bool sampler_euler(struct plan *self, struct error *error)
 {
     if (!place(self, error))
         return false;
-    for (size_t i = 0; i < self->steps; i++) {
+    for (size_t i = self->first; i < self->steps; i++) {
         double sigma = self->levels[i];
-        self->step[i].timestep = (float)self->timesteps[i];
-        advance(&self->step[i], self->config->prediction, sigma,
-                self->levels[i + 1] - sigma);
+        struct step *step = begin(self, i);
+        advance(step, self->config->prediction, sigma, self->levels[i + 1] - sigma);
     }
     return true;
 }
@@ -65,13 +73,13 @@ bool sampler_euler_ancestral(struct plan *self, struct error *error)
                               "prediction_type sample is not defined; take Euler");
     if (!place(self, error))
         return false;
-    for (size_t i = 0; i < self->steps; i++) {
+    for (size_t i = self->first; i < self->steps; i++) {
+        struct step *step = begin(self, i);
         double from = self->levels[i], to = self->levels[i + 1];
         double up = to * sqrt((from * from - to * to) / (from * from));
         double down = sqrt(to * to - up * up);
-        self->step[i].timestep = (float)self->timesteps[i];
-        self->step[i].noise = (float)up;
-        advance(&self->step[i], self->config->prediction, from, down - from);
+        step->noise = (float)up;
+        advance(step, self->config->prediction, from, down - from);
     }
     return true;
 }

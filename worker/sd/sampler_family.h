@@ -9,15 +9,18 @@ enum { PLAN_MORE_STEPS = 16 };
 struct plan {
     const struct schedule_config *config;
     size_t steps;
+    size_t first; /* of the steps, the first that is run */
     double eta;
     bool karras;
     const double *alphas; /* of the training schedule, config->train_steps of them */
     const double *sigmas; /* sqrt((1 - a) / a) */
     double *timesteps;    /* room for steps */
     double *levels;       /* room for steps + 1 sigmas */
-    struct step *step;    /* room for steps + PLAN_MORE_STEPS; 0, save -1 */
-    size_t count;         /* to be set */
-    double start_scale;   /* to be set */
+    /* To be set, from the first step that is run on; room for steps + PLAN_MORE_STEPS. */
+    struct step *step;           /* 0, save -1 */
+    struct sampler_level *level; /* of the latents before each step */
+    size_t count;
+    double start_scale; /* of noise alone */
 };
 
 typedef bool sampler_family(struct plan *self, struct error *error);
@@ -39,6 +42,9 @@ bool sampler_pndm(struct plan *self, struct error *error);
  * sigma noise (sigma^2 + alpha^2 = 1). */
 void sampler_clean(struct step *step, enum prediction prediction, double alpha,
                    double sigma);
+
+/* The levels of samplers that know latents by alphas_cumprod at the step's timestep. */
+void sampler_fill_levels(struct plan *self);
 
 /* The alpha at a whole timestep; below 0 the one a run ends on. */
 bool sampler_alpha(const struct plan *self, double timestep, bool ends_on_one,

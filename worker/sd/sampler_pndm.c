@@ -44,7 +44,7 @@ static const double weights[][SLOTS] = {
     {55 / 24.0, -59 / 24.0, 37 / 24.0, -9 / 24.0},
 };
 
-/* Timestep of evaluation i: the second stands twice. */
+/* Timestep of evaluation i of a whole run: the second stands twice. */
 static double timestep_of(const struct plan *self, size_t i)
 {
     return self->timesteps[i < 2 ? i : i - 1];
@@ -89,12 +89,14 @@ static void set_input(struct step *step, double timestep)
     step->d_e = 1;
 }
 
+/* It is the second evaluation of a run that is taken for the repeat, so also in a run from a
+ * picture, whose second timestep stands once: diffusers does so. */
 static bool plan_multistep(struct plan *self, double stride, struct error *error)
 {
-    self->count = self->steps < 2 ? self->steps : self->steps + 1;
+    self->count = (self->steps < 2 ? self->steps : self->steps + 1) - self->first;
     for (size_t i = 0; i < self->count; i++) {
         struct step *step = &self->step[i];
-        double timestep = timestep_of(self, i), of_x, of_e;
+        double timestep = timestep_of(self, i + self->first), of_x, of_e;
         double from = i == 1 ? timestep + stride : timestep;
         if (!move(self, from, from - stride, &of_x, &of_e, error))
             return false;
@@ -150,6 +152,10 @@ static bool plan_runge_kutta(const struct plan *self, size_t group, double half,
 static bool plan_whole(struct plan *self, double stride, struct error *error)
 {
     enum { GROUPS = 3, EVALUATIONS = 4 * GROUPS };
+    if (self->first)
+        return error_set_kind(error, ERROR_INPUT,
+                              "Runge-Kutta steps (skip_prk_steps false) are taken at "
+                              "strength 1 only");
     if (self->steps <= GROUPS)
         return error_set_kind(error, ERROR_INPUT,
                               "steps %zu, expected at least 4 with Runge-Kutta steps "
@@ -181,6 +187,9 @@ bool sampler_pndm(struct plan *self, struct error *error)
                             self->timesteps, error))
         return false;
     self->start_scale = 1;
-    return self->config->skip_prk_steps == 1 ? plan_multistep(self, stride, error)
-                                             : plan_whole(self, stride, error);
+    if (!(self->config->skip_prk_steps == 1 ? plan_multistep(self, stride, error)
+                                            : plan_whole(self, stride, error)))
+        return false;
+    sampler_fill_levels(self);
+    return true;
 }
