@@ -4,13 +4,13 @@
 struct pass {
     const struct text_encoder *encoder;
     struct tensor y, ids;
-    size_t skipped;
+    struct text_form form;
 };
 
 static void enqueue(struct stream *s, void *context)
 {
     struct pass *pass = context;
-    text_encode(s, pass->y, pass->ids.memory, pass->skipped, pass->encoder);
+    text_encode(s, pass->y, NULL, pass->ids.memory, &pass->form, pass->encoder);
 }
 
 static void load_encoder(struct text_encoder *encoder, const char *model)
@@ -45,7 +45,7 @@ static void check(const json_t *golden, const struct text_encoder *encoder,
     struct pass pass = {.encoder = encoder,
                         .y = tensor_from(DTYPE_F32, 1, 1, 77, encoder->c, NULL),
                         .ids = upload_ids(golden),
-                        .skipped = skipped};
+                        .form = {.skipped = skipped, .final_norm = true}};
     run_stream(DTYPE_F32, enqueue, &pass);
     float *found = tensor_values(&pass.y);
     assert_int_equal(want.count, 77 * encoder->c);

@@ -216,8 +216,9 @@ static void what_a_request_asks_wrongly_is_said(void **state)
     assert_refused(pipeline, wanted, "cfg nan: from -1000 to 1000");
     wanted = good;
     wanted.clip_skip = 4;
-    assert_refused(pipeline, wanted,
-                   "prompt: clip skip 4: from 1 (the last layer) to 3");
+    assert_refused(
+        pipeline, wanted,
+        "prompt: clip skip 4: from 1 (what the model was trained with) to 3");
 
     struct image images[2];
     struct error error = {0};

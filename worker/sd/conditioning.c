@@ -16,37 +16,19 @@ struct encoded {
 };
 
 struct conditioning {
-    struct gpu *gpu;
-    const struct tokenizer *tokenizer;
-    const struct text_encoder *encoder;
-    struct stream *stream;
-    unsigned planned_skip; /* the stream's plan; 0: none yet */
-    struct tensor ids;     /* int32 [1, tokens] */
-    struct tensor output;  /* [1, 1, tokens, c] */
+    struct text_stack *text;
     struct encoded kept[TEXTS_KEPT];
     uint64_t now;
 };
 
-struct conditioning *conditioning_new(struct gpu *gpu, enum dtype dtype,
-                                      const struct tokenizer *tokenizer,
-                                      const struct text_encoder *encoder,
-                                      struct error *error)
+struct conditioning *conditioning_new(struct text_stack *text, struct error *error)
 {
     struct conditioning *self = calloc(1, sizeof *self);
     if (!self) {
-        error_set_kind(error, ERROR_MEMORY, "no memory for the text encoder");
+        error_set_kind(error, ERROR_MEMORY, "no memory for prompts");
         return NULL;
     }
-    self->gpu = gpu;
-    self->tokenizer = tokenizer;
-    self->encoder = encoder;
-    static_assert(sizeof(int32_t) == sizeof(float), "ids lie in a tensor of floats");
-    self->stream = stream_new(gpu, dtype, error);
-    if (!self->stream ||
-        !tensor_new(&self->ids, gpu, DTYPE_F32, 1, 1, 1, encoder->tokens, error) ||
-        !tensor_new(&self->output, gpu, dtype, 1, 1, encoder->tokens, encoder->c,
-                    error))
-        conditioning_destroy(&self);
+    self->text = text;
     return self;
 }
 
@@ -61,9 +43,6 @@ void conditioning_destroy(struct conditioning **self)
 {
     if (!*self)
         return;
-    stream_destroy(&(*self)->stream);
-    tensor_destroy(&(*self)->ids, (*self)->gpu);
-    tensor_destroy(&(*self)->output, (*self)->gpu);
     for (size_t i = 0; i < TEXTS_KEPT; i++)
         forget(&(*self)->kept[i]);
     free(*self);
@@ -71,69 +50,61 @@ void conditioning_destroy(struct conditioning **self)
 }
 
 /* All `tokens` ids of a text. */
-static bool tokenise(const struct conditioning *self, const char *text, int32_t *ids,
-                     bool *truncated, struct error *error)
+static bool tokenise(const struct tokenizer *tokenizer, size_t tokens, const char *text,
+                     int32_t *ids, bool *truncated, struct error *error)
 {
-    size_t tokens = self->encoder->tokens, count;
+    size_t count;
     int32_t *words = NULL;
-    if (!tokenizer_encode(self->tokenizer, text, &words, &count, error))
+    assert(tokens > 2);
+    if (!tokenizer_encode(tokenizer, text, &words, &count, error))
         return false;
     *truncated = count > tokens - 2;
     size_t kept = *truncated ? tokens - 2 : count, at = 0;
-    ids[at++] = tokenizer_start(self->tokenizer);
+    ids[at++] = tokenizer_start(tokenizer);
     for (size_t i = 0; i < kept; i++)
         ids[at++] = words[i];
-    ids[at++] = tokenizer_end(self->tokenizer);
+    ids[at++] = tokenizer_end(tokenizer);
     while (at < tokens)
-        ids[at++] = tokenizer_pad(self->tokenizer);
+        ids[at++] = tokenizer_pad(tokenizer);
     free(words);
-    for (size_t i = 0; i < tokens; i++)
-        if (ids[i] < 0 || (size_t)ids[i] >= self->encoder->vocabulary)
-            return error_set_kind(error, ERROR_INPUT,
-                                  "tokenizer/vocab.json: id %d, but the text encoder "
-                                  "has a vocabulary of %zu",
-                                  (int)ids[i], self->encoder->vocabulary);
     return true;
 }
 
-static bool plan(struct conditioning *self, unsigned clip_skip, struct error *error)
+/* What one encoder makes of the text, into its columns of all rows. */
+static bool encode_part(struct conditioning *self, size_t which, struct encoded *into,
+                        struct error *error)
 {
-    if (self->planned_skip == clip_skip)
-        return true;
-    self->planned_skip = 0;
-    stream_plan(self->stream);
-    text_encode(self->stream, self->output, self->ids.memory, clip_skip - 1,
-                self->encoder);
-    if (!stream_ready(self->stream, error))
-        return false;
-    self->planned_skip = clip_skip;
-    return true;
+    struct text_stack *text = self->text;
+    const struct text_part *part = &text->part[which];
+    size_t c = part->encoder.c;
+    bool truncated, ok = false;
+    int32_t *ids = calloc(text->tokens, sizeof *ids);
+    float *z = calloc(text->tokens * c, sizeof *z);
+    if (!ids || !z)
+        error_set_kind(error, ERROR_MEMORY, "no memory for a prompt's vectors");
+    else
+        ok = tokenise(part->tokenizer, text->tokens, into->text, ids, &truncated,
+                      error) &&
+             text_stack_encode(text, which, ids, into->clip_skip, z, NULL, error);
+    for (size_t i = 0; ok && i < text->tokens; i++)
+        memcpy(into->values + i * text->c + part->column, z + i * c, c * sizeof *z);
+    into->truncated = ok && (into->truncated || truncated);
+    free(z);
+    free(ids);
+    return ok;
 }
 
 static bool encode(struct conditioning *self, const char *text, unsigned clip_skip,
                    struct encoded *into, struct error *error)
 {
-    size_t tokens = self->encoder->tokens;
-    bool ok = false;
-    int32_t *ids = calloc(tokens, sizeof *ids);
     into->text = strdup(text);
-    into->values = calloc(tokens * self->encoder->c, sizeof *into->values);
+    into->values = calloc(self->text->tokens * self->text->c, sizeof *into->values);
     into->clip_skip = clip_skip;
-    if (!ids || !into->text || !into->values) {
+    bool ok = into->text && into->values;
+    if (!ok)
         error_set_kind(error, ERROR_MEMORY, "no memory for a prompt's vectors");
-        goto out;
-    }
-    if (!tokenise(self, text, ids, &into->truncated, error) ||
-        !plan(self, clip_skip, error) ||
-        !tensor_upload(&self->ids, self->gpu, (const float *)(const void *)ids, error))
-        goto out;
-    stream_run(self->stream);
-    text_encode(self->stream, self->output, self->ids.memory, clip_skip - 1,
-                self->encoder);
-    ok = stream_end(self->stream, error) &&
-         tensor_download(&self->output, self->gpu, into->values, error);
-out:
-    free(ids);
+    for (size_t i = 0; ok && i < self->text->count; i++)
+        ok = encode_part(self, i, into, error);
     if (!ok)
         forget(into);
     return ok;
@@ -143,10 +114,6 @@ bool conditioning_encode(struct conditioning *self, const char *text,
                          unsigned clip_skip, float *values, bool *truncated,
                          struct error *error)
 {
-    if (clip_skip < 1 || clip_skip > self->encoder->layers)
-        return error_set_kind(error, ERROR_INPUT,
-                              "clip skip %u: from 1 (the last layer) to %zu", clip_skip,
-                              self->encoder->layers);
     struct encoded *place = &self->kept[0];
     bool found = false;
     for (size_t i = 0; i < TEXTS_KEPT && !found; i++) {
@@ -162,8 +129,7 @@ bool conditioning_encode(struct conditioning *self, const char *text,
             return false;
     }
     place->used = ++self->now;
-    memcpy(values, place->values,
-           self->encoder->tokens * self->encoder->c * sizeof *values);
+    memcpy(values, place->values, self->text->tokens * self->text->c * sizeof *values);
     *truncated = place->truncated;
     return true;
 }

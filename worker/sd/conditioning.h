@@ -6,19 +6,15 @@
 #ifndef FARM_CONDITIONING_H
 #define FARM_CONDITIONING_H
 
-#include "worker/sd/text_encoder.h"
-#include "worker/sd/tokenizer.h"
+#include "worker/sd/text_stack.h"
 
 struct conditioning;
 
-/* Tokenizer and encoder are borrowed for the life of it. */
-struct conditioning *conditioning_new(struct gpu *gpu, enum dtype dtype,
-                                      const struct tokenizer *tokenizer,
-                                      const struct text_encoder *encoder,
-                                      struct error *error);
+/* The stack is borrowed for the life of it. */
+struct conditioning *conditioning_new(struct text_stack *text, struct error *error);
 void conditioning_destroy(struct conditioning **self);
 
-/* Writes [tokens, c] of the encoder to values: start, at most tokens - 2 of the text,
+/* Writes the stack's [tokens, c] to values: start, at most tokens - 2 of the text,
  * end, padding. clip_skip 1 is the last layer's output. *truncated: the text had more. */
 bool conditioning_encode(struct conditioning *self, const char *text,
                          unsigned clip_skip, float *values, bool *truncated,

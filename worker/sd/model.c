@@ -33,10 +33,10 @@ static bool load_tokenizer(struct model *self, const struct model_files *files,
     const char *merges = vocabulary ? need(files, "tokenizer/merges.txt", error) : NULL;
     if (!merges)
         return false;
-    self->tokenizer = tokenizer_open(
+    self->text.part[0].tokenizer = tokenizer_open(
         vocabulary, merges, model_files_path(files, "tokenizer/tokenizer_config.json"),
         model_files_path(files, "tokenizer/special_tokens_map.json"), error);
-    return self->tokenizer != NULL;
+    return self->text.part[0].tokenizer != NULL;
 }
 
 static bool load_schedule(struct model *self, const struct model_files *files,
@@ -85,7 +85,7 @@ static const struct part parts[] = {
     {"text_encoder/config.json",
      {"text_encoder/model.safetensors", "text_encoder/model.fp16.safetensors"},
      load_text,
-     offsetof(struct model, text_encoder)},
+     offsetof(struct model, text.part[0].encoder)},
     {"unet/config.json",
      {"unet/diffusion_pytorch_model.safetensors",
       "unet/diffusion_pytorch_model.fp16.safetensors"},
@@ -126,23 +126,25 @@ static bool check_fit(const struct model *self, struct error *error)
             "unet/config.json: in_channels %zu and out_channels %zu, but the VAE's "
             "latents have %zu; inpainting and editing models are not supported",
             unet->in_channels, unet->out_channels, latents);
-    if (unet->context != self->text_encoder.c)
+    if (unet->context != self->text.c)
         return error_set_kind(error, ERROR_INPUT,
                               "unet/config.json: cross_attention_dim is %zu, but the "
                               "text encoder's hidden_size is %zu",
-                              unet->context, self->text_encoder.c);
+                              unet->context, self->text.c);
     return true;
 }
 
 bool model_load(struct model *self, struct gpu *gpu, const struct model_files *files,
                 enum dtype dtype, struct error *error)
 {
-    *self = (struct model){.gpu = gpu};
+    *self =
+        (struct model){.gpu = gpu, .text = {.gpu = gpu, .dtype = dtype, .count = 1}};
     bool ok = check_index(files, error) && load_tokenizer(self, files, error) &&
               load_schedule(self, files, error);
     for (size_t i = 0; ok && i < sizeof parts / sizeof *parts; i++)
         ok = load_part(self, &parts[i], files, dtype, error);
-    ok = (ok && check_fit(self, error)) || model_files_rename(files, error);
+    ok = (ok && text_stack_join(&self->text, error) && check_fit(self, error)) ||
+         model_files_rename(files, error);
     if (!ok)
         model_clear(self);
     return ok;
@@ -150,8 +152,7 @@ bool model_load(struct model *self, struct gpu *gpu, const struct model_files *f
 
 void model_clear(struct model *self)
 {
-    tokenizer_close(&self->tokenizer);
-    text_encoder_clear(&self->text_encoder, self->gpu);
+    text_stack_clear(&self->text);
     unet_clear(&self->unet, self->gpu);
     vae_clear(&self->vae, self->gpu);
 }

@@ -6,16 +6,14 @@
 
 #include "worker/sd/model_files.h"
 #include "worker/sd/schedule.h"
-#include "worker/sd/text_encoder.h"
-#include "worker/sd/tokenizer.h"
+#include "worker/sd/text_stack.h"
 #include "worker/sd/unet.h"
 #include "worker/sd/vae.h"
 
 struct model {
     struct gpu *gpu;
-    struct tokenizer *tokenizer;
     struct schedule_config schedule;
-    struct text_encoder text_encoder;
+    struct text_stack text;
     struct unet unet;
     struct vae vae;
 };

@@ -142,8 +142,7 @@ struct pipeline *pipeline_load(struct gpu *gpu, const struct model_files *files,
     self->dtype = dtype;
     self->model.gpu = gpu;
     if (model_load(&self->model, gpu, files, dtype, error))
-        self->conditioning = conditioning_new(gpu, dtype, self->model.tokenizer,
-                                              &self->model.text_encoder, error);
+        self->conditioning = conditioning_new(&self->model.text, error);
     if (!self->conditioning)
         pipeline_destroy(&self);
     return self;
@@ -256,7 +255,7 @@ static bool prepare(struct rendering *self, struct error *error)
     self->guided = request->cfg > 1;
     size_t values = self->count * self->c * self->h * self->w;
     size_t rows = self->guided ? 2 * self->count : self->count;
-    size_t row = model->text_encoder.tokens * model->text_encoder.c;
+    size_t row = model->text.tokens * model->text.c;
     self->generator = calloc(self->count, sizeof *self->generator);
     self->context = calloc(rows * row, sizeof *self->context);
     self->nchw = calloc(values, sizeof *self->nchw);
@@ -271,8 +270,8 @@ static bool prepare(struct rendering *self, struct error *error)
 
 static bool encode_texts(struct rendering *self, struct error *error)
 {
-    const struct text_encoder *encoder = &self->pipeline->model.text_encoder;
-    size_t row = encoder->tokens * encoder->c;
+    const struct text_stack *text = &self->pipeline->model.text;
+    size_t row = text->tokens * text->c;
     size_t first = self->guided ? self->count : 0; /* row with a prompt */
     for (size_t i = 0; i < self->count; i++) {
         const struct image_request *request = &self->request[i];
@@ -310,7 +309,7 @@ static bool denoise(struct rendering *self, pipeline_progress *progress, void *o
         .h = self->h,
         .w = self->w,
         .guided = self->guided,
-        .tokens = self->pipeline->model.text_encoder.tokens,
+        .tokens = self->pipeline->model.text.tokens,
     };
     struct denoiser *denoiser =
         get_plan(self->pipeline, self->pipeline->denoiser, &denoisers, &shape, error);

@@ -26,6 +26,8 @@ static bool read_config(struct text_encoder *self, const char *path, const char 
     self->heads = model_config_size(&c, "num_attention_heads", 8, WIDTH_MOST);
     self->layers = model_config_size(&c, "num_hidden_layers", 12, LAYERS_MOST);
     self->eps = (float)model_config_number(&c, "layer_norm_eps", 1e-5, 0, 1);
+    self->projection = model_config_size(&c, "projection_dim", 512, WIDTH_MOST);
+    self->end = model_config_size(&c, "eos_token_id", 49407, (size_t)1 << 20);
     self->activation =
         meaning[model_config_choice(&c, "hidden_act", "quick_gelu", activations)];
     if (self->c % self->heads)
@@ -54,6 +56,16 @@ static void layer_load(struct text_layer *self, struct loader *l,
     load_linear(l, &self->contract, shape->inner, c, LINEAR_BIAS, "%s.mlp.fc2", prefix);
 }
 
+/* CLIPTextModelWithProjection's; its width is in the tensor as in the configuration. */
+static void load_projection(struct text_encoder *self, struct loader *l)
+{
+    if (!checkpoint_has(l->from, "text_projection.weight"))
+        self->projection = 0;
+    else
+        load_linear(l, &self->project, self->c, self->projection, LINEAR_NO_BIAS,
+                    "text_projection");
+}
+
 bool text_encoder_load(struct text_encoder *self, struct gpu *gpu, enum dtype dtype,
                        const char *config_path, const char *config_name,
                        struct checkpoint *from, struct error *error)
@@ -77,6 +89,7 @@ bool text_encoder_load(struct text_encoder *self, struct gpu *gpu, enum dtype dt
         layer_load(&self->layer[i], &l, self, prefix);
     }
     load_norm(&l, &self->final, self->c, self->eps, "%sfinal_layer_norm", outer);
+    load_projection(self, &l);
     if (l.failed && error)
         *error = l.error;
     if (!l.failed && checkpoint_all_used(from, error))
@@ -99,25 +112,41 @@ void text_encoder_clear(struct text_encoder *self, struct gpu *gpu)
     }
     free(self->layer);
     norm_clear(&self->final, gpu);
+    linear_clear(&self->project, gpu);
     *self = (struct text_encoder){0};
 }
 
-void text_encode(struct stream *s, struct tensor y, cl_mem ids, size_t skipped,
-                 const struct text_encoder *w)
+static void layer_apply(struct stream *s, struct tensor x, struct tensor normed,
+                        struct tensor wide, const struct text_layer *layer,
+                        enum activation activation)
+{
+    layer_norm(s, normed, x, &layer->norm1);
+    attention_layer_add(s, x, normed, normed, &layer->attention);
+    layer_norm(s, normed, x, &layer->norm2);
+    linear(s, wide, normed, &layer->expand, activation, NULL);
+    linear(s, x, wide, &layer->contract, ACTIVATION_NONE, &x);
+}
+
+void text_encode(struct stream *s, struct tensor y, const struct tensor *projected,
+                 cl_mem ids, const struct text_form *form, const struct text_encoder *w)
 {
     struct tensor x = tensor_take(s, y.n, 1, w->tokens, w->c);
     struct tensor normed = tensor_take(s, y.n, 1, w->tokens, w->c);
     struct tensor wide = tensor_take(s, y.n, 1, w->tokens, w->inner);
+    size_t last = w->layers - form->skipped;
     token_embedding(s, x, ids, w->words, w->positions);
-    for (size_t i = 0; i + skipped < w->layers; i++) {
-        const struct text_layer *layer = &w->layer[i];
-        layer_norm(s, normed, x, &layer->norm1);
-        attention_layer_add(s, x, normed, normed, &layer->attention);
-        layer_norm(s, normed, x, &layer->norm2);
-        linear(s, wide, normed, &layer->expand, w->activation, NULL);
-        linear(s, x, wide, &layer->contract, ACTIVATION_NONE, &x);
+    for (size_t i = 0; i < last; i++)
+        layer_apply(s, x, normed, wide, &w->layer[i], w->activation);
+    if (form->final_norm)
+        layer_norm(s, y, x, &w->final);
+    else
+        scale(s, y, x, 1);
+    if (projected) {
+        for (size_t i = last; i < w->layers; i++)
+            layer_apply(s, x, normed, wide, &w->layer[i], w->activation);
+        layer_norm(s, normed, x, &w->final);
+        linear(s, *projected, normed, &w->project, ACTIVATION_NONE, NULL);
     }
-    layer_norm(s, y, x, &w->final);
     tensor_give(s, &wide);
     tensor_give(s, &normed);
     tensor_give(s, &x);

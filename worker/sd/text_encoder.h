@@ -1,4 +1,4 @@
-/* CLIPTextModel: token ids -> one vector for each token.
+/* CLIPTextModel, with or without projection: token ids -> one vector for each token.
  *
  * A causal transformer with learned positions (Radford et al. 2021), OpenAI's with
  * quick_gelu (SD 1.x) or OpenCLIP's with gelu (SD 2.x).
@@ -18,10 +18,13 @@ struct text_encoder {
     size_t vocabulary, tokens, c, inner, heads, layers;
     float eps;
     enum activation activation;
+    size_t end;               /* eos_token_id as the configuration has it */
+    size_t projection;        /* width of the projected vectors; 0: none */
     struct tensor words;      /* [1, 1, vocabulary, c] */
     struct tensor positions;  /* [1, 1, tokens, c] */
     struct text_layer *layer; /* layers of them */
     struct norm final;        /* c */
+    struct linear project;    /* c -> projection, where that is not 0 */
 };
 
 /* `config_name` and the checkpoint's name stand in messages. */
@@ -30,9 +33,18 @@ bool text_encoder_load(struct text_encoder *self, struct gpu *gpu, enum dtype dt
                        struct checkpoint *from, struct error *error);
 void text_encoder_clear(struct text_encoder *self, struct gpu *gpu);
 
-/* y [n, 1, tokens, c]: output of the last layer but skipped, through the final norm. ids:
- * int32 [n, tokens] on the device, each below vocabulary. */
-void text_encode(struct stream *s, struct tensor y, cl_mem ids, size_t skipped,
+/* What is asked of a pass. */
+struct text_form {
+    size_t skipped;  /* layers at the end that y leaves out, fewer than there are */
+    bool final_norm; /* of y */
+    bool project;
+};
+
+/* y [n, 1, tokens, c]: output of the last layer but form->skipped. projected [n, 1, tokens,
+ * projection], not NULL where form->project: the last layer's, through final norm and
+ * projection. ids: int32 [n, tokens] on the device, each below vocabulary. */
+void text_encode(struct stream *s, struct tensor y, const struct tensor *projected,
+                 cl_mem ids, const struct text_form *form,
                  const struct text_encoder *w);
 
 #endif
