@@ -110,7 +110,7 @@ static bool serve(struct coordinator *self, struct node *node, uint32_t workers)
     if (!batch.count)
         return queue_ready(job) > 0; /* what came next was known or under way */
     node->rationed = most < liked;
-    node->offer.credit -= (uint32_t)batch.count;
+    node_assigned(node, (uint32_t)batch.count);
     send_batch(self, node, &batch);
     return true;
 }

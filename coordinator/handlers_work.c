@@ -36,7 +36,9 @@ bool handle_ready(struct coordinator *self, struct request *request,
     if (!is_node(request, error))
         return false;
     struct scheduler_node *offer = &request->session->node->offer;
-    offer->credit = ready->credit < CREDIT_MOST ? ready->credit : CREDIT_MOST;
+    uint32_t credit = ready->credit < CREDIT_MOST ? ready->credit : CREDIT_MOST;
+    if (!node_offers(request->session->node, credit, ready->received, error))
+        return false;
     offer->batch = ready->batch ? ready->batch : 1;
     offer->models =
         ready->n_models < SCHEDULER_MODELS ? ready->n_models : SCHEDULER_MODELS;

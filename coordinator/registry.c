@@ -1,5 +1,6 @@
 #include "coordinator/registry.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -159,6 +160,7 @@ bool registry_attach(struct node *node, struct session *session,
     node->draining = node->rationed = false;
     node->resync = true;
     node->offer.credit = 0;
+    node->assigned = 0;
     node->changed = true;
     return same;
 }
@@ -167,6 +169,25 @@ bool node_works(const struct node *node, int64_t now)
 {
     return node->session && now - node->heard < node->suspect_ms && !node->draining &&
            node->device && node->device->unfit.len == 0;
+}
+
+bool node_offers(struct node *node, uint32_t credit, uint64_t received,
+                 struct error *error)
+{
+    if (received > node->assigned)
+        return error_set_kind(error, ERROR_INPUT,
+                              "%s received %" PRIu64 " attempts, but %" PRIu64
+                              " were assigned to it since it greeted",
+                              node->name, received, node->assigned);
+    uint64_t coming = node->assigned - received;
+    node->offer.credit = coming < credit ? credit - (uint32_t)coming : 0;
+    return true;
+}
+
+void node_assigned(struct node *node, uint32_t count)
+{
+    node->assigned += count;
+    node->offer.credit -= count < node->offer.credit ? count : node->offer.credit;
 }
 
 char *node_state(const struct node *node, int64_t now)

@@ -38,6 +38,7 @@ struct node {
     bool resync;                 /* its next heartbeat tells what it still holds */
     bool rationed;               /* got its share; more when it asks again */
     struct scheduler_node offer; /* credit, batch and models it last named */
+    uint64_t assigned;           /* attempts since it greeted */
     uint32_t leased;
 
     double speed; /* step-pixels per second, moving average; 0: not measured */
@@ -87,6 +88,15 @@ bool registry_attach(struct node *node, struct session *session,
 
 /* May it get work: connected, heard lately, proved itself, not draining. */
 bool node_works(const struct node *node, int64_t now);
+
+/* The node takes `credit` attempts beside the `received` ones that came to it since it
+ * greeted; those still on their way are of the credit. ERROR_INPUT when more came than
+ * were assigned. */
+bool node_offers(struct node *node, uint32_t credit, uint64_t received,
+                 struct error *error);
+
+/* So many attempts are on their way to it. */
+void node_assigned(struct node *node, uint32_t count);
 
 /* "ok", "draining", "suspect", "offline" or "unfit: why"; heap. */
 char *node_state(const struct node *node, int64_t now);

@@ -19,12 +19,13 @@ static Farm__AttemptId id_of(const struct attempt *attempt)
     return id;
 }
 
-bool control_ready(struct link *link, uint32_t credit, uint32_t batch,
-                   const struct models *models)
+bool control_ready(struct link *link, uint32_t credit, uint64_t received,
+                   uint32_t batch, const struct models *models)
 {
     ProtobufCBinaryData ids[MODELS_MOST];
     Farm__Ready ready = FARM__READY__INIT;
     ready.credit = credit;
+    ready.received = received;
     ready.batch = batch;
     ready.models = ids;
     for (size_t i = 0; i < models->count; i++)

@@ -7,8 +7,8 @@
 #include "worker/attempts.h"
 #include "worker/models.h"
 
-bool control_ready(struct link *link, uint32_t credit, uint32_t batch,
-                   const struct models *models);
+bool control_ready(struct link *link, uint32_t credit, uint64_t received,
+                   uint32_t batch, const struct models *models);
 bool control_heartbeat(struct link *link, const struct attempts *attempts);
 bool control_failed(struct link *link, const struct attempt *attempt,
                     const struct error *why);

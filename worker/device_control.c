@@ -54,7 +54,8 @@ void device_tell_ready(struct device *self)
     uint32_t credit = wanted > held ? (uint32_t)(wanted - held) : 0;
     if (!self->greeted || credit == self->credit)
         return;
-    if (control_ready(self->link, credit, (uint32_t)self->batch, &self->models))
+    if (control_ready(self->link, credit, self->received, (uint32_t)self->batch,
+                      &self->models))
         self->credit = credit;
 }
 
@@ -150,6 +151,7 @@ static void on_message(struct device *self, const Farm__Envelope *envelope)
     case FARM__ENVELOPE__BODY_ASSIGN:
         for (size_t i = 0; i < envelope->assign->n_attempts; i++)
             assign(self, envelope->assign->attempts[i]);
+        self->received += envelope->assign->n_attempts;
         self->credit = UINT32_MAX; /* what was told is used up */
         if (self->drain)
             device_return_waiting(self);
@@ -199,6 +201,7 @@ static void on_greeted(struct device *self, const Farm__Welcome *welcome)
     for (size_t i = 0; i < self->models.count; i++)
         self->models.item[i]->request = 0; /* the I/O actor asks again */
     self->credit = UINT32_MAX;
+    self->received = 0;
     free(bulk);
     free(farm);
     free(node);

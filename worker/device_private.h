@@ -26,7 +26,8 @@ struct device {
     bool greeted;
     char trouble[500]; /* last logged */
     int64_t heartbeat_ms, next_heartbeat;
-    uint32_t credit; /* last told */
+    uint32_t credit;   /* last told */
+    uint64_t received; /* attempts that came since the greeting */
     uint64_t requests;
 
     struct attempts attempts;

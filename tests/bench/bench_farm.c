@@ -23,13 +23,14 @@
 #include "tests/bench/farm_client.h"
 #include "tests/bench/farm_peers.h"
 
-enum { CREDIT = 2, HEARTBEAT_MS = 2000, HELD_MOST = 2 * CREDIT };
+enum { CREDIT = 2, HEARTBEAT_MS = 2000, HELD_MOST = CREDIT };
 
 struct worker {
     zsock_t *control, *bulk;
     uint32_t index;
     Farm__Commit *held[HELD_MOST]; /* packed again when its blob is stored */
     size_t holds;
+    uint64_t received;
     int64_t ready_us; /* when credit was last sent with nothing held */
 };
 
@@ -49,6 +50,7 @@ static void send_ready(struct bench *self, struct worker *w)
     ProtobufCBinaryData model = wire_bytes(self->client.model, BLOB_ID);
     Farm__Ready ready = FARM__READY__INIT;
     ready.credit = (uint32_t)(w->holds < CREDIT ? CREDIT - w->holds : 0);
+    ready.received = w->received;
     ready.models = &model;
     ready.n_models = 1;
     ready.batch = 1;
@@ -129,9 +131,10 @@ static void take_answer(struct bench *self, struct worker *w,
                         const Farm__Committed *answer)
 {
     if (answer->answer != FARM__COMMIT_ANSWER__COMMIT_ACCEPTED) {
-        fprintf(stderr, "bench_farm: a commit was answered by %d %.*s\n",
-                answer->answer, (int)answer->text.len, (char *)answer->text.data);
-        exit(1);
+        struct error error;
+        error_set(&error, "%d %.*s", (int)answer->answer, (int)answer->text.len,
+                  (const char *)answer->text.data);
+        farm_client_die("a commit was not accepted", &error);
     }
     for (size_t i = 0; i < w->holds; i++)
         if (w->held[i]->attempt->counter == answer->attempt->counter) {
@@ -153,14 +156,16 @@ static void read_control(struct bench *self, struct worker *w)
             if (w->ready_us && self->waits < self->tasks)
                 self->wait_ms[self->waits++] = (double)(clock_us() - w->ready_us) / 1e3;
             w->ready_us = 0;
+            w->received += e->assign->n_attempts;
             for (size_t i = 0; i < e->assign->n_attempts; i++)
                 take_attempt(self, w, e->assign->attempts[i]);
         } else if (e->body_case == FARM__ENVELOPE__BODY_COMMITTED) {
             take_answer(self, w, e->committed);
         } else if (e->body_case == FARM__ENVELOPE__BODY_REFUSED) {
-            fprintf(stderr, "bench_farm: refused: %.*s\n", (int)e->refused->text.len,
-                    (char *)e->refused->text.data);
-            exit(1);
+            struct error why;
+            error_set(&why, "%.*s", (int)e->refused->text.len,
+                      (const char *)e->refused->text.data);
+            farm_client_die("refused", &why);
         }
         message_clear(&message);
     }

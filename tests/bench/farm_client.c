@@ -1,5 +1,6 @@
 #include "tests/bench/farm_client.h"
 
+#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,10 +16,28 @@
 
 enum { START_MS = 20000 };
 
-void farm_client_die(const char *what, const struct error *error)
+static const struct farm_client *started;
+
+/* Not by exit(), which would have czmq list every socket that is still open. */
+_Noreturn void farm_client_die(const char *what, const struct error *error)
 {
     fprintf(stderr, "bench_farm: %s: %s\n", what, error ? error->text : "failed");
-    exit(1);
+    if (started) {
+        kill(started->process, SIGKILL);
+        waitpid(started->process, NULL, 0);
+        path_remove_tree(started->state);
+    }
+    _exit(1);
+}
+
+static void die_of_answer(const char *asked, const Farm__Envelope *answer)
+{
+    bool refused = answer->body_case == FARM__ENVELOPE__BODY_REFUSED;
+    struct error error;
+    error_set(&error, "answered by %s: %.*s", wire_name(answer->body_case),
+              refused ? (int)answer->refused->text.len : 0,
+              refused ? (const char *)answer->refused->text.data : "");
+    farm_client_die(asked, &error);
 }
 
 void farm_client_start(struct farm_client *self)
@@ -32,6 +51,7 @@ void farm_client_start(struct farm_client *self)
               (char *)NULL);
         _exit(127);
     }
+    started = self;
     int64_t until = clock_ms() + START_MS;
     while (!farm_load(&self->farm, self->state, PLACE_ADDRESS, NULL)) {
         if (clock_ms() > until || waitpid(self->process, NULL, WNOHANG) != 0)
@@ -75,17 +95,8 @@ struct message farm_client_ask(struct farm_client *self, zsock_t *socket,
     if (zmq_poll(&item, 1, START_MS) < 1 ||
         !wire_receive(socket, WIRE_CONTROL_LIMIT, &answer, &error))
         farm_client_die(wire_name(envelope->body_case), &error);
-    if (answer.envelope->body_case != expected) {
-        fprintf(stderr, "bench_farm: %s answered by %s: %.*s\n",
-                wire_name(envelope->body_case), wire_name(answer.envelope->body_case),
-                answer.envelope->body_case == FARM__ENVELOPE__BODY_REFUSED
-                    ? (int)answer.envelope->refused->text.len
-                    : 0,
-                answer.envelope->body_case == FARM__ENVELOPE__BODY_REFUSED
-                    ? (char *)answer.envelope->refused->text.data
-                    : "");
-        exit(1);
-    }
+    if (answer.envelope->body_case != expected)
+        die_of_answer(wire_name(envelope->body_case), answer.envelope);
     return answer;
 }
 

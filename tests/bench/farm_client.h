@@ -27,7 +27,8 @@ struct farm_client {
     name.body_case = FARM__ENVELOPE__BODY_##case;                                      \
     name.field = value
 
-void farm_client_die(const char *what, const struct error *error);
+/* Says what failed, ends the coordinator, removes its state and ends the process. */
+_Noreturn void farm_client_die(const char *what, const struct error *error);
 
 /* Starts the coordinator, waits until it listens, learns its address and key. */
 void farm_client_start(struct farm_client *self);

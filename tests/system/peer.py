@@ -86,6 +86,7 @@ class Peer:
         self.socket.connect(address)
         self.key = key
         self.requests = 0
+        self.received = 0
         self.kept = []
 
     def close(self):
@@ -103,6 +104,8 @@ class Peer:
         frames = self.socket.recv_multipart()
         envelope = pb.Envelope.FromString(frames[0])
         name = envelope.WhichOneof("body")
+        if name == "assign":
+            self.received += len(envelope.assign.attempts)
         return (name, getattr(envelope, name), frames[1] if len(frames) > 1 else None,
                 envelope.request)
 
@@ -134,6 +137,11 @@ class Peer:
             if message:
                 self.kept.append(message)
         raise TimeoutError(f"no answer to {list(body)}")
+
+    def ready(self, credit, batch=1, models=()):
+        """As a worker: takes so many attempts beside those that came."""
+        self.send(ready=pb.Ready(credit=credit, batch=batch, models=models,
+                                 received=self.received))
 
     def hello(self, **more):
         hello = dict(version=1, host=b"testhost", instance=os.urandom(16), program=b"pytest")
@@ -225,7 +233,7 @@ class Farm:
         """A greeted worker with credit that renders nothing by itself."""
         peer = self.peer(key)
         peer.hello(device=pb.Device(index=index, name=b"test device", kind=b"test"), **hello)
-        peer.send(ready=pb.Ready(credit=credit, batch=batch))
+        peer.ready(credit, batch)
         return peer
 
     def add_model(self, admin, name=b"tiny"):

@@ -107,6 +107,19 @@ def test_tasks_are_assigned_rendered_and_committed_once(farm, admin):
     assert detail.tasks[2].node == b"member"
 
 
+def test_a_worker_that_asks_again_before_its_work_came_gets_no_more_than_it_asked_for(farm, admin):
+    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=2)
+    submit(admin, job(seeds=[(0, 20)]))
+    for _ in range(50):  # none of these knows of what is under way
+        worker.send(ready=pb.Ready(credit=2, batch=2))
+    attempts = assigned(worker, 2)
+    show(admin)
+    assert worker.receive(0.5) is None, "more was assigned than the worker has room for"
+    commit(farm, worker, attempts[0])
+    worker.ready(1)
+    assert len(assigned(worker, 1)) == 1
+
+
 def test_a_commit_without_its_file_is_to_be_tried_again(farm, admin):
     worker = farm.worker(farm.member(admin, pb.ROLE_WORKER))
     submit(admin, job(seeds=[(0, 1)]))
@@ -128,7 +141,7 @@ def test_what_was_answered_is_there_after_kill_9_and_the_rest_is_done_once(farm,
     worker = farm.worker(key, credit=0, instance=instance)
     # The second of the old attempts is still known, the others the worker lost.
     worker.send(heartbeat=pb.Heartbeat(progress=[pb.Progress(attempt=second.id)]))
-    worker.send(ready=pb.Ready(credit=4, batch=4))
+    worker.ready(4, 4)
     again = assigned(worker, 2)
     assert {a.index for a in again} == {2, 3}
     assert all(a.id.epoch > first.id.epoch for a in again)
@@ -165,7 +178,7 @@ def render_until_killed(farm, key, taken):
             answer = commit(farm, worker, attempt, timeout=1).answer
             assert answer in (pb.COMMIT_ACCEPTED, pb.COMMIT_DUPLICATE)
             taken[attempt.index] = attempt.key
-            worker.send(ready=pb.Ready(credit=8, batch=4))
+            worker.ready(8, 4)
 
 
 def test_no_answered_result_is_lost_however_often_it_is_killed(farm, admin):
@@ -202,7 +215,7 @@ def test_a_silent_workers_task_goes_to_another(tmp_path):
     assign = None
     while not assign and time.monotonic() < end:
         other.send(heartbeat=pb.Heartbeat())
-        other.send(ready=pb.Ready(credit=1, batch=1))
+        other.ready(1, 1)
         message = other.receive(0.1)
         assign = message[1] if message and message[0] == "assign" else None
     assert assign.attempts[0].index == attempt.index
@@ -221,7 +234,7 @@ def test_equal_tasks_of_later_jobs_need_no_second_rendering(farm, admin):
     forced = job(seeds=[(0, 1)])
     forced.force = True
     submit(admin, forced)
-    worker.send(ready=pb.Ready(credit=1, batch=1))
+    worker.ready(1, 1)
     assert len(assigned(worker, 1)) == 1
 
 
@@ -231,7 +244,7 @@ def test_errors_of_the_input_end_a_task_and_others_are_tried_again(farm, admin):
     for _ in range(3):
         attempt, = assigned(worker, 1)
         worker.send(failed=pb.Failed(attempt=attempt.id, kind=7, text=b"device is gone"))
-        worker.send(ready=pb.Ready(credit=1, batch=1))
+        worker.ready(1, 1)
     end = time.monotonic() + 5
     while show(admin).summary.state == pb.JOB_OPEN and time.monotonic() < end:
         time.sleep(0.05)
@@ -332,7 +345,7 @@ def test_a_revoked_worker_is_refused_within_a_second_and_its_task_goes_on(farm, 
     other = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=0)
     submit(admin, job(seeds=[(0, 1)]))
     attempt, = assigned(worker, 1)
-    other.send(ready=pb.Ready(credit=1, batch=1))
+    other.ready(1, 1)
     started = time.monotonic()
     admin.ask(key_revoke=pb.KeyRevoke(key=key.public))
     with pytest.raises(Refused) as refused:

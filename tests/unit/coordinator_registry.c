@@ -108,6 +108,30 @@ static void images_per_minute_count_only_time_with_work(void **state)
     assert_true(node->speed > 499 && node->speed < 501);
 }
 
+static void what_is_on_its_way_to_a_node_is_of_the_credit_it_names(void **state)
+{
+    struct error error = {0};
+    Farm__Device device = FARM__DEVICE__INIT;
+    struct node *node = registry_node(&registry, key, 0, "iris");
+    registry_attach(node, greet(1, "iris.lan", 0), one, &device, 0);
+    assert_true(node_offers(node, 2, 0, &error));
+    node_assigned(node, 2);
+    assert_int_equal(node->offer.credit, 0);
+    /* It asked before these two came: they are what it asked for. */
+    assert_true(node_offers(node, 2, 0, &error));
+    assert_int_equal(node->offer.credit, 0);
+    assert_true(node_offers(node, 1, 1, &error));
+    assert_int_equal(node->offer.credit, 0);
+    assert_true(node_offers(node, 2, 2, &error));
+    assert_int_equal(node->offer.credit, 2);
+    assert_false(node_offers(node, 2, 3, &error));
+    assert_non_null(strstr(error.text, "received 3 attempts, but 2 were assigned"));
+    /* A new connection counts anew. */
+    registry_attach(node, greet(2, "iris.lan", 0), one, &device, 0);
+    assert_true(node_offers(node, 2, 0, &error));
+    assert_int_equal(node->offer.credit, 2);
+}
+
 #define REGISTRY_TEST(name)                                                            \
     cmocka_unit_test_setup_teardown(name, open_registry, close_registry)
 
@@ -119,6 +143,7 @@ int main(void)
         REGISTRY_TEST(the_same_instance_may_still_hold_what_it_was_given),
         REGISTRY_TEST(a_node_that_is_silent_or_unfit_gets_no_work),
         REGISTRY_TEST(images_per_minute_count_only_time_with_work),
+        REGISTRY_TEST(what_is_on_its_way_to_a_node_is_of_the_credit_it_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
