@@ -4,7 +4,6 @@
 
 #include "base/path.h"
 #include "tests/gpu/support_model.h"
-#include "worker/sd/pipeline.h"
 
 #define UNET "unet/diffusion_pytorch_model.safetensors"
 #define VAE  "vae/diffusion_pytorch_model.safetensors"

@@ -1,20 +1,4 @@
-#include "base/path.h"
 #include "tests/gpu/support_model.h"
-#include "worker/sd/pipeline.h"
-
-static struct pipeline *load(const char *model)
-{
-    struct model_files files;
-    char *folder = model_path(model, "");
-    assert_ok(model_files_from_folder(&files, folder, &error));
-    struct error error = {0};
-    struct pipeline *pipeline = pipeline_load(gpu, &files, DTYPE_F32, &error);
-    if (!pipeline)
-        fail_msg("%s", error.text);
-    model_files_clear(&files);
-    free(folder);
-    return pipeline;
-}
 
 static struct image_request request(const char *prompt, uint64_t seed)
 {
@@ -38,7 +22,7 @@ static void assert_same_image(const struct image *a, const struct image *b)
 
 static void an_image_is_the_same_alone_and_in_a_batch(void **state)
 {
-    struct pipeline *pipeline = load("tiny");
+    struct pipeline *pipeline = load_pipeline("tiny");
     struct image_request requests[] = {request("red apple", 1), request("cat", 2),
                                        request("cat", 3)};
     requests[1].negative = "dog";
@@ -58,7 +42,7 @@ static void an_image_is_the_same_alone_and_in_a_batch(void **state)
 
 static void a_size_comes_back_the_same_after_others(void **state)
 {
-    struct pipeline *pipeline = load("tiny");
+    struct pipeline *pipeline = load_pipeline("tiny");
     struct image_request wanted = request("red apple", 1), other = wanted;
     struct image first, image;
     assert_ok(pipeline_render(pipeline, &wanted, 1, NULL, NULL, &first, &error));
@@ -99,7 +83,7 @@ static bool count_launches(void *owner, size_t done, size_t of)
 
 static void a_batch_of_eight_takes_as_many_launches_a_step_as_one(void **state)
 {
-    struct pipeline *pipeline = load("tiny");
+    struct pipeline *pipeline = load_pipeline("tiny");
     struct image_request requests[8];
     struct image images[8];
     uint64_t launches[2];
@@ -122,7 +106,7 @@ static void a_batch_of_eight_takes_as_many_launches_a_step_as_one(void **state)
 
 static void progress_tells_each_step_and_may_stop_the_run(void **state)
 {
-    struct pipeline *pipeline = load("tiny");
+    struct pipeline *pipeline = load_pipeline("tiny");
     struct image_request wanted = request("cat", 1);
     struct image image;
     struct counted counted = {0};
@@ -145,7 +129,7 @@ static void progress_tells_each_step_and_may_stop_the_run(void **state)
 
 static void a_text_known_is_not_encoded_again(void **state)
 {
-    struct pipeline *pipeline = load("tiny");
+    struct pipeline *pipeline = load_pipeline("tiny");
     struct image_request wanted = request("cat", 1);
     struct image image;
     uint64_t launches[3];
@@ -163,7 +147,7 @@ static void a_text_known_is_not_encoded_again(void **state)
 
 static void a_prompt_too_long_is_said_to_be_truncated(void **state)
 {
-    struct pipeline *pipeline = load("emoji");
+    struct pipeline *pipeline = load_pipeline("emoji");
     char text[4 * 76 + 1] = "";
     struct image image;
     for (size_t words = 75; words <= 76; words++) {
@@ -180,7 +164,7 @@ static void a_prompt_too_long_is_said_to_be_truncated(void **state)
 
 static void the_models_own_size_is_the_default(void **state)
 {
-    struct pipeline *pipeline = load("emoji");
+    struct pipeline *pipeline = load_pipeline("emoji");
     size_t width, height;
     pipeline_default_size(pipeline, &width, &height);
     assert_int_equal(width, 64);
@@ -201,7 +185,7 @@ static void assert_refused(struct pipeline *pipeline, struct image_request wante
 
 static void what_a_request_asks_wrongly_is_said(void **state)
 {
-    struct pipeline *pipeline = load("tiny");
+    struct pipeline *pipeline = load_pipeline("tiny");
     struct image_request good = request("cat", 1), wanted;
 
     wanted = good;

@@ -1,21 +1,6 @@
 /* Whole runs against diffusers' StableDiffusionPipeline: every sampler, 1, 5 and 20 steps,
  * with and without guidance, sizes of even and odd latents. */
 #include "tests/gpu/support_model.h"
-#include "worker/sd/pipeline.h"
-
-static struct pipeline *load(const char *model)
-{
-    struct model_files files;
-    char *folder = model_path(model, "");
-    assert_ok(model_files_from_folder(&files, folder, &error));
-    struct error error = {0};
-    struct pipeline *pipeline = pipeline_load(gpu, &files, DTYPE_F32, &error);
-    if (!pipeline)
-        fail_msg("%s", error.text);
-    model_files_clear(&files);
-    free(folder);
-    return pipeline;
-}
 
 static double number(const json_t *golden, const char *key)
 {
@@ -75,7 +60,7 @@ static void check(struct pipeline *pipeline, const json_t *golden, struct worst 
 
 static void check_model(const char *model)
 {
-    struct pipeline *pipeline = load(model);
+    struct pipeline *pipeline = load_pipeline(model);
     json_t *cases = golden_manifest(), *golden;
     struct worst worst = {0};
     size_t i, checked = 0;

@@ -13,6 +13,20 @@ char *model_path(const char *model, const char *file)
                : path_format("%s/%s/%s", FARM_GOLDEN_DIR, model, file);
 }
 
+struct pipeline *load_pipeline(const char *model)
+{
+    struct model_files files;
+    char *folder = model_path(model, "");
+    assert_ok(model_files_from_folder(&files, folder, &error));
+    struct error error = {0};
+    struct pipeline *pipeline = pipeline_load(gpu, &files, DTYPE_F32, &error);
+    if (!pipeline)
+        fail_msg("%s", error.text);
+    model_files_clear(&files);
+    free(folder);
+    return pipeline;
+}
+
 json_t *golden_manifest(void)
 {
     json_error_t where;

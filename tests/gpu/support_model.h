@@ -6,9 +6,13 @@
 
 #include "tests/gpu/support_ops.h"
 #include "worker/sd/checkpoint.h"
+#include "worker/sd/pipeline.h"
 
 /* The path of a file of the model "tiny", "variant" or "emoji"; heap. */
 char *model_path(const char *model, const char *file);
+
+/* That model, in float, on the test's device. */
+struct pipeline *load_pipeline(const char *model);
 
 /* tests/golden/manifest.json. */
 json_t *golden_manifest(void);
