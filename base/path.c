@@ -130,13 +130,14 @@ unsigned path_shared_mode(void)
     return 0666 & ~(unsigned)forbidden;
 }
 
-static bool write_all(int file, const uint8_t *data, size_t size)
+bool path_write_all(int file, const void *data, size_t size)
 {
+    const uint8_t *from = data;
     while (size) {
-        ssize_t written = write(file, data, size);
+        ssize_t written = write(file, from, size);
         if (written < 0)
             return false;
-        data += written;
+        from += written;
         size -= (size_t)written;
     }
     return true;
@@ -148,8 +149,8 @@ bool path_write(const char *path, const void *data, size_t size, unsigned mode,
     char *temporary = path_format("%s.XXXXXX", path);
     char *copy = path_format("%s", path);
     int file = mkostemp(temporary, O_CLOEXEC);
-    bool ok = file >= 0 && fchmod(file, mode) == 0 && write_all(file, data, size) &&
-              fsync(file) == 0;
+    bool ok = file >= 0 && fchmod(file, mode) == 0 &&
+              path_write_all(file, data, size) && fsync(file) == 0;
     if (file >= 0 && close(file) != 0)
         ok = false;
     ok = ok && rename(temporary, path) == 0;

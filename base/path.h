@@ -35,6 +35,9 @@ bool path_write(const char *path, const void *data, size_t size, unsigned mode,
 /* The mode of files made for people: 0666 less what the umask forbids. */
 unsigned path_shared_mode(void);
 
+/* All of it into an open file; false with errno. */
+bool path_write_all(int file, const void *data, size_t size);
+
 /* Removes the folder with all that is in it, as far as it can; links are not followed. */
 void path_remove_tree(const char *path);
 

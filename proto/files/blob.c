@@ -232,13 +232,8 @@ static bool copy_bytes(int from, int to)
     ssize_t got = block ? 1 : -1;
     while (got > 0) {
         got = read(from, block, COPY_BLOCK);
-        for (ssize_t done = 0; got > 0 && done < got;) {
-            ssize_t written = write(to, block + done, (size_t)(got - done));
-            if (written < 0)
-                got = -1;
-            else
-                done += written;
-        }
+        if (got > 0 && !path_write_all(to, block, (size_t)got))
+            got = -1;
     }
     free(block);
     return got == 0;
@@ -306,18 +301,6 @@ out:
     return ok;
 }
 
-static bool write_all(int file, const uint8_t *data, size_t size)
-{
-    while (size) {
-        ssize_t written = write(file, data, size);
-        if (written < 0)
-            return false;
-        data += written;
-        size -= (size_t)written;
-    }
-    return true;
-}
-
 bool blob_put(struct blob_store *self, const void *data, size_t size, bool sync,
               uint8_t id[BLOB_ID], struct error *error)
 {
@@ -329,7 +312,7 @@ bool blob_put(struct blob_store *self, const void *data, size_t size, bool sync,
         file = make_temporary(self, &temporary, error);
         if (file < 0)
             goto out;
-        if (!write_all(file, data, size)) {
+        if (!path_write_all(file, data, size)) {
             fail_errno(temporary, error);
             goto out;
         }
