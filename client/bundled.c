@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/path.h"
+#include "client/ask.h"
 #include "client/import.h"
 
 char *bundled_programs(void)
@@ -40,12 +41,8 @@ static char *bundled_folder(void)
 
 bool bundled_import(struct session *session, bool quiet, struct error *error)
 {
-    Farm__ModelList list = FARM__MODEL_LIST__INIT;
-    Farm__Envelope ask = FARM__ENVELOPE__INIT;
-    ask.body_case = FARM__ENVELOPE__BODY_MODEL_LIST;
-    ask.model_list = &list;
     struct message answer = {0};
-    if (!session_ask(session, &ask, FARM__ENVELOPE__BODY_MODELS, &answer, error))
+    if (!ask_models(session, &answer, error))
         return false;
     bool known = false;
     const Farm__Models *models = answer.envelope->models;

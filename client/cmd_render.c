@@ -17,18 +17,7 @@ static int follow(struct session *session, const char *job,
         .bar = !arguments->quiet && !arguments->json && progress_possible(),
     };
     struct live *live = live_new(session, job, &wanted, error);
-    int code = EXIT_INTERRUPTED;
-    if (live && live_run(live, error)) {
-        code = live_exit(live);
-        if (arguments->json)
-            print_json(live_json(live));
-        else if (!arguments->quiet || code)
-            live_report(live);
-    } else if (*error->text) {
-        code = command_failed(error);
-    }
-    live_destroy(&live);
-    return code;
+    return live_follow(&live, arguments, error);
 }
 
 static int run(const struct arguments *arguments, struct error *error)

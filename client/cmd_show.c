@@ -4,25 +4,12 @@
 #include <string.h>
 
 #include "base/path.h"
+#include "client/ask.h"
 #include "client/command.h"
 #include "client/json.h"
 #include "client/print.h"
-#include "client/session.h"
 
 enum { PAGE = 500 };
-
-static bool show(struct session *session, const char *job, uint64_t first,
-                 struct message *answer, struct error *error)
-{
-    Farm__JobShow wanted = FARM__JOB_SHOW__INIT;
-    wanted.job = wire_text(job);
-    wanted.first = first;
-    wanted.limit = PAGE;
-    Farm__Envelope ask = FARM__ENVELOPE__INIT;
-    ask.body_case = FARM__ENVELOPE__BODY_JOB_SHOW;
-    ask.job_show = &wanted;
-    return session_ask(session, &ask, FARM__ENVELOPE__BODY_JOB_DETAIL, answer, error);
-}
 
 static void add_row(struct table *table, const Farm__TaskRow *row)
 {
@@ -71,7 +58,7 @@ static bool read_tasks(struct session *session, const char *job, struct table *t
 {
     for (uint64_t first = 0;;) {
         struct message answer = {0};
-        if (!show(session, job, first, &answer, error))
+        if (!ask_job(session, job, first, PAGE, &answer, error))
             return false;
         const Farm__JobDetail *detail = answer.envelope->job_detail;
         uint64_t next = first;
@@ -94,7 +81,7 @@ static int run(const struct arguments *arguments, struct error *error)
     struct session *session = session_open(arguments, error);
     struct message answer = {0};
     const char *job = arguments->rest[0];
-    bool ok = session && show(session, job, 0, &answer, error);
+    bool ok = session && ask_job(session, job, 0, PAGE, &answer, error);
     const Farm__JobDetail *detail = ok ? answer.envelope->job_detail : NULL;
     if (ok && arguments->json) {
         json_t *whole = json_job(detail->summary), *tasks = json_array();

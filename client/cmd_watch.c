@@ -10,19 +10,7 @@ static int follow(const struct arguments *arguments, const struct live_options *
     struct session *session = session_open(arguments, error);
     struct live *live =
         session ? live_new(session, arguments->rest[0], wanted, error) : NULL;
-    int code = EXIT_INTERRUPTED;
-    if (live && live_run(live, error)) {
-        code = live_exit(live);
-        if (wanted->stream)
-            print_json_line(json_pack("{so}", "end", live_json(live)));
-        else if (arguments->json)
-            print_json(live_json(live));
-        else if (!arguments->quiet || code)
-            live_report(live);
-    } else if (*error->text) {
-        code = command_failed(error);
-    }
-    live_destroy(&live);
+    int code = live_follow(&live, arguments, error);
     session_close(&session);
     return code;
 }

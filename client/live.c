@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/path.h"
+#include "client/ask.h"
 #include "client/command.h"
 #include "client/fetch.h"
 #include "client/json.h"
@@ -46,20 +47,6 @@ struct live {
     int64_t started; /* unix seconds */
 };
 
-static bool show(struct live *self, const char *job, uint64_t first, uint32_t limit,
-                 struct message *answer, struct error *error)
-{
-    Farm__JobShow wanted = FARM__JOB_SHOW__INIT;
-    wanted.job = wire_text(job);
-    wanted.first = first;
-    wanted.limit = limit;
-    Farm__Envelope ask = FARM__ENVELOPE__INIT;
-    ask.body_case = FARM__ENVELOPE__BODY_JOB_SHOW;
-    ask.job_show = &wanted;
-    return session_ask(self->session, &ask, FARM__ENVELOPE__BODY_JOB_DETAIL, answer,
-                       error);
-}
-
 static void take_summary(struct live *self, const Farm__JobSummary *summary)
 {
     struct live_view *view = &self->view;
@@ -82,7 +69,7 @@ struct live *live_new(struct session *session, const char *job,
         abort();
     self->session = session;
     self->options = *wanted;
-    bool ok = show(self, job, 0, 0, &self->detail, error);
+    bool ok = ask_job(session, job, 0, 0, &self->detail, error);
     if (ok) {
         const Farm__JobDetail *detail = self->detail.envelope->job_detail;
         uint64_t tasks = 0;
@@ -193,7 +180,7 @@ static bool read_pages(struct live *self, struct error *error)
     self->pages_due = false;
     for (uint64_t first = 0; first < self->view.tasks;) {
         struct message answer = {0};
-        if (!show(self, self->view.id, first, PAGE, &answer, error))
+        if (!ask_job(self->session, self->view.id, first, PAGE, &answer, error))
             return false;
         const Farm__JobDetail *detail = answer.envelope->job_detail;
         take_summary(self, detail->summary);
@@ -425,20 +412,30 @@ bool live_run(struct live *self, struct error *error)
     return ok && (!self->fetch || fetch_is_whole(self->fetch, error));
 }
 
-void live_report(const struct live *self)
-{
-    live_view_report(&self->view);
-}
-
-json_t *live_json(const struct live *self)
-{
-    return live_view_json(&self->view);
-}
-
-int live_exit(const struct live *self)
+static int exit_of(const struct live *self)
 {
     bool clean =
         self->view.state == FARM__JOB_STATE__JOB_DONE ||
         (self->options.only_present && self->view.state == FARM__JOB_STATE__JOB_OPEN);
     return clean ? EXIT_DONE : EXIT_FARM_FAILED;
+}
+
+int live_follow(struct live **self, const struct arguments *arguments,
+                struct error *error)
+{
+    struct live *live = *self;
+    int code = EXIT_INTERRUPTED;
+    if (live && live_run(live, error)) {
+        code = exit_of(live);
+        if (live->options.stream)
+            print_json_line(json_pack("{so}", "end", live_view_json(&live->view)));
+        else if (arguments->json)
+            print_json(live_view_json(&live->view));
+        else if (!arguments->quiet || code)
+            live_view_report(&live->view);
+    } else if (*error->text) {
+        code = command_failed(error);
+    }
+    live_destroy(self);
+    return code;
 }

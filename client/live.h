@@ -3,8 +3,6 @@
 #ifndef FARM_LIVE_H
 #define FARM_LIVE_H
 
-#include <jansson.h>
-
 #include "client/session.h"
 
 struct live_options {
@@ -32,11 +30,11 @@ const Farm__Job *live_specification(const struct live *self);
  * that did was said (detached; twice within two seconds: canceled). */
 bool live_run(struct live *self, struct error *error);
 
-/* At the end, on stderr: counts, failed tasks with node and reason, images per minute of
- * each node; or all that as one object. EXIT_DONE, or EXIT_FARM_FAILED when a task failed
- * or the job was canceled. */
-void live_report(const struct live *self);
-json_t *live_json(const struct live *self);
-int live_exit(const struct live *self);
+/* For a command that does nothing else (NULL: could not be made, *error says why): runs it
+ * and says how the job ended: on stderr counts, failed tasks with node and reason, images
+ * per minute of each node; or all that as one JSON object. Destroys it. The exit code;
+ * EXIT_FARM_FAILED when a task failed or the job was canceled. */
+int live_follow(struct live **self, const struct arguments *arguments,
+                struct error *error);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/path.h"
+#include "client/ask.h"
 #include "proto/files/blob.h"
 #include "proto/files/manifest.h"
 #include "proto/wire.h"
@@ -42,12 +43,8 @@ static void put_name(ProtobufCBinaryData *value, const Farm__Models *models)
 Farm__Job *model_names_in(const Farm__Job *job, struct session *session,
                           struct error *error)
 {
-    Farm__ModelList list = FARM__MODEL_LIST__INIT;
-    Farm__Envelope ask = FARM__ENVELOPE__INIT;
-    ask.body_case = FARM__ENVELOPE__BODY_MODEL_LIST;
-    ask.model_list = &list;
     struct message answer = {0};
-    if (!session_ask(session, &ask, FARM__ENVELOPE__BODY_MODELS, &answer, error))
+    if (!ask_models(session, &answer, error))
         return NULL;
     const Farm__Models *models = answer.envelope->models;
     Farm__Job *copy = wire_copy(&job->base);
