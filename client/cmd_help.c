@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "client/help.h"
+#include "client/manual.h"
 #include "proto/job/options.h"
 
 int help_overview(int code)
@@ -74,6 +75,11 @@ int help_command(const struct command *command)
 static int run(const struct arguments *arguments, struct error *error)
 {
     int words;
+    bool manual = arguments_has(arguments, "man");
+    if (manual || arguments_has(arguments, "completion")) {
+        (manual ? manual_print : completion_print)();
+        return EXIT_DONE;
+    }
     if (!arguments->rest_count)
         return help_overview(EXIT_DONE);
     const struct command *command =
@@ -86,11 +92,18 @@ static int run(const struct arguments *arguments, struct error *error)
     return EXIT_USAGE;
 }
 
+static const struct flag flags[] = {
+    {"man", 0, NULL, "print the manual page, for man"},
+    {"completion", 0, NULL, "print completion for bash"},
+    {NULL, 0, NULL, NULL},
+};
+
 extern const struct command cmd_help;
 const struct command cmd_help = {
     .name = "help",
     .usage = "[COMMAND]",
     .help = "list the commands, or explain one",
+    .flags = flags,
     .most = 2,
     .run = run,
 };

@@ -230,3 +230,35 @@ def test_a_contact_sheet_has_every_picture_and_its_labels(farm):
     made = farm.ctl_json("grid", "sheet", "-o", sheet)
     assert (made["rows"], made["columns"]) == (2, 3)
     assert subprocess.run(["pngcheck", "-q", sheet]).returncode == 0
+
+
+def test_the_manual_page_is_good_roff_and_has_every_command(bare_farm):
+    page = bare_farm.ctl("help", "--man")
+    read = subprocess.run(["groff", "-man", "-Tutf8", "-ww"], input=page, text=True,
+                          capture_output=True)
+    assert read.returncode == 0 and not read.stderr, read.stderr
+    for line in bare_farm.ctl("help").splitlines():
+        if line.startswith("  "):
+            name = line.split()[0]
+            assert f'.SS "{name}' in page, name
+
+
+def complete(farm, *words):
+    """What bash offers for the last of the words."""
+    script = farm.folder / "completion"
+    script.write_text(farm.ctl("help", "--completion"))
+    done = subprocess.run(
+        ["bash", "-c", 'source "$1"; shift; COMP_WORDS=(farmctl "$@"); COMP_CWORD=$#; '
+         '_farmctl; printf "%s\\n" "${COMPREPLY[@]}"', "-", script, *words],
+        capture_output=True, text=True, check=True)
+    assert not done.stderr, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_shell_completes_commands_options_and_values(bare_farm):
+    assert {"render", "revoke"} <= set(complete(bare_farm, "re"))
+    assert "--steps" in complete(bare_farm, "render", "--st")
+    assert complete(bare_farm, "token", "new", "--ro") == ["--role"]
+    assert complete(bare_farm, "jobs", "--st") == [""]
+    assert sorted(complete(bare_farm, "render", "--precision", "f")) == ["f16", "f32"]
+    assert "DPM++\\ 2M" in complete(bare_farm, "render", "--sampler", "DPM")
