@@ -9,6 +9,7 @@
 #include "base/path.h"
 #include "client/ask.h"
 #include "client/import.h"
+#include "proto/files/manifest.h"
 
 char *bundled_programs(void)
 {
@@ -48,6 +49,7 @@ bool bundled_import(struct session *session, bool quiet, struct error *error)
     const Farm__Models *models = answer.envelope->models;
     for (size_t i = 0; i < models->n_models; i++)
         known = known || (models->models[i]->complete &&
+                          !manifest_is_input(models->models[i]->manifest) &&
                           wire_is(models->models[i]->manifest->name, BUNDLED_MODEL,
                                   strlen(BUNDLED_MODEL)));
     message_clear(&answer);

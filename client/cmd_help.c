@@ -53,7 +53,7 @@ static void print_options(void)
             continue;
         snprintf(name, sizeof name, "    --%s %s", option->name, option->metavar);
         printf("  %-26s %s", name, option->help);
-        if (option->choices)
+        if (option->type == OPTION_CHOICE)
             print_choices(option->choices);
         if (*option->fallback && strcmp(option->name, "seed"))
             printf(" (default %s)", option->fallback);

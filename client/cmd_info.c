@@ -25,6 +25,21 @@ static const char *const names[][2] = {
     {"Precision", "precision"},
 };
 
+/* The option a field is of; NULL when it is of none. */
+static const char *option_of(const char *field)
+{
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(field, names[i][0]))
+            return names[i][1];
+    for (const struct option *option = options; option->name; option++) {
+        char name[PARAMS_NAME];
+        params_file_name(option, name);
+        if (option->type == OPTION_FILE && !strcmp(field, name))
+            return option->name;
+    }
+    return NULL;
+}
+
 /* What --from takes: the fields that are options here, with values they take. */
 static json_t *as_job(const struct params *params)
 {
@@ -37,12 +52,11 @@ static json_t *as_job(const struct params *params)
     buffer_clear(&prompt);
     if (*params->negative)
         json_object_set_new(job, "negative", json_string(params->negative));
-    for (size_t i = 0; i < params->count; i++)
-        for (size_t j = 0; j < sizeof names / sizeof *names; j++)
-            if (!strcmp(params->field[i].name, names[j][0]) &&
-                task_set(&scratch, names[j][1], params->field[i].value, NULL))
-                json_object_set_new(job, names[j][1],
-                                    json_string(params->field[i].value));
+    for (size_t i = 0; i < params->count; i++) {
+        const char *option = option_of(params->field[i].name);
+        if (option && task_set(&scratch, option, params->field[i].value, NULL))
+            json_object_set_new(job, option, json_string(params->field[i].value));
+    }
     task_clear(&scratch);
     return job;
 }

@@ -9,14 +9,17 @@
 #include "client/import.h"
 #include "client/json.h"
 #include "client/print.h"
+#include "proto/files/manifest.h"
 
 static void print_models(const Farm__Models *models)
 {
     struct table *table = table_new((const char *[]){"MODEL", "FAMILY", "SIZE", "MIB",
                                                      "ID", "STATE", "BECAUSE", NULL});
     for (size_t i = 0; i < models->n_models; i++) {
-        json_t *model = json_model(models->models[i]);
         const Farm__Manifest *manifest = models->models[i]->manifest;
+        if (manifest_is_input(manifest)) /* --json lists those too */
+            continue;
+        json_t *model = json_model(models->models[i]);
         char *size =
             path_format("%" PRIu32 "x%" PRIu32, manifest->width, manifest->height);
         char *mib = path_format(

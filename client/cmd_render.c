@@ -36,7 +36,7 @@ static int run(const struct arguments *arguments, struct error *error)
         goto out;
     }
     session = ok ? session_open(arguments, error) : NULL;
-    ok = session && draft_import_models(&draft, session, arguments->quiet, error) &&
+    ok = session && draft_import(&draft, session, arguments->quiet, error) &&
          draft_submit(&draft, session, job, error);
     code = ok ? follow(session, job, arguments, error) : command_failed(error);
 out:

@@ -32,7 +32,7 @@ static int run(const struct arguments *arguments, struct error *error)
     }
     ok = ok && draft_confirm(&draft, arguments, error);
     session = ok ? session_open(arguments, error) : NULL;
-    ok = session && draft_import_models(&draft, session, arguments->quiet, error) &&
+    ok = session && draft_import(&draft, session, arguments->quiet, error) &&
          draft_submit(&draft, session, job, error);
     if (ok)
         explain(&draft, job, arguments);

@@ -110,6 +110,22 @@ static bool take_seeds(Farm__Job *job, const struct arguments *arguments,
     return true;
 }
 
+/* --lora A --lora B is one list of files. */
+static void set_files(Farm__Job *job, const struct arguments *arguments,
+                      const struct option *option)
+{
+    char *all = NULL;
+    size_t at = 0;
+    for (const char *value; (value = arguments_next(arguments, option->name, &at));) {
+        char *more = path_format("%s%s%s", all ? all : "", all ? ";" : "", value);
+        free(all);
+        all = more;
+    }
+    if (all)
+        draft_set(job, option->name, all);
+    free(all);
+}
+
 static bool take_arguments(Farm__Job *job, const struct arguments *arguments,
                            struct error *error)
 {
@@ -119,7 +135,9 @@ static bool take_arguments(Farm__Job *job, const struct arguments *arguments,
             return false;
     for (const struct option *option = options; option->name; option++) {
         const char *value = arguments_value(arguments, option->name, NULL);
-        if (value && strcmp(option->name, "seed"))
+        if (option->type == OPTION_FILE && option->most > 1)
+            set_files(job, arguments, option);
+        else if (value && strcmp(option->name, "seed"))
             draft_set(job, option->name, value);
     }
     const char *label = arguments_value(arguments, "label", NULL);

@@ -19,9 +19,10 @@ bool draft_make(struct draft *self, const struct arguments *arguments,
                 struct error *error);
 void draft_clear(struct draft *self);
 
-/* Adds models that are given as folders to the farm and names them by their ids. */
-bool draft_import_models(struct draft *self, struct session *session, bool quiet,
-                         struct error *error);
+/* Adds models that are given as folders, and files that options name, to the farm and puts
+ * their ids in place of the paths. What is no path is left for the farm to know by name. */
+bool draft_import(struct draft *self, struct session *session, bool quiet,
+                  struct error *error);
 
 /* Asks on a terminal before very large jobs; --yes answers. */
 bool draft_confirm(const struct draft *self, const struct arguments *arguments,

@@ -7,75 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/path.h"
-#include "client/bundled.h"
 #include "client/draft.h"
-#include "client/import.h"
 #include "client/json.h"
 #include "client/print.h"
 
 enum { TASKS_UNASKED = 1000 };
-
-/* A model is a folder when it looks like a path and is there, or holds a model. */
-static bool is_folder(const char *text)
-{
-    char *index = path_format("%s/model_index.json", text);
-    bool folder =
-        access(index, F_OK) == 0 || (strchr(text, '/') && access(text, F_OK) == 0);
-    free(index);
-    return folder;
-}
-
-static bool import_one(ProtobufCBinaryData *value, struct session *session, bool quiet,
-                       struct error *error)
-{
-    char *text = wire_string(*value), id[BLOB_TEXT];
-    bool ok = true;
-    if (is_folder(text)) {
-        ok = model_import(session, text, NULL, quiet, id, error);
-        if (ok) {
-            free(value->data);
-            value->data = (uint8_t *)path_format("%s", id);
-            value->len = strlen(id);
-        }
-    }
-    free(text);
-    return ok;
-}
-
-/* Whether some task asks for the bundled model, by name or by naming none. */
-static bool wants_bundled(const Farm__Job *job)
-{
-    bool named = false, wanted = false;
-    for (size_t i = 0; i < job->n_settings; i++)
-        if (wire_is(job->settings[i]->name, "model", 5)) {
-            named = true;
-            wanted = wanted || wire_is(job->settings[i]->value, BUNDLED_MODEL,
-                                       strlen(BUNDLED_MODEL));
-        }
-    for (size_t i = 0; i < job->n_axes; i++)
-        for (size_t j = 0; j < job->axes[i]->n_values; j++)
-            if (wire_is(job->axes[i]->name, "model", 5)) {
-                named = true;
-                wanted = wanted || wire_is(job->axes[i]->values[j], BUNDLED_MODEL,
-                                           strlen(BUNDLED_MODEL));
-            }
-    return wanted || !named;
-}
-
-bool draft_import_models(struct draft *self, struct session *session, bool quiet,
-                         struct error *error)
-{
-    bool ok = !wants_bundled(self->job) || bundled_import(session, quiet, error);
-    for (size_t i = 0; ok && i < self->job->n_settings; i++)
-        if (wire_is(self->job->settings[i]->name, "model", 5))
-            ok = import_one(&self->job->settings[i]->value, session, quiet, error);
-    for (size_t i = 0; ok && i < self->job->n_axes; i++)
-        for (size_t j = 0; ok && j < self->job->axes[i]->n_values; j++)
-            if (wire_is(self->job->axes[i]->name, "model", 5))
-                ok = import_one(&self->job->axes[i]->values[j], session, quiet, error);
-    return ok;
-}
 
 bool draft_confirm(const struct draft *self, const struct arguments *arguments,
                    struct error *error)

@@ -16,23 +16,40 @@
 #include "proto/files/transfer.h"
 #include "proto/places.h"
 
-/* Puts the folder's files where the private coordinator looks for them before it asks for
- * any. What cannot be linked is uploaded instead. */
-static void link_files(const Farm__Manifest *manifest, const char *folder)
+/* What is brought in: the files of a folder, or one file. */
+struct import {
+    struct session *session;
+    Farm__Manifest *manifest;
+    const char *folder, *file; /* one of them NULL */
+    bool quiet;
+};
+
+static char *source_of(const struct import *self, const Farm__ModelFile *file)
 {
+    if (self->file)
+        return path_format("%s", self->file);
+    char *name = wire_string(file->path);
+    char *path = path_format("%s/%s", self->folder, name);
+    free(name);
+    return path;
+}
+
+/* Puts the files where the private coordinator looks for them before it asks for any. What
+ * cannot be linked is uploaded instead. */
+static void link_files(const struct import *self)
+{
+    const Farm__Manifest *manifest = self->manifest;
     char *state = local_state();
     char *import = path_format("%s/%s", state, PLACE_IMPORT);
     path_make_folders(import, 0700, NULL);
     for (size_t i = 0; i < manifest->n_files; i++) {
         char hex[BLOB_TEXT];
         blob_format(manifest->files[i]->blob.data, hex);
-        char *name = wire_string(manifest->files[i]->path);
-        char *from = path_format("%s/%s", folder, name);
+        char *from = source_of(self, manifest->files[i]);
         char *to = path_format("%s/%s", import, hex);
         (void)!link(from, to);
         free(to);
         free(from);
-        free(name);
     }
     free(import);
     free(state);
@@ -160,17 +177,17 @@ static bool upload(struct upload *self, struct error *error)
     return ok && bulk;
 }
 
-static bool upload_file(struct session *session, const Farm__Manifest *manifest,
-                        ProtobufCBinaryData blob, const char *folder, bool quiet,
+static bool upload_file(const struct import *import, ProtobufCBinaryData blob,
                         struct error *error)
 {
+    const Farm__Manifest *manifest = import->manifest;
     for (size_t i = 0; i < manifest->n_files; i++) {
         const Farm__ModelFile *file = manifest->files[i];
         if (!wire_is(blob, file->blob.data, file->blob.len))
             continue;
-        char *name = wire_string(file->path);
-        char *path = path_format("%s/%s", folder, name);
-        struct upload self = {.session = session, .file = file, .quiet = quiet};
+        char *path = source_of(import, file);
+        struct upload self = {
+            .session = import->session, .file = file, .quiet = import->quiet};
         self.descriptor = open(path, O_RDONLY | O_CLOEXEC);
         bool ok = self.descriptor >= 0
                       ? upload(&self, error) || error_prefix(error, "%s", path)
@@ -178,7 +195,6 @@ static bool upload_file(struct session *session, const Farm__Manifest *manifest,
         if (self.descriptor >= 0)
             close(self.descriptor);
         free(path);
-        free(name);
         return ok;
     }
     return error_set(error, "the coordinator asks for a file that is not of the model");
@@ -186,50 +202,67 @@ static bool upload_file(struct session *session, const Farm__Manifest *manifest,
 
 /* Tells the manifest, uploads what the answer says is missing, and asks again: with nothing
  * missing the model is complete. */
-static bool add(struct session *session, Farm__Manifest *manifest, const char *folder,
-                bool quiet, struct error *error)
+static bool add(const struct import *self, struct error *error)
 {
     Farm__ModelAdd add = FARM__MODEL_ADD__INIT;
-    add.manifest = manifest;
+    add.manifest = self->manifest;
     Farm__Envelope ask = FARM__ENVELOPE__INIT;
     ask.body_case = FARM__ENVELOPE__BODY_MODEL_ADD;
     ask.model_add = &add;
     size_t missing = 1;
     for (int round = 0; missing && round < 2; round++) {
         struct message answer = {0};
-        if (!session_ask(session, &ask, FARM__ENVELOPE__BODY_MODEL_STATE, &answer,
+        if (!session_ask(self->session, &ask, FARM__ENVELOPE__BODY_MODEL_STATE, &answer,
                          error))
             return false;
         const Farm__ModelState *state = answer.envelope->model_state;
         missing = state->n_missing;
         bool ok = true;
         for (size_t i = 0; ok && i < missing; i++)
-            ok =
-                upload_file(session, manifest, state->missing[i], folder, quiet, error);
+            ok = upload_file(self, state->missing[i], error);
         message_clear(&answer);
         if (!ok)
             return false;
     }
     return !missing || error_set(error, "%s: the farm still lacks %zu files of it",
-                                 folder, missing);
+                                 self->folder ? self->folder : self->file, missing);
+}
+
+/* Ends the manifest's life. A single file is never linked: people overwrite pictures. */
+static bool bring(struct import *self, char id[BLOB_TEXT], struct error *error)
+{
+    uint8_t binary[BLOB_ID];
+    if (!self->manifest)
+        return false;
+    manifest_id(self->manifest, binary);
+    blob_format(binary, id);
+    if (self->folder && session_is_local(self->session))
+        link_files(self);
+    bool ok = add(self, error);
+    if (!self->quiet)
+        progress_end();
+    manifest_destroy(&self->manifest);
+    return ok;
 }
 
 bool model_import(struct session *session, const char *folder, const char *name,
                   bool quiet, char id[BLOB_TEXT], struct error *error)
 {
-    uint8_t binary[BLOB_ID];
     if (!quiet)
         say("hashing %s", folder);
-    Farm__Manifest *manifest = manifest_from_folder(folder, name, error);
-    if (!manifest)
-        return false;
-    manifest_id(manifest, binary);
-    blob_format(binary, id);
-    if (session_is_local(session))
-        link_files(manifest, folder);
-    bool ok = add(session, manifest, folder, quiet, error);
-    if (!quiet)
-        progress_end();
-    manifest_destroy(&manifest);
-    return ok;
+    struct import self = {.session = session,
+                          .manifest = manifest_from_folder(folder, name, error),
+                          .folder = folder,
+                          .quiet = quiet};
+    return bring(&self, id, error);
+}
+
+bool file_import(struct session *session, const char *path, const char *kind,
+                 bool quiet, char id[BLOB_TEXT], struct error *error)
+{
+    struct import self = {.session = session,
+                          .manifest = manifest_from_file(path, kind, error),
+                          .file = path,
+                          .quiet = quiet};
+    return bring(&self, id, error);
 }

@@ -1,4 +1,4 @@
-/* Bringing a model folder into a farm. */
+/* Bringing model folders and files into a farm. */
 #ifndef FARM_IMPORT_H
 #define FARM_IMPORT_H
 
@@ -10,5 +10,9 @@
  * this machine, else over the bulk link. `id`: the manifest's id as hexadecimal digits. */
 bool model_import(struct session *session, const char *folder, const char *name,
                   bool quiet, char id[BLOB_TEXT], struct error *error);
+
+/* The same for a file that a job brings along, of a kind of manifest_from_file. */
+bool file_import(struct session *session, const char *path, const char *kind,
+                 bool quiet, char id[BLOB_TEXT], struct error *error);
 
 #endif

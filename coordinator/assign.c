@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/job/files.h"
+
 enum {
     BATCH_MOST = 64,
     SKIPPED_MOST = 256, /* tasks found known or under way, for one batch */
@@ -19,6 +21,20 @@ struct batch {
     size_t count, bytes, skipped;
     uint8_t group[32];
 };
+
+/* Every file was resolved when the job was submitted. */
+static void add_inputs(Farm__Attempt *attempt, const struct task *task)
+{
+    uint8_t ids[INPUTS_MOST][BLOB_ID];
+    size_t count = 0;
+    task_inputs(task, ids, &count, NULL);
+    attempt->inputs = calloc(count + 1, sizeof *attempt->inputs);
+    if (!attempt->inputs)
+        abort();
+    for (; attempt->n_inputs < count; attempt->n_inputs++)
+        attempt->inputs[attempt->n_inputs] =
+            wire_own(wire_bytes(ids[attempt->n_inputs], BLOB_ID));
+}
 
 static Farm__Attempt *attempt_of(const struct queue_lease *lease,
                                  const struct scheduler_task *view,
@@ -40,6 +56,7 @@ static Farm__Attempt *attempt_of(const struct queue_lease *lease,
     attempt->model = wire_own(wire_bytes(view->model, 32));
     if (!task_pack(task, &attempt->settings, &attempt->n_settings))
         abort();
+    add_inputs(attempt, task);
     return attempt;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/job/files.h"
 #include "proto/wire.h"
 
 /* The first `most` bytes of a text, not cutting a UTF-8 character. */
@@ -117,12 +118,55 @@ static bool resolve_models(Farm__Job *job, const struct models *models,
         add_setting(job, "model", option_find("model")->fallback);
     while ((value = next_value(job, "model", &at))) {
         char *name = wire_string(*value), id[BLOB_TEXT];
-        const struct model *model = models_resolve(models, name, error);
+        const struct model *model = models_resolve(models, NULL, name, error);
         free(name);
         if (!model)
             return false;
         blob_format(model->id, id);
         set_value(value, id);
+    }
+    return true;
+}
+
+/* Puts the ids of files in place of their names in one value of the option. */
+static bool resolve_value(ProtobufCBinaryData *value, const struct option *option,
+                          const struct models *models, struct error *error)
+{
+    struct file_uses uses;
+    char *text = wire_string(*value);
+    bool ok = file_uses_read(&uses, option, text, error);
+    for (size_t i = 0; ok && i < uses.count; i++) {
+        const struct model *file =
+            models_resolve(models, option->choices, uses.item[i].file, error);
+        if (!file) {
+            ok = false;
+            break;
+        }
+        free(uses.item[i].file);
+        uses.item[i].file = calloc(1, BLOB_TEXT);
+        if (!uses.item[i].file)
+            abort();
+        blob_format(file->id, uses.item[i].file);
+    }
+    free(text);
+    text = file_uses_text(&uses);
+    if (ok)
+        set_value(value, text);
+    file_uses_clear(&uses);
+    free(text);
+    return ok;
+}
+
+static bool resolve_files(Farm__Job *job, const struct models *models,
+                          struct error *error)
+{
+    for (const struct option *option = options; option->name; option++) {
+        size_t at = 0;
+        ProtobufCBinaryData *value;
+        while (option->type == OPTION_FILE &&
+               (value = next_value(job, option->name, &at)))
+            if (!resolve_value(value, option, models, error))
+                return error_prefix(error, "%s", option->name);
     }
     return true;
 }
@@ -184,7 +228,7 @@ bool job_resolve(Farm__Job *job, const struct models *models, uint64_t *tasks,
                  struct error *error)
 {
     if (!job_check(job, tasks, error) || !resolve_models(job, models, error) ||
-        !check_sizes(job, models, error))
+        !resolve_files(job, models, error) || !check_sizes(job, models, error))
         return false;
     resolve_precision(job);
     job->expansion = JOB_EXPANSION;

@@ -33,7 +33,7 @@ void job_destroy(struct job **self);
 void job_shut(struct job *self);
 
 /* Brings a job from outside into the form that is stored: checks it, puts the ids of
- * complete models in place of their names, resolves what is `auto`, and checks sizes
+ * complete models and files in place of their names, resolves what is `auto`, and checks sizes
  * against each model's factor. Gives the number of tasks. */
 bool job_resolve(Farm__Job *job, const struct models *models, uint64_t *tasks,
                  struct error *error);

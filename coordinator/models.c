@@ -59,32 +59,42 @@ struct model *models_find(const struct models *self, const uint8_t id[BLOB_ID])
     return zhashx_lookup(self->by_id, id);
 }
 
-static void say_what_there_is(const struct models *self, const char *text,
-                              struct error *error)
+static bool is_kind(const struct model *model, const char *kind)
+{
+    return kind ? wire_is(model->manifest->kind, kind, strlen(kind))
+                : !manifest_is_input(model->manifest);
+}
+
+static void say_what_there_is(const struct models *self, const char *kind,
+                              const char *text, struct error *error)
 {
     struct buffer names = {0};
     size_t listed = 0;
     for (struct model *m = zhashx_first(self->by_id); m; m = zhashx_next(self->by_id))
-        if (m->complete && ++listed <= LISTED_MOST)
+        if (m->complete && is_kind(m, kind) && ++listed <= LISTED_MOST)
             buffer_printf(&names, NULL, "%s%.60s", listed > 1 ? ", " : "", m->name);
-    error_set_kind(error, ERROR_NOT_FOUND,
-                   listed ? "model: the farm has no model \"%.60s\"; it has %s%s"
-                          : "model: the farm has no model \"%.60s\" and no other%s%s; "
-                            "add one with `farmctl model add`",
-                   text, listed ? buffer_text(&names) : "",
-                   listed > LISTED_MOST ? ", ..." : "");
+    const char *what = kind ? kind : "model";
+    error_set_kind(
+        error, ERROR_NOT_FOUND,
+        listed ? "%1$s: the farm has no %1$s \"%2$.60s\"; it has %3$s%4$s"
+        : kind ? "%1$s: the farm has no %1$s \"%2$.60s\", and there is no such "
+                 "file here%3$s%4$s"
+               : "%1$s: the farm has no model \"%2$.60s\" and no other%3$s%4$s; "
+                 "add one with `farmctl model add`",
+        what, text, listed ? buffer_text(&names) : "",
+        listed > LISTED_MOST ? ", ..." : "");
     buffer_clear(&names);
 }
 
-struct model *models_resolve(const struct models *self, const char *text,
-                             struct error *error)
+struct model *models_resolve(const struct models *self, const char *kind,
+                             const char *text, struct error *error)
 {
     struct model *named = NULL, *prefixed = NULL;
     size_t length = strlen(text), count = 0;
     for (struct model *m = zhashx_first(self->by_id); m; m = zhashx_next(self->by_id)) {
         char id[BLOB_TEXT];
         blob_format(m->id, id);
-        if (!m->complete)
+        if (!m->complete || !is_kind(m, kind))
             continue;
         if (strcmp(m->name, text) == 0 && (!named || m->order > named->order))
             named = m;
@@ -97,12 +107,13 @@ struct model *models_resolve(const struct models *self, const char *text,
         return named;
     if (count == 1)
         return prefixed;
+    const char *what = kind ? kind : "model";
     if (count > 1)
         error_set_kind(error, ERROR_INPUT,
-                       "model: the ids of %zu models begin with \"%.60s\"", count,
+                       "%s: the ids of %zu %ss begin with \"%.60s\"", what, count, what,
                        text);
     else
-        say_what_there_is(self, text, error);
+        say_what_there_is(self, kind, text, error);
     return NULL;
 }
 

@@ -31,9 +31,10 @@ struct model *models_add(struct models *self, const Farm__Manifest *manifest,
 struct model *models_find(const struct models *self, const uint8_t id[BLOB_ID]);
 
 /* By name, id as 64 hexadecimal digits, or a unique prefix of at least 6 of them; only
- * complete ones. ERROR_NOT_FOUND lists what there is. */
-struct model *models_resolve(const struct models *self, const char *text,
-                             struct error *error);
+ * complete ones, and only files of that kind, or models where `kind` is NULL.
+ * ERROR_NOT_FOUND lists what there is. */
+struct model *models_resolve(const struct models *self, const char *kind,
+                             const char *text, struct error *error);
 
 /* The files of the model that are not in the store. */
 size_t models_missing(const struct model *self, const struct blob_store *blobs);

@@ -36,6 +36,7 @@ static const struct rule rules[] = {
     {&farm__attempt__descriptor, "job", 16, false},
     {&farm__attempt__descriptor, "key", 32, false},
     {&farm__attempt__descriptor, "model", 32, false},
+    {&farm__attempt__descriptor, "inputs", 32, false},
     {&farm__ready__descriptor, "models", 32, false},
     {&farm__result__descriptor, "png", 32, false},
     {&farm__result__descriptor, "latents", 32, true},

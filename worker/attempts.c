@@ -18,11 +18,14 @@ void attempts_clear(struct attempts *self)
 
 static bool fields_fit(const Farm__Attempt *from, struct error *error)
 {
-    if (from->id && from->job.len == 16 && from->key.len == 32 &&
+    bool whole = from->n_inputs <= INPUTS_MOST;
+    for (size_t i = 0; whole && i < from->n_inputs; i++)
+        whole = from->inputs[i].len == BLOB_ID;
+    if (whole && from->id && from->job.len == 16 && from->key.len == 32 &&
         from->model.len == BLOB_ID)
         return true;
     return error_set_kind(error, ERROR_INPUT,
-                          "an attempt without a whole id, job, key or model");
+                          "an attempt without a whole id, job, key, model or inputs");
 }
 
 bool attempts_add(struct attempts *self, const Farm__Attempt *from, struct error *error)
@@ -47,6 +50,9 @@ bool attempts_add(struct attempts *self, const Farm__Attempt *from, struct error
     attempt->index = from->index;
     memcpy(attempt->key, from->key.data, sizeof attempt->key);
     memcpy(attempt->model, from->model.data, sizeof attempt->model);
+    for (; attempt->inputs < from->n_inputs; attempt->inputs++)
+        memcpy(attempt->input[attempt->inputs], from->inputs[attempt->inputs].data,
+               BLOB_ID);
     attempt->latents = from->latents;
     self->item[self->count++] = attempt;
     return true;
@@ -108,6 +114,12 @@ static bool may_share_a_batch(const struct task *a, const struct task *b)
     return same;
 }
 
+static bool same_inputs(const struct attempt *a, const struct attempt *b)
+{
+    return a->inputs == b->inputs &&
+           memcmp(a->input, b->input, a->inputs * sizeof *a->input) == 0;
+}
+
 size_t attempts_batch(const struct attempts *self, const uint8_t model[BLOB_ID],
                       size_t most, struct attempt *batch[BATCH_MOST])
 {
@@ -119,7 +131,8 @@ size_t attempts_batch(const struct attempts *self, const uint8_t model[BLOB_ID],
             continue;
         if (count && (attempt->alone || batch[0]->alone))
             continue;
-        if (!count || may_share_a_batch(&batch[0]->task, &attempt->task))
+        if (!count || (same_inputs(batch[0], attempt) &&
+                       may_share_a_batch(&batch[0]->task, &attempt->task)))
             batch[count++] = attempt;
     }
     return count;

@@ -6,6 +6,7 @@
 
 #include "proto/farm.pb-c.h"
 #include "proto/files/blob.h"
+#include "proto/job/files.h"
 #include "proto/job/job.h"
 
 enum { ATTEMPTS_MOST = 256, BATCH_MOST = 32 };
@@ -15,7 +16,9 @@ struct attempt {
     uint8_t job[16];
     uint64_t index;
     uint8_t key[32];
-    uint8_t model[BLOB_ID]; /* manifest id */
+    uint8_t model[BLOB_ID];              /* manifest id */
+    uint8_t input[INPUTS_MOST][BLOB_ID]; /* manifests of the files its settings name */
+    size_t inputs;
     struct task task;
     bool latents;
     Farm__AttemptState state;

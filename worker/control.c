@@ -22,7 +22,7 @@ static Farm__AttemptId id_of(const struct attempt *attempt)
 bool control_ready(struct link *link, uint32_t credit, uint64_t received,
                    uint32_t batch, const struct models *models)
 {
-    ProtobufCBinaryData ids[MODELS_MOST];
+    ProtobufCBinaryData ids[MODELS_MOST]; /* no more than were ever listed */
     Farm__Ready ready = FARM__READY__INIT;
     ready.credit = credit;
     ready.received = received;

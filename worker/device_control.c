@@ -68,16 +68,8 @@ static void assign(struct device *self, const Farm__Attempt *from)
     }
     struct attempt *attempt =
         attempts_find(&self->attempts, from->id->epoch, from->id->counter);
-    struct model *model = models_get(&self->models, attempt->model);
-    if (!model) {
-        error_set_kind(&error, ERROR_BUSY, "too many models are being fetched");
-        device_fail(self, attempt, &error);
-    } else if (!model->manifest) {
-        attempt->state = FARM__ATTEMPT_STATE__ATTEMPT_FETCHING;
-        if (!model->wanted)
-            io_want_model(self->io, model->id);
-        model->wanted = true;
-    }
+    if (attempt->state == FARM__ATTEMPT_STATE__ATTEMPT_ASSIGNED)
+        device_want(self, attempt);
 }
 
 void device_return_waiting(struct device *self)

@@ -45,6 +45,10 @@ void device_on_render(struct device *self, struct render_event *event);
 void device_on_io(struct device *self, struct io_event *event);
 void device_start_batch(struct device *self); /* when it is idle and something waits */
 
+/* Asks for what of the attempt's model and files is not here: it is FETCHING then, ASSIGNED
+ * otherwise. False when too much is being fetched; the attempt has ended. */
+bool device_want(struct device *self, struct attempt *attempt);
+
 /* Ends an attempt that will have no result. */
 void device_fail(struct device *self, struct attempt *attempt, const struct error *why);
 

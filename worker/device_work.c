@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "proto/files/manifest.h"
 #include "worker/device_private.h"
 #include "worker/pieces.h"
 
@@ -18,7 +19,59 @@ void device_fail(struct device *self, struct attempt *attempt, const struct erro
     attempts_remove(&self->attempts, attempt->epoch, attempt->counter);
 }
 
+/* Asks for the model or file where it is not here; false when there is no place for it. */
+static bool want_one(struct device *self, const uint8_t id[BLOB_ID], bool *here)
+{
+    struct model *model = models_get(&self->models, id);
+    if (!model)
+        return false;
+    *here = *here && model->manifest;
+    if (!model->manifest && !model->wanted)
+        io_want_model(self->io, id);
+    model->wanted = model->wanted || !model->manifest;
+    return true;
+}
+
+bool device_want(struct device *self, struct attempt *attempt)
+{
+    bool here = true, ok = want_one(self, attempt->model, &here);
+    for (size_t i = 0; ok && i < attempt->inputs; i++)
+        ok = want_one(self, attempt->input[i], &here);
+    attempt->state = here ? FARM__ATTEMPT_STATE__ATTEMPT_ASSIGNED
+                          : FARM__ATTEMPT_STATE__ATTEMPT_FETCHING;
+    if (!ok) {
+        struct error error = {0};
+        error_set_kind(&error, ERROR_BUSY, "too many models are being fetched");
+        device_fail(self, attempt, &error);
+    }
+    return ok;
+}
+
+static bool needs(const struct attempt *attempt, const uint8_t id[BLOB_ID])
+{
+    bool needed = memcmp(attempt->model, id, BLOB_ID) == 0;
+    for (size_t i = 0; i < attempt->inputs && !needed; i++)
+        needed = memcmp(attempt->input[i], id, BLOB_ID) == 0;
+    return needed;
+}
+
 /* ---- the device */
+
+/* The files of an attempt; false when one is no longer known to be here. What is no file
+ * of a task is left out, and missed by inputs_of. */
+static bool gather(const struct device *self, const struct attempt *attempt,
+                   struct inputs *inputs)
+{
+    for (size_t i = 0; i < attempt->inputs; i++) {
+        const struct model *file = models_find(&self->models, attempt->input[i]);
+        if (!file || !file->manifest)
+            return false;
+        if (manifest_is_input(file->manifest))
+            inputs_add(inputs, file->id, file->files.file[0].name,
+                       file->files.file[0].path);
+    }
+    return true;
+}
 
 void device_start_batch(struct device *self)
 {
@@ -35,11 +88,19 @@ void device_start_batch(struct device *self)
     if (!count)
         return;
     models_use(&self->models, model);
-    for (size_t i = 0; i < count; i++)
-        batch[i]->state = FARM__ATTEMPT_STATE__ATTEMPT_RENDERING;
-    render_batch(self->render, model->id, &model->files, model->manifest, batch, count);
-    self->rendering = true;
-    self->nearly_done = false;
+    struct inputs inputs = {0};
+    if (gather(self, batch[0], &inputs)) {
+        for (size_t i = 0; i < count; i++)
+            batch[i]->state = FARM__ATTEMPT_STATE__ATTEMPT_RENDERING;
+        render_batch(self->render, model->id, &model->files, model->manifest, &inputs,
+                     batch, count);
+        self->rendering = true;
+        self->nearly_done = false;
+    } else {
+        for (size_t i = 0; i < count; i++)
+            device_want(self, batch[i]);
+    }
+    inputs_clear(&inputs);
 }
 
 static void on_step(struct device *self, const struct render_event *event, int64_t now)
@@ -164,26 +225,18 @@ void device_on_render(struct device *self, struct render_event *event)
 
 /* ---- the I/O actor */
 
-/* The cache holds on to the models it handed out last and no more; what still waits for an
- * earlier one asks again. */
+/* The cache holds on to what it handed out last and no more. */
 static void empty_old_models(struct device *self)
 {
-    size_t filled = 0;
+    size_t models = 0, files = 0;
     for (size_t i = 0; i < self->models.count; i++) {
         struct model *model = self->models.item[i];
-        if (!model->manifest || ++filled <= PIECES_PINNED)
+        if (!model->manifest)
             continue;
-        model_empty(model);
-        for (size_t j = 0; j < self->attempts.count; j++) {
-            struct attempt *attempt = self->attempts.item[j];
-            if (attempt->state != FARM__ATTEMPT_STATE__ATTEMPT_ASSIGNED ||
-                memcmp(attempt->model, model->id, BLOB_ID) != 0)
-                continue;
-            attempt->state = FARM__ATTEMPT_STATE__ATTEMPT_FETCHING;
-            model->wanted = true;
-        }
-        if (model->wanted)
-            io_want_model(self->io, model->id);
+        bool kept = manifest_is_input(model->manifest) ? ++files <= PIECES_INPUTS_PINNED
+                                                       : ++models <= PIECES_PINNED;
+        if (!kept)
+            model_empty(model);
     }
 }
 
@@ -195,11 +248,11 @@ static void on_model(struct device *self, struct io_event *event)
     model_fill(model, &event->files, &event->manifest);
     models_use(&self->models, model);
     empty_old_models(self);
-    for (size_t i = 0; i < self->attempts.count; i++) {
+    for (size_t i = self->attempts.count; i-- > 0;) {
         struct attempt *attempt = self->attempts.item[i];
-        if (attempt->state == FARM__ATTEMPT_STATE__ATTEMPT_FETCHING &&
-            memcmp(attempt->model, model->id, BLOB_ID) == 0)
-            attempt->state = FARM__ATTEMPT_STATE__ATTEMPT_ASSIGNED;
+        if (attempt->state == FARM__ATTEMPT_STATE__ATTEMPT_FETCHING ||
+            attempt->state == FARM__ATTEMPT_STATE__ATTEMPT_ASSIGNED)
+            device_want(self, attempt); /* also what lost an older one just now */
     }
     self->credit = UINT32_MAX;
 }
@@ -212,7 +265,7 @@ static void on_model_failed(struct device *self, const struct io_event *event)
     for (size_t i = self->attempts.count; i-- > 0;) {
         struct attempt *attempt = self->attempts.item[i];
         if (attempt->state == FARM__ATTEMPT_STATE__ATTEMPT_FETCHING &&
-            memcmp(attempt->model, event->model, BLOB_ID) == 0)
+            needs(attempt, event->model))
             device_fail(self, attempt, &event->error);
     }
 }

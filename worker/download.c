@@ -8,7 +8,7 @@
 
 enum {
     SILENCE_MS = 10000, /* without a chunk, after which ranges are asked for again */
-    MODELS_WANTED = 16,
+    MODELS_WANTED = 512,
     BAD_PIECES = 8, /* of one model, after which its source is taken for broken */
 };
 

@@ -38,11 +38,19 @@ static bool make_room(struct models *self)
     return false;
 }
 
-struct model *models_get(struct models *self, const uint8_t id[BLOB_ID])
+struct model *models_find(const struct models *self, const uint8_t id[BLOB_ID])
 {
     for (size_t i = 0; i < self->count; i++)
         if (memcmp(self->item[i]->id, id, BLOB_ID) == 0)
             return self->item[i];
+    return NULL;
+}
+
+struct model *models_get(struct models *self, const uint8_t id[BLOB_ID])
+{
+    struct model *known = models_find(self, id);
+    if (known)
+        return known;
     if (self->count == MODELS_MOST && !make_room(self))
         return NULL;
     struct model *model = calloc(1, sizeof *model);
@@ -77,6 +85,6 @@ void model_fill(struct model *self, struct model_files *files,
     *files = (struct model_files){0};
     self->manifest = *manifest;
     *manifest = NULL;
-    self->listed = true;
+    self->listed = !manifest_is_input(self->manifest);
     self->wanted = false;
 }

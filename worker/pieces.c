@@ -20,7 +20,8 @@ struct pieces {
     char *folder, *depot;
     uint64_t limit;
     struct blob_store *blobs;
-    int pin[PIECES_PINNED]; /* manifests with a shared lock, last first; -1: none */
+    /* manifests with a shared lock, last first; -1: none */
+    int pin[PIECES_PINNED], input_pin[PIECES_INPUTS_PINNED];
     /* the present fetch; manifest NULL: none */
     uint8_t id[BLOB_ID];
     Farm__Manifest *manifest;
@@ -39,6 +40,8 @@ struct pieces *pieces_open(const char *folder, const char *depot, uint64_t limit
     self->limit = limit;
     for (size_t i = 0; i < PIECES_PINNED; i++)
         self->pin[i] = -1;
+    for (size_t i = 0; i < PIECES_INPUTS_PINNED; i++)
+        self->input_pin[i] = -1;
     self->folder = path_format("%s", folder);
     self->depot = depot && depot[0] ? path_format("%s", depot) : NULL;
     char *blobs = path_format("%s/blobs", folder);
@@ -61,6 +64,9 @@ void pieces_close(struct pieces **self)
     for (size_t i = 0; i < PIECES_PINNED; i++)
         if (pieces->pin[i] >= 0)
             close(pieces->pin[i]);
+    for (size_t i = 0; i < PIECES_INPUTS_PINNED; i++)
+        if (pieces->input_pin[i] >= 0)
+            close(pieces->input_pin[i]);
     blob_store_close(&pieces->blobs);
     free(pieces->depot);
     free(pieces->folder);
@@ -165,7 +171,7 @@ size_t pieces_complete(const struct pieces *self, uint8_t (**ids)[BLOB_ID])
     if (!*ids)
         abort();
     for (size_t i = 0; i < count; i++)
-        if (all_here(self, known[i].manifest))
+        if (!manifest_is_input(known[i].manifest) && all_here(self, known[i].manifest))
             memcpy((*ids)[complete++], known[i].id, BLOB_ID);
     free_known(known, count);
     return complete;
@@ -252,20 +258,25 @@ static void make_room(struct pieces *self, const uint8_t id[BLOB_ID],
     free_known(known, count);
 }
 
-/* The model stays while this process may load it; it was used now. */
-static void pin(struct pieces *self, const uint8_t id[BLOB_ID])
+/* What the manifest names stays while this process may load it; it was used now. */
+static int lock_manifest(const struct pieces *self, const uint8_t id[BLOB_ID])
 {
     char *path = manifest_path(self, id);
     int file = open(path, O_RDONLY | O_CLOEXEC);
     free(path);
-    if (file < 0)
-        return;
-    flock(file, LOCK_SH | LOCK_NB);
-    futimens(file, NULL);
-    if (self->pin[PIECES_PINNED - 1] >= 0)
-        close(self->pin[PIECES_PINNED - 1]);
-    memmove(&self->pin[1], &self->pin[0], sizeof self->pin - sizeof self->pin[0]);
-    self->pin[0] = file;
+    if (file >= 0) {
+        flock(file, LOCK_SH | LOCK_NB);
+        futimens(file, NULL);
+    }
+    return file;
+}
+
+static void pin(int *list, size_t most, int file)
+{
+    if (list[most - 1] >= 0)
+        close(list[most - 1]);
+    memmove(&list[1], &list[0], (most - 1) * sizeof *list);
+    list[0] = file;
 }
 
 /* ---- fetching */
@@ -442,13 +453,19 @@ bool pieces_files(struct pieces *self, const uint8_t id[BLOB_ID],
                   struct error *error)
 {
     *files = (struct model_files){0};
-    pin(self, id); /* first: what is found here then stays */
+    int lock = lock_manifest(self, id); /* first: what is found here then stays */
     *manifest = read_manifest(self, id);
     if (!*manifest || !all_here(self, *manifest)) {
+        if (lock >= 0)
+            close(lock);
         manifest_destroy(manifest);
         return error_set_kind(error, ERROR_NOT_FOUND,
                               "the model's files are not all in %s", self->folder);
     }
+    if (manifest_is_input(*manifest))
+        pin(self->input_pin, PIECES_INPUTS_PINNED, lock);
+    else
+        pin(self->pin, PIECES_PINNED, lock);
     if (list_files(self, *manifest, files, error))
         return true;
     manifest_destroy(manifest);

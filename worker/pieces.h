@@ -15,7 +15,9 @@
 #include "proto/files/blob.h"
 #include "worker/sd/pipeline.h"
 
-enum { PIECES_PINNED = 2 }; /* models handed out last, which stay while this is open */
+/* What was handed out last stays while this is open: so many models, so many files that
+ * tasks brought along. */
+enum { PIECES_PINNED = 2, PIECES_INPUTS_PINNED = 256 };
 
 struct pieces;
 
@@ -25,7 +27,7 @@ struct pieces *pieces_open(const char *folder, const char *depot, uint64_t limit
                            struct error *error);
 void pieces_close(struct pieces **self);
 
-/* The ids of all models whose every file is here; heap, the caller's. */
+/* The ids of all models whose every file is here, without files of tasks; heap, the caller's. */
 size_t pieces_complete(const struct pieces *self, uint8_t (**ids)[BLOB_ID]);
 
 enum pieces_state {

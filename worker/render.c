@@ -26,6 +26,7 @@ struct order {
     struct model_files files;
     char *model_name;
     char model_hash[11];
+    struct inputs inputs;
     struct attempt batch[BATCH_MOST]; /* copies; tasks owned */
     size_t count;
 };
@@ -58,6 +59,7 @@ static void order_destroy(struct order *order)
     for (size_t i = 0; i < order->count; i++)
         task_clear(&order->batch[i].task);
     model_files_clear(&order->files);
+    inputs_clear(&order->inputs);
     free(order->model_name);
     free(order);
 }
@@ -78,11 +80,15 @@ static void copy_files(struct model_files *into, const struct model_files *from)
 
 void render_batch(struct render *self, const uint8_t model[BLOB_ID],
                   const struct model_files *files, const Farm__Manifest *manifest,
-                  struct attempt *const *batch, size_t count)
+                  const struct inputs *inputs, struct attempt *const *batch,
+                  size_t count)
 {
     struct order *order = order_new(ORDER_BATCH);
     memcpy(order->model, model, BLOB_ID);
     copy_files(&order->files, files);
+    for (size_t i = 0; i < inputs->count; i++)
+        inputs_add(&order->inputs, inputs->item[i].id, inputs->item[i].name,
+                   inputs->item[i].path);
     order->model_name = wire_string(manifest->name);
     manifest_model_hash(manifest, order->model_hash);
     for (; order->count < count; order->count++) {
@@ -247,6 +253,14 @@ static bool render(struct render *self, const struct order *order, struct error 
 {
     struct image_request requests[BATCH_MOST] = {0};
     struct image images[BATCH_MOST] = {0};
+    struct input_use init[FILES_MOST];
+    size_t inits;
+    if (!inputs_of(&order->inputs, option_find("init"), order->batch[0].task.init, init,
+                   &inits, error))
+        return false;
+    if (inits)
+        return error_set_kind(error, ERROR_INPUT,
+                              "init: this worker cannot begin from a picture yet");
     if (!load(self, order, error))
         return false;
     for (size_t i = 0; i < order->count; i++) {

@@ -11,6 +11,7 @@
 #include "opencl/gpu.h"
 #include "proto/farm.pb-c.h"
 #include "worker/attempts.h"
+#include "worker/inputs.h"
 #include "worker/result.h"
 #include "worker/sd/pipeline.h"
 
@@ -26,10 +27,11 @@ zsock_t *render_socket(struct render *self);
 
 /* Renders the batch: RENDER_LOADING where the model must be loaded first, RENDER_STARTED,
  * RENDER_STEP..., an RENDER_IMAGE each, at the end RENDER_ENDED. Only one at a time. Files,
- * manifest and batch are copied. */
+ * manifest, inputs and batch are copied. */
 void render_batch(struct render *self, const uint8_t model[BLOB_ID],
                   const struct model_files *files, const Farm__Manifest *manifest,
-                  struct attempt *const *batch, size_t count);
+                  const struct inputs *inputs, struct attempt *const *batch,
+                  size_t count);
 
 /* The present batch is not wanted any more; RENDER_ENDED comes with ERROR_BUSY, or it had
  * ended already. */

@@ -180,12 +180,15 @@ bool manifest_check(const Farm__Manifest *self, struct error *error)
                               "slash",
                               NAME_MOST);
     bool ok;
-    if (!is_among(self->kind, kinds))
+    if (manifest_is_input(self))
+        ok = manifest_check_input(self, error) && check_files(self, error);
+    else if (!is_among(self->kind, kinds))
         ok = error_set_kind(error, ERROR_INPUT, "its kind is not diffusers");
     else if (!is_among(self->family, families))
         ok = error_set_kind(error, ERROR_INPUT, "its family is neither sd1 nor sd2");
     else
         ok = check_sizes(self, error) && check_files(self, error);
-    return ok || error_prefix(error, "model %.*s", (int)self->name.len,
-                              (const char *)self->name.data);
+    return ok ||
+           error_prefix(error, "%s %.*s", manifest_is_input(self) ? "file" : "model",
+                        (int)self->name.len, (const char *)self->name.data);
 }

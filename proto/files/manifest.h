@@ -19,6 +19,20 @@ enum { MANIFEST_SIDE_MOST = 65536 };
  * (.bin, .ckpt: says to convert them to safetensors), and families that are not done. */
 Farm__Manifest *manifest_from_folder(const char *folder, const char *name,
                                      struct error *error);
+/* A manifest of one file that a job brings along, of kind "picture", "lora", "embedding" or
+ * "vae"; its name is the file's without what follows the last point. Looks at the file's
+ * first bytes: ERROR_INPUT for one that is no such file. */
+Farm__Manifest *manifest_from_file(const char *path, const char *kind,
+                                   struct error *error);
+
+/* Of such a kind; what is none is a model. manifest_check asks the second for those. */
+bool manifest_is_input(const Farm__Manifest *self);
+bool manifest_check_input(const Farm__Manifest *self, struct error *error);
+
+/* Hashes the file at `path` and appends it under `name`. */
+bool manifest_add_file(Farm__Manifest *self, const char *name, const char *path,
+                       struct error *error);
+
 /* One that was unpacked or made here; takes a null. */
 void manifest_destroy(Farm__Manifest **self);
 

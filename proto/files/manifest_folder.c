@@ -4,11 +4,8 @@
  */
 #include "proto/files/manifest.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <limits.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,77 +47,11 @@ static bool exists(const char *folder, const char *path)
     return there;
 }
 
-/* ---- hashing */
-
-/* Reads the next piece, short only at the end of the file. */
-static ssize_t read_piece(int file, uint8_t *block)
-{
-    size_t got = 0;
-    while (got < BLOB_PIECE) {
-        ssize_t more = read(file, block + got, BLOB_PIECE - got);
-        if (more < 0)
-            return -1;
-        if (more == 0)
-            break;
-        got += (size_t)more;
-    }
-    return (ssize_t)got;
-}
-
-static void add_piece(Farm__ModelFile *file, const uint8_t *block, size_t size)
-{
-    uint8_t id[BLOB_ID];
-    file->pieces = realloc(file->pieces, (file->n_pieces + 1) * sizeof *file->pieces);
-    if (!file->pieces)
-        abort();
-    blob_id(block, size, id);
-    file->pieces[file->n_pieces++] = wire_own(wire_bytes(id, BLOB_ID));
-    file->size += size;
-}
-
-/* Size, pieces and both hashes of the whole, in one pass. */
-static bool hash_file(Farm__ModelFile *into, const char *path, struct error *error)
-{
-    crypto_generichash_state whole;
-    crypto_hash_sha256_state sha256;
-    uint8_t id[BLOB_ID], sum[crypto_hash_sha256_BYTES];
-    uint8_t *block = malloc(BLOB_PIECE);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t got = block && file >= 0 ? BLOB_PIECE : -1;
-    crypto_generichash_init(&whole, NULL, 0, BLOB_ID);
-    crypto_hash_sha256_init(&sha256);
-    while (got == BLOB_PIECE) {
-        got = read_piece(file, block);
-        if (got <= 0)
-            break;
-        add_piece(into, block, (size_t)got);
-        crypto_generichash_update(&whole, block, (size_t)got);
-        crypto_hash_sha256_update(&sha256, block, (size_t)got);
-    }
-    if (got < 0)
-        error_set_kind(error, ERROR_INPUT, "%s: %s", path, strerror(errno));
-    crypto_generichash_final(&whole, id, BLOB_ID);
-    crypto_hash_sha256_final(&sha256, sum);
-    into->blob = wire_own(wire_bytes(id, BLOB_ID));
-    into->sha256 = wire_own(wire_bytes(sum, sizeof sum));
-    if (file >= 0)
-        close(file);
-    free(block);
-    return got >= 0;
-}
-
 static bool add_file(Farm__Manifest *into, const char *folder, const char *path,
                      struct error *error)
 {
-    into->files = realloc(into->files, (into->n_files + 1) * sizeof *into->files);
-    Farm__ModelFile *file = malloc(sizeof *file);
-    if (!into->files || !file)
-        abort();
-    farm__model_file__init(file);
-    file->path = wire_own(wire_text(path));
-    into->files[into->n_files++] = file;
     char *whole = path_format("%s/%s", folder, path);
-    bool ok = hash_file(file, whole, error);
+    bool ok = manifest_add_file(into, path, whole, error);
     free(whole);
     return ok;
 }

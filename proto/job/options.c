@@ -8,6 +8,8 @@
 #include <strings.h>
 #include <utf8proc.h>
 
+#include "proto/job/files.h"
+
 #define FIELD(name) offsetof(struct task, name)
 #define SEED_MOST   18446744073709551615.0
 #define TEXT_MOST   65536
@@ -19,6 +21,8 @@ const struct option options[OPTION_COUNT_ALL + 1] = {
      "text encoder layer to stop at, counted from the last", true},
     {"eta", OPTION_NUMBER, FIELD(eta), "0", 0, 1, NULL, "X",
      "share of fresh noise in each step of DDIM", true},
+    {"init", OPTION_FILE, FIELD(init), "", 0, 1, "picture", "FILE",
+     "the picture to begin from, instead of noise alone: PNG or JPEG", true},
     {"model", OPTION_TEXT, FIELD(model), "emoji", 1, 255, NULL, "NAME",
      "a model the farm knows, or a folder to add to it first", true},
     {"negative", OPTION_TEXT, FIELD(negative), "", 0, TEXT_MOST, NULL, "TEXT",
@@ -252,6 +256,22 @@ static bool set_choice(const struct option *option, void *field, const char *val
     return false;
 }
 
+/* Files: kept in the one form that file_uses_text gives */
+
+static bool set_file(const struct option *option, void *field, const char *value,
+                     struct error *error)
+{
+    struct file_uses uses;
+    if (!is_utf8(value))
+        return error_set_kind(error, ERROR_INPUT, "%s: the file's name is not UTF-8",
+                              option->name);
+    if (!file_uses_read(&uses, option, value, error))
+        return false;
+    replace(field, file_uses_text(&uses));
+    file_uses_clear(&uses);
+    return true;
+}
+
 static const struct kind {
     bool (*set)(const struct option *option, void *field, const char *value,
                 struct error *error);
@@ -263,6 +283,7 @@ static const struct kind {
     [OPTION_NUMBER] = {set_number, get_number, false},
     [OPTION_SIZE] = {set_size, get_size, false},
     [OPTION_CHOICE] = {set_choice, get_text, true},
+    [OPTION_FILE] = {set_file, get_text, true},
 };
 
 static void *field_of(const struct task *self, const struct option *option)

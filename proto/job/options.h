@@ -23,6 +23,7 @@ struct task {
     char *schedule;         /* "Automatic", "Normal", "Karras" */
     double eta;             /* DDIM's */
     uint64_t clip_skip;
+    char *init;      /* picture to begin from; "" none */
     char *rng;       /* "torch-cpu" */
     char *precision; /* "auto", "f32", "f16" */
 };
@@ -32,7 +33,8 @@ enum option_type {
     OPTION_COUNT,
     OPTION_NUMBER,
     OPTION_SIZE,
-    OPTION_CHOICE
+    OPTION_CHOICE,
+    OPTION_FILE, /* proto/job/files.h */
 };
 
 struct option {
@@ -40,8 +42,10 @@ struct option {
     enum option_type type;
     size_t offset;        /* in struct task; OPTION_SIZE: width, height follows it */
     const char *fallback; /* default, as text */
-    double least, most;   /* of counts, numbers, sizes; of texts their bytes */
-    const char *choices; /* OPTION_CHOICE: "f32|DDIM=DDIMScheduler": name=other names */
+    double least,
+        most; /* of counts, numbers, sizes; of texts their bytes; most files */
+    const char *choices; /* OPTION_CHOICE: "f32|DDIM=DDIMScheduler": name=other names;
+                            OPTION_FILE: the kind of its manifests */
     const char *metavar; /* for help: "N", "WxH" */
     const char *help;
     bool decides_pixels; /* part of the task key */
@@ -49,7 +53,7 @@ struct option {
 
 /* All options, sorted by name; a null name ends them. `seed` and `prompt` are among them:
  * an axis may range over any. OPTION_COUNT_ALL is their number. */
-enum { OPTION_COUNT_ALL = 13 };
+enum { OPTION_COUNT_ALL = 14 };
 extern const struct option options[];
 const struct option *option_find(const char *name);
 

@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +38,29 @@ static bool write_option(struct buffer *into, const char *name, const char *opti
     return ok;
 }
 
+void params_file_name(const struct option *option, char name[PARAMS_NAME])
+{
+    snprintf(name, PARAMS_NAME, "%s file", option->name);
+    name[0] = (char)toupper((unsigned char)name[0]);
+}
+
+/* Files stand as the ids of their manifests: the farm knows them by that. */
+static bool write_files(struct buffer *into, const struct task *task,
+                        struct error *error)
+{
+    bool ok = true;
+    for (const struct option *option = options; ok && option->name; option++) {
+        char name[PARAMS_NAME], *value = NULL;
+        if (option->type != OPTION_FILE)
+            continue;
+        params_file_name(option, name);
+        value = task_get(task, option);
+        ok = !*value || write_field(into, name, value, error);
+        free(value);
+    }
+    return ok;
+}
+
 bool params_write(const struct task *task, const char *model_name,
                   const char *model_hash, struct buffer *into, struct error *error)
 {
@@ -57,6 +81,7 @@ bool params_write(const struct task *task, const char *model_name,
            write_field(into, "RNG", "CPU", error) &&
            (!strcmp(task->precision, "auto") ||
             write_option(into, "Precision", "precision", task, error)) &&
+           write_files(into, task, error) &&
            write_field(into, "Version", "clfarm " FARM_VERSION, error);
 }
 

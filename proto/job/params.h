@@ -14,6 +14,10 @@
 bool params_write(const struct task *task, const char *model_name,
                   const char *model_hash, struct buffer *into, struct error *error);
 
+/* The field's name of an option that names files: "Init file" of `init`. */
+enum { PARAMS_NAME = 40 };
+void params_file_name(const struct option *option, char name[PARAMS_NAME]);
+
 struct params_field {
     char *name, *value;
 };

@@ -13,6 +13,7 @@ import torch  # noqa: E402
 import model_cases  # noqa: E402
 import run_cases  # noqa: E402
 import sampler_cases  # noqa: E402
+import taskkey_cases  # noqa: E402
 import tiny_model  # noqa: E402
 import token_cases  # noqa: E402
 import variant_model  # noqa: E402
@@ -36,6 +37,7 @@ def main():
     cases += model_cases.make("variant", into / "variant", into)
     sampler_cases.make(into, emoji)
     token_cases.make(into, emoji)
+    taskkey_cases.make(into)
     tiny_model.write_json(into / "manifest.json", cases)
 
 

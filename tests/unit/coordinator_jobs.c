@@ -7,18 +7,19 @@
 
 static struct models models;
 
-/* A model of one made-up file. */
+/* A manifest of one made-up file; a factor of 0: a picture. */
 static struct model *add_model(const char *name, uint8_t content, uint32_t factor,
                                bool complete)
 {
     uint8_t blob[32] = {content};
     Farm__ModelFile file = FARM__MODEL_FILE__INIT, *files[] = {&file};
-    file.path = wire_text("model.bin");
+    file.path = wire_text(factor ? "model.bin" : "picture");
     file.size = 1;
     file.blob = file.sha256 = wire_bytes(blob, sizeof blob);
     Farm__Manifest manifest = FARM__MANIFEST__INIT;
     manifest.n_files = 1;
     manifest.files = files;
+    manifest.kind = wire_text(factor ? "diffusers" : "picture");
     manifest.factor = factor;
     manifest.width = 64;
     manifest.height = 96;
@@ -101,11 +102,11 @@ static void a_name_means_the_newest_complete_model_of_that_name(void **state)
 {
     struct model *newer = add_model("tiny", 2, 8, true);
     add_model("tiny", 3, 8, false);
-    assert_ptr_equal(models_resolve(&models, "tiny", NULL), newer);
+    assert_ptr_equal(models_resolve(&models, NULL, "tiny", NULL), newer);
     char id[BLOB_TEXT];
     blob_format(newer->id, id);
     id[10] = 0;
-    assert_ptr_equal(models_resolve(&models, id, NULL), newer);
+    assert_ptr_equal(models_resolve(&models, NULL, id, NULL), newer);
 }
 
 static void an_unknown_model_is_answered_with_those_there_are(void **state)
@@ -114,6 +115,44 @@ static void an_unknown_model_is_answered_with_those_there_are(void **state)
     assert_refused(make_job("model", "nosuch", NULL),
                    "no model \"nosuch\"; it has tiny");
     assert_refused(make_job("model", "half", NULL), "no model \"half\"");
+}
+
+static void a_file_is_named_by_its_id_in_tasks(void **state)
+{
+    struct task task;
+    uint64_t tasks;
+    char id[BLOB_TEXT], prefix[BLOB_TEXT];
+    blob_format(add_model("cat", 7, 0, true)->id, id);
+    snprintf(prefix, sizeof prefix, "%.12s", id);
+    Farm__Job *by_name = make_job("model", "tiny", "init", "cat", NULL);
+    Farm__Job *by_id = make_job("model", "tiny", "init", prefix, NULL);
+    assert_true(job_resolve(by_name, &models, &tasks, NULL));
+    assert_true(job_resolve(by_id, &models, &tasks, NULL));
+    assert_true(job_task(by_name, &models, 0, &task, NULL));
+    assert_string_equal(task.init, id);
+    task_clear(&task);
+    assert_true(job_task(by_id, &models, 1, &task, NULL));
+    assert_string_equal(task.init, id);
+    task_clear(&task);
+    farm__job__free_unpacked(by_name, NULL);
+    farm__job__free_unpacked(by_id, NULL);
+}
+
+static void an_unknown_or_unfinished_file_is_refused(void **state)
+{
+    add_model("half", 8, 0, false);
+    assert_refused(make_job("model", "tiny", "init", "half", NULL),
+                   "init: picture: the farm has no picture \"half\"");
+    add_model("cat", 7, 0, true);
+    assert_refused(make_job("model", "tiny", "init", "dog", NULL), "it has cat");
+}
+
+static void a_model_is_no_file_and_a_file_is_no_model(void **state)
+{
+    add_model("cat", 7, 0, true);
+    assert_refused(make_job("model", "cat", NULL), "no model \"cat\"; it has tiny");
+    assert_refused(make_job("model", "tiny", "init", "tiny", NULL),
+                   "no picture \"tiny\"; it has cat");
 }
 
 static void sizes_must_be_multiples_of_every_models_factor(void **state)
@@ -166,6 +205,9 @@ int main(void)
         JOBS_TEST(a_resolved_job_names_its_model_by_id_and_its_tasks_have_a_size),
         JOBS_TEST(a_name_means_the_newest_complete_model_of_that_name),
         JOBS_TEST(an_unknown_model_is_answered_with_those_there_are),
+        JOBS_TEST(a_file_is_named_by_its_id_in_tasks),
+        JOBS_TEST(an_unknown_or_unfinished_file_is_refused),
+        JOBS_TEST(a_model_is_no_file_and_a_file_is_no_model),
         JOBS_TEST(sizes_must_be_multiples_of_every_models_factor),
         JOBS_TEST(jobs_are_found_by_prefix_label_and_last),
     };

@@ -238,12 +238,73 @@ static void hashes_and_sizes_must_fit(void **state)
     manifest_destroy(&manifest);
 }
 
+static void write_bytes(const char *name, const void *bytes, size_t size)
+{
+    char *path = path_format("%s/%s", folder, name);
+    assert_true(path_write(path, bytes, size, 0600, NULL));
+    free(path);
+}
+
+static Farm__Manifest *file_manifest(const char *name, const char *kind,
+                                     struct error *error)
+{
+    char *path = path_format("%s/%s", folder, name);
+    Farm__Manifest *manifest = manifest_from_file(path, kind, error);
+    free(path);
+    return manifest;
+}
+
+static void equal_pictures_are_one_whatever_their_names(void **state)
+{
+    static const uint8_t jpeg[] = {0xff, 0xd8, 0xff, 0xe0, 1, 2, 3};
+    struct error error = {0};
+    uint8_t one[BLOB_ID], other[BLOB_ID];
+    write_bytes("a b.jpeg", jpeg, sizeof jpeg);
+    write_bytes("other", jpeg, sizeof jpeg);
+    Farm__Manifest *first = file_manifest("a b.jpeg", "picture", &error);
+    Farm__Manifest *second = file_manifest("other", "picture", &error);
+    if (!first || !second)
+        fail_msg("%s", error.text);
+    assert_true(wire_is(first->name, "a b", 3));
+    assert_true(manifest_is_input(first));
+    manifest_id(first, one);
+    manifest_id(second, other);
+    assert_memory_equal(one, other, BLOB_ID);
+    first->factor = 8;
+    assert_false(manifest_check(first, &error));
+    manifest_destroy(&first);
+    manifest_destroy(&second);
+}
+
+static void a_file_of_another_format_is_refused(void **state)
+{
+    static const uint8_t pickle[] = "PK\003\004 archive/data.pkl";
+    static const uint8_t tensors[] = {2, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
+    struct error error = {0};
+    write_bytes("style.pt", pickle, sizeof pickle);
+    assert_null(file_manifest("style.pt", "embedding", &error));
+    assert_non_null(strstr(error.text, "is not a safetensors file"));
+    assert_null(file_manifest("style.pt", "picture", &error));
+    assert_non_null(strstr(error.text, "is not a PNG or JPEG picture"));
+    assert_null(file_manifest("nothing", "lora", &error));
+    assert_non_null(strstr(error.text, "No such file"));
+    write_bytes("style.safetensors", tensors, sizeof tensors);
+    Farm__Manifest *embedding = file_manifest("style.safetensors", "embedding", &error);
+    assert_non_null(embedding);
+    assert_true(wire_is(embedding->files[0]->path, "style.safetensors", 17));
+    manifest_destroy(&embedding);
+}
+
 int main(void)
 {
 #define SPOILED(test) cmocka_unit_test_setup_teardown(test, copy_model, remove_folder)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_bundled_model_is_read_whole),
         cmocka_unit_test(the_model_hash_begins_the_sha256_of_the_unets_weights),
+        cmocka_unit_test_setup_teardown(equal_pictures_are_one_whatever_their_names,
+                                        make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_file_of_another_format_is_refused,
+                                        make_folder, remove_folder),
         SPOILED(the_id_depends_on_content_and_not_on_the_name),
         SPOILED(a_folder_that_is_no_model_is_refused),
         SPOILED(a_missing_part_is_named),

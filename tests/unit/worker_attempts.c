@@ -8,8 +8,9 @@
 static const uint8_t model_a[BLOB_ID] = {1}, model_b[BLOB_ID] = {2};
 
 /* Adds attempt (1, counter) of the model with these settings: name, value, ..., NULL. */
-static bool add(struct attempts *attempts, uint64_t counter, const uint8_t *model,
-                const char *const *pairs, struct error *error)
+static bool add_with(struct attempts *attempts, uint64_t counter, const uint8_t *model,
+                     const char *const *pairs, const uint8_t *input,
+                     struct error *error)
 {
     static const uint8_t job[16], key[32];
     Farm__Setting settings[8], *list[8];
@@ -30,7 +31,30 @@ static bool add(struct attempts *attempts, uint64_t counter, const uint8_t *mode
     attempt.model = wire_bytes(model, BLOB_ID);
     attempt.settings = list;
     attempt.n_settings = count;
+    ProtobufCBinaryData inputs = wire_bytes(input, BLOB_ID);
+    attempt.inputs = &inputs;
+    attempt.n_inputs = input != NULL;
     return attempts_add(attempts, &attempt, error);
+}
+
+static bool add(struct attempts *attempts, uint64_t counter, const uint8_t *model,
+                const char *const *pairs, struct error *error)
+{
+    return add_with(attempts, counter, model, pairs, NULL, error);
+}
+
+static void a_batch_shares_its_files(void **state)
+{
+    struct attempts attempts = {0};
+    struct attempt *batch[BATCH_MOST];
+    assert_true(add_with(&attempts, 1, model_a, NULL, model_a, NULL));
+    assert_true(add_with(&attempts, 2, model_a, NULL, model_b, NULL));
+    assert_true(add_with(&attempts, 3, model_a, NULL, NULL, NULL));
+    assert_true(add_with(&attempts, 4, model_a, NULL, model_a, NULL));
+    assert_int_equal(attempts_batch(&attempts, model_a, 4, batch), 2);
+    assert_int_equal(batch[1]->counter, 4);
+    assert_memory_equal(batch[1]->input[0], model_a, BLOB_ID);
+    attempts_clear(&attempts);
 }
 
 static void a_batch_differs_in_prompt_and_seed_only(void **state)
@@ -107,6 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_differs_in_prompt_and_seed_only),
+        cmocka_unit_test(a_batch_shares_its_files),
         cmocka_unit_test(what_renders_is_in_no_second_batch),
         cmocka_unit_test(the_same_attempt_twice_is_held_once),
         cmocka_unit_test(a_setting_that_is_none_is_refused_by_name),

@@ -1,0 +1,74 @@
+"""taskkey.json: task keys by Python's hashlib, from the canonical text written beside them.
+
+An option added to proto/job/options.c gets a line in DEFAULTS; then `python
+tests/oracle/taskkey_cases.py tests/golden` makes the file again. Needs no PyTorch.
+"""
+import hashlib
+import json
+import pathlib
+import sys
+
+# Every option that decides the pixels, with its default as the key's text has it.
+DEFAULTS = {
+    "cfg": 7.0,
+    "clip-skip": "1",
+    "eta": 0.0,
+    "init": "",
+    "model": "emoji",
+    "negative": "",
+    "precision": "auto",
+    "prompt": "",
+    "rng": "torch-cpu",
+    "sampler": "DPM++ 2M",
+    "schedule": "Automatic",
+    "seed": "0",
+    "size": "auto",
+    "steps": "20",
+}
+ENGINE = 1
+
+CASES = [
+    ({}, None),
+    ({"prompt": "cat face, noto style", "seed": "7", "cfg": "4", "size": "64x64",
+      "model": "ab" * 32}, None),
+    ({"prompt": "two\nlines \\ and a backslash\nsteps=3", "negative": "é 猫"}, None),
+    ({"cfg": "7.1", "eta": "0.3", "sampler": "DDIM", "schedule": "Karras", "steps": "50",
+      "seed": "18446744073709551615", "clip-skip": "2", "precision": "f16"}, None),
+    ({"prompt": "cat"}, "000102030405060708090a0b0c0d0e0f"),
+    ({"prompt": "cat", "init": "5e" * 32}, None),
+]
+
+
+def hexadecimal(number):
+    """C's %a: Python's float.hex without the zeros at the end."""
+    mantissa, exponent = float(number).hex().split("p")
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".")
+    return f"{mantissa}p{exponent}"
+
+
+def canonical(settings, salt):
+    lines = []
+    for name, default in sorted(DEFAULTS.items()):
+        value = settings.get(name, default)
+        if isinstance(default, float):
+            value = hexadecimal(value)
+        lines.append(f"{name}=" + value.replace("\\", "\\\\").replace("\n", "\\n"))
+    lines.append(f"engine={ENGINE}")
+    if salt:
+        lines.append(f"salt={salt}")
+    return "\n".join(lines) + "\n"
+
+
+def make(folder):
+    vectors = []
+    for settings, salt in CASES:
+        text = canonical(settings, salt)
+        key = hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
+        vectors.append({"settings": settings, "salt": salt, "text": text, "key": key})
+    path = pathlib.Path(folder) / "taskkey.json"
+    path.write_text(json.dumps(vectors, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    make(sys.argv[1])

@@ -1,0 +1,44 @@
+"""Files that a job brings along: from the command line to a worker."""
+import hashlib
+import struct
+import zlib
+
+
+def png(width, height, rgb):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(
+            ">I", zlib.crc32(kind + data))
+    lines = b"".join(b"\0" + bytes(rgb) * width for _ in range(height))
+    return (b"\x89PNG\r\n\x1a\n"
+            + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+            + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b""))
+
+
+def manifest_id(picture):
+    blob = hashlib.blake2b(picture, digest_size=32).digest()
+    return hashlib.blake2b(b"picture\0" + struct.pack(">Q", len(picture)) + blob,
+                           digest_size=32).hexdigest()
+
+
+def test_an_axis_of_pictures_reaches_the_worker_by_content(farm):
+    pictures = [png(64, 64, (200, 30, 40)), png(64, 64, (20, 30, 240))]
+    for name, data in zip(("red.png", "blue.png"), pictures):
+        (farm.folder / name).write_bytes(data)
+    axis = f"init={farm.folder}/red.png,{farm.folder}/blue.png"
+    farm.worker("one")
+    job = farm.submit("--axis", axis, "--seed", "1", "--steps", "2", "a cat")
+    asked = farm.ctl_json("show", job)
+    assert asked["specification"]["axis"]["init"] == [manifest_id(p) for p in pictures]
+    farm.ctl("wait", job, status=1)
+    for task in farm.tasks(job):
+        assert "cannot begin from a picture yet" in task["reason"]
+    stored = {path.name for path in (farm.folder / "one.cache/blobs").rglob("*")}
+    for data in pictures:
+        assert hashlib.blake2b(data, digest_size=32).hexdigest() in stored
+
+
+def test_a_file_the_farm_does_not_have_is_refused_at_submit(farm):
+    assert 'no picture "nosuch"' in farm.ctl(
+        "submit", "--model", "tiny", "--init", "nosuch", "a cat", status=2)
+    assert "nosuch.png: No such file" in farm.ctl(
+        "submit", "--model", "tiny", "--init", "nosuch.png", "a cat", status=2)
