@@ -1,13 +1,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/path.h"
 #include "client/command.h"
+#include "client/json.h"
+#include "client/member.h"
 #include "client/print.h"
+#include "proto/files/blob.h"
 #include "proto/files/picture.h"
 #include "proto/job/alternatives.h"
 #include "proto/job/params.h"
+#include "proto/provenance.h"
+#include "proto/wire.h"
 
 enum { FILE_MOST = 1 << 30 };
 
@@ -61,20 +67,88 @@ static json_t *as_job(const struct params *params)
     return job;
 }
 
+/* What became of a picture's provenance. */
+struct origin {
+    bool there, holds; /* holds: signature and pixels, by a farm joined here */
+    struct provenance made;
+    struct farm farm;
+    struct error why; /* it does not hold */
+};
+
+static void look_at_origin(const struct buffer *file, const struct picture *picture,
+                           struct origin *self)
+{
+    struct buffer text = {0};
+    *self = (struct origin){0};
+    self->there =
+        picture_read_text(file->data, file->size, PROVENANCE_KEYWORD, &text, NULL);
+    if (self->there && provenance_read(buffer_text(&text), &self->made, &self->why))
+        self->holds =
+            provenance_verify(buffer_text(&text), self->made.farm, picture->rgb,
+                              picture->width * picture->height * 3, &self->why);
+    if (self->holds && !member_signer(self->made.farm, &self->farm)) {
+        char key[KEY_TEXT];
+        key_format(self->made.farm, key);
+        self->holds =
+            error_set_kind(&self->why, ERROR_NOT_FOUND,
+                           "signed by a farm that was not joined here (%s)", key);
+    }
+    buffer_clear(&text);
+}
+
+static json_t *origin_json(const struct origin *self)
+{
+    char node[KEY_TEXT], task[BLOB_TEXT];
+    if (!self->there)
+        return json_null();
+    key_format(self->made.node, node);
+    blob_format(self->made.task, task);
+    json_t *models = json_array();
+    for (size_t m = 0; m < self->made.models; m++)
+        json_array_append_new(models,
+                              json_hex(wire_bytes(self->made.model[m], BLOB_ID)));
+    return json_pack("{sb ss ss ss so ss ss ss sI}", "verified", self->holds, "why",
+                     self->why.text, "farm", self->farm.name, "task", task, "models",
+                     models, "engine", self->made.engine, "variant", self->made.variant,
+                     "node", node, "time", (json_int_t)self->made.time);
+}
+
+static void print_origin(const struct origin *self)
+{
+    char when[40], node[KEY_TEXT];
+    time_t at = (time_t)self->made.time;
+    struct tm utc;
+    if (!self->there) {
+        puts("Provenance: none; only fetched pictures carry one");
+        return;
+    }
+    if (!self->holds) {
+        printf("Provenance: NOT VERIFIED: %s\n", self->why.text);
+        return;
+    }
+    key_format(self->made.node, node);
+    strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S UTC", gmtime_r(&at, &utc));
+    printf("Provenance: verified, by farm %s on %s; engine %s on %s, node %s\n",
+           self->farm.name, when, self->made.engine, self->made.variant, node);
+}
+
 static void print_info(const struct picture *picture, const char *text,
-                       const struct params *params, bool json)
+                       const struct params *params, const struct origin *origin,
+                       bool json)
 {
     if (!json) {
         printf("%zux%zu\n%s\n", picture->width, picture->height, text);
+        print_origin(origin);
         return;
     }
     json_t *fields = json_object();
     for (size_t i = 0; i < params->count; i++)
         json_object_set_new(fields, params->field[i].name,
                             json_string(params->field[i].value));
-    print_json(json_pack("{sI sI ss so so}", "width", (json_int_t)picture->width,
+    print_json(json_pack("{sI sI ss so so so}", "width", (json_int_t)picture->width,
                          "height", (json_int_t)picture->height, "parameters", text,
-                         "fields", fields, "job", as_job(params)));
+                         "fields", fields, "job", as_job(params), "provenance",
+                         origin_json(origin)));
 }
 
 static int run(const struct arguments *arguments, struct error *error)
@@ -88,20 +162,26 @@ static int run(const struct arguments *arguments, struct error *error)
                !picture_read_text(file.data, file.size, "parameters", &text, error) ||
                !params_read(buffer_text(&text), &params, error)))
         ok = error_prefix(error, "%s", path);
-    if (ok)
-        print_info(&picture, buffer_text(&text), &params, arguments->json);
+    struct origin origin = {0};
+    if (ok) {
+        look_at_origin(&file, &picture, &origin);
+        print_info(&picture, buffer_text(&text), &params, &origin, arguments->json);
+    }
     params_clear(&params);
     picture_clear(&picture);
     buffer_clear(&text);
     buffer_clear(&file);
-    return ok ? EXIT_DONE : command_failed(error);
+    if (!ok)
+        return command_failed(error);
+    return origin.there && origin.why.kind == ERROR_INPUT ? EXIT_FARM_FAILED
+                                                          : EXIT_DONE;
 }
 
 extern const struct command cmd_info;
 const struct command cmd_info = {
     .name = "info",
     .usage = "FILE.png",
-    .help = "how a picture was made: the parameters it carries",
+    .help = "how a picture was made, and whether the farm's signature on it holds",
     .least = 1,
     .most = 1,
     .run = run,

@@ -14,7 +14,9 @@
 
 #include "base/clock.h"
 #include "base/path.h"
+#include "proto/files/picture.h"
 #include "proto/files/transfer.h"
+#include "proto/provenance.h"
 
 enum { ACTIVE_MOST = TRANSFER_WINDOW };
 
@@ -23,6 +25,7 @@ struct item {
     char *path;
     uint8_t blob[BLOB_ID];
     uint64_t size;
+    char *provenance; /* "": none */
 };
 
 struct active {
@@ -70,6 +73,7 @@ struct fetch *fetch_new(struct session *session, const char *folder,
 static void item_clear(struct item *item)
 {
     free(item->path);
+    free(item->provenance);
     *item = (struct item){0};
 }
 
@@ -92,26 +96,40 @@ void fetch_destroy(struct fetch **self)
     *self = NULL;
 }
 
-static bool is_here(const char *path, const uint8_t blob[BLOB_ID], uint64_t size)
+/* A picture is compared without the provenance it was given, and that with what it is to
+ * be given. */
+static bool is_here(const struct item *item)
 {
     struct stat status;
-    struct buffer file = {0};
+    struct buffer file = {0}, bare = {0}, text = {0};
     uint8_t id[BLOB_ID];
-    if (stat(path, &status) != 0 || !S_ISREG(status.st_mode) ||
-        (uint64_t)status.st_size != size || !path_read(path, size, &file, NULL))
-        return false;
-    blob_id(file.data, file.size, id);
+    bool here = stat(item->path, &status) == 0 && S_ISREG(status.st_mode) &&
+                path_read(item->path, item->size + PROVENANCE_LIMIT, &file, NULL);
+    if (here && *item->provenance)
+        here = picture_cut_text(file.data, file.size, PROVENANCE_KEYWORD, &bare, &text,
+                                NULL) &&
+               !strcmp(buffer_text(&text), item->provenance);
+    const struct buffer *content = *item->provenance ? &bare : &file;
+    if (here && (here = content->size == item->size)) {
+        blob_id(content->data, content->size, id);
+        here = !memcmp(id, item->blob, BLOB_ID);
+    }
     buffer_clear(&file);
-    return !memcmp(id, blob, BLOB_ID);
+    buffer_clear(&bare);
+    buffer_clear(&text);
+    return here;
 }
 
 void fetch_add(struct fetch *self, const char *name, const uint8_t blob[BLOB_ID],
-               uint64_t size)
+               uint64_t size, const char *provenance)
 {
-    char *path = path_format("%s/%s", self->folder, name);
-    if (is_here(path, blob, size)) {
+    struct item new = {.number = ++self->added, .size = size};
+    new.path = path_format("%s/%s", self->folder, name);
+    new.provenance = path_format("%s", provenance);
+    memcpy(new.blob, blob, BLOB_ID);
+    if (is_here(&new)) {
         self->skipped++;
-        free(path);
+        item_clear(&new);
         return;
     }
     if (self->count == self->room) {
@@ -120,9 +138,7 @@ void fetch_add(struct fetch *self, const char *name, const uint8_t blob[BLOB_ID]
         if (!self->item)
             abort();
     }
-    struct item *item = &self->item[self->count++];
-    *item = (struct item){.number = ++self->added, .path = path, .size = size};
-    memcpy(item->blob, blob, BLOB_ID);
+    self->item[self->count++] = new;
 }
 
 static struct active *active_with(struct fetch *self, const void *blob)
@@ -200,6 +216,28 @@ static void lose(struct fetch *self, struct active *active, const char *why)
     drop(self, active);
 }
 
+/* Puts the provenance into the PNG file at `path`, if it is the farm's word on that
+ * picture; ERROR_INPUT when it is not. */
+static bool add_provenance(const struct fetch *self, const struct item *item,
+                           const char *path, struct error *error)
+{
+    struct buffer file = {0}, made = {0};
+    struct picture picture = {0};
+    const uint8_t *farm = session_signing_key(self->session);
+    bool ok = path_read(path, item->size, &file, error) &&
+              (farm || error_set_kind(error, ERROR_INPUT, "the farm names no key")) &&
+              picture_read_png(file.data, file.size, &picture, error) &&
+              provenance_verify(item->provenance, farm, picture.rgb,
+                                picture.width * picture.height * 3, error) &&
+              picture_put_text(file.data, file.size, PROVENANCE_KEYWORD,
+                               item->provenance, &made, error) &&
+              path_write(path, made.data, made.size, 0600, error);
+    picture_clear(&picture);
+    buffer_clear(&made);
+    buffer_clear(&file);
+    return ok;
+}
+
 static bool finish(struct fetch *self, struct active *active, struct error *error)
 {
     struct error why = {0};
@@ -210,6 +248,15 @@ static bool finish(struct fetch *self, struct active *active, struct error *erro
         return true;
     }
     char *path = blob_path(self->store, active->item.blob);
+    const char *provenance = active->item.provenance;
+    if (provenance && *provenance && !add_provenance(self, &active->item, path, &why)) {
+        unlink(path);
+        free(path);
+        if (why.kind != ERROR_INPUT)
+            return error_set_kind(error, why.kind, "%s", why.text);
+        lose(self, active, why.text);
+        return true;
+    }
     bool ok = (chmod(path, path_shared_mode()) == 0 &&
                rename(path, active->item.path) == 0) ||
               error_set_kind(error, ERROR_INPUT, "%s: cannot be written: %s",

@@ -14,10 +14,11 @@ struct fetch *fetch_new(struct session *session, const char *folder,
                         struct error *error);
 void fetch_destroy(struct fetch **self);
 
-/* Wants the blob as `name` in the folder. A file that is there and has that content is
- * left as it is. */
+/* Wants the blob as `name` in the folder. With a provenance (provenance.h; "": none) it is
+ * a PNG file that gets that text, once the farm's signature and the picture's pixels fit
+ * it. A file that is there and has that content is left as it is. */
 void fetch_add(struct fetch *self, const char *name, const uint8_t blob[BLOB_ID],
-               uint64_t size);
+               uint64_t size, const char *provenance);
 
 /* Sends and takes what is due; call whenever session_wait returned. Disks that are full end
  * it: false. */

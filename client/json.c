@@ -65,11 +65,12 @@ json_t *json_job(const Farm__JobSummary *summary)
 
 static json_t *json_result(const Farm__Result *result)
 {
-    return json_pack("{so so so so so sf so}", "png", json_hex(result->png), "png_size",
-                     json_whole(result->png_size), "latents", json_hex(result->latents),
-                     "latents_size", json_whole(result->latents_size), "pixels",
-                     json_hex(result->pixels), "seconds", result->seconds,
-                     "step_pixels", json_whole(result->step_pixels));
+    return json_pack(
+        "{so so so so so sf so so}", "png", json_hex(result->png), "png_size",
+        json_whole(result->png_size), "latents", json_hex(result->latents),
+        "latents_size", json_whole(result->latents_size), "pixels",
+        json_hex(result->pixels), "seconds", result->seconds, "step_pixels",
+        json_whole(result->step_pixels), "provenance", json_text(result->provenance));
 }
 
 json_t *json_task(const Farm__TaskRow *row)

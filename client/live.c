@@ -143,15 +143,17 @@ static void want_result(struct live *self, const Farm__TaskRow *row)
         names_make(self->options.template, &task, row->index, self->view.tasks > 1);
     char *png = path_format("%s.png", name);
     char *latents = path_format("%s.safetensors", name);
+    char *provenance = wire_string(result->provenance);
     if (result->png.len == BLOB_ID) {
-        fetch_add(self->fetch, png, result->png.data, result->png_size);
+        fetch_add(self->fetch, png, result->png.data, result->png_size, provenance);
         json_array_append_new(self->view.files, json_string(png));
     }
     if (self->job->latents && !self->options.only_pictures &&
         result->latents.len == BLOB_ID) {
-        fetch_add(self->fetch, latents, result->latents.data, result->latents_size);
+        fetch_add(self->fetch, latents, result->latents.data, result->latents_size, "");
         json_array_append_new(self->view.files, json_string(latents));
     }
+    free(provenance);
     free(latents);
     free(png);
     free(name);

@@ -108,11 +108,14 @@ static struct session *connect_as_admin(const char *state, struct error *error)
     char *key = path_format("%s/%s", folder, PLACE_KEY);
     char *token_path = path_format("%s/%s", state, PLACE_ADMIN_TOKEN);
     bool ok = farm_load(&farm, state, PLACE_ADDRESS, error);
+    struct farm kept;
+    if (ok && farm_load(&kept, folder, PLACE_FARM, NULL))
+        memcpy(farm.signing_key, kept.signing_key, SIGNING_KEY);
     if (ok && !is_file(folder, PLACE_FARM))
         ok = token_read(token_path, &token, error) &&
              member_join(folder, &token, farm.address, &joined, error);
     if (ok && keypair_load(&own, key, error))
-        session = session_open_farm(&farm, &own, GREET_MS, error);
+        session = session_open_farm(&farm, &own, folder, GREET_MS, error);
     if (session)
         session_set_local(session);
     keypair_wipe(&own);

@@ -63,6 +63,30 @@ char **member_farms(size_t *count)
     return names;
 }
 
+static bool signs(const char *folder, const uint8_t key[SIGNING_KEY], struct farm *farm)
+{
+    return farm_load(farm, folder, PLACE_FARM, NULL) &&
+           memcmp(farm->signing_key, key, SIGNING_KEY) == 0;
+}
+
+bool member_signer(const uint8_t key[SIGNING_KEY], struct farm *farm)
+{
+    size_t count;
+    char **names = member_farms(&count), *state = path_state();
+    char *local = path_format("%s/local/client", state);
+    bool found = signing_is_known(key) && signs(local, key, farm);
+    for (size_t i = 0; i < count; i++) {
+        char *folder = member_folder(names[i], NULL);
+        found = found || (signing_is_known(key) && signs(folder, key, farm));
+        free(folder);
+        free(names[i]);
+    }
+    free(names);
+    free(local);
+    free(state);
+    return found;
+}
+
 static char *own_name(void)
 {
     char host[64] = "";

@@ -11,6 +11,9 @@ char *member_folder(const char *name, struct error *error);
 /* The names of all farms joined, sorted; heap, as many as *count. */
 char **member_farms(size_t *count);
 
+/* The farm of that signing key among those joined, the private one included. */
+bool member_signer(const uint8_t key[SIGNING_KEY], struct farm *farm);
+
 /* Joins with the token, under a name made of user and host, and keeps key and
  * address in the folder. `address`, where not NULL, is tried in place of the token's. What
  * a crash left half done is taken up with the same key. */

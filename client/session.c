@@ -24,6 +24,8 @@ struct session {
     uint32_t bulk_port;
     bool greeted, local;
     unsigned bulk_links;
+    char *folder;          /* the member's */
+    struct error distrust; /* the farm signs with another key than before */
     struct message *stash; /* read by session_ask, for session_next */
     enum link_event *stash_event;
     size_t stash_count;
@@ -52,6 +54,9 @@ static void take_welcome(struct session *self, const struct message *message)
     char *name = wire_string(welcome->farm);
     snprintf(self->farm.name, sizeof self->farm.name, "%s", name);
     free(name);
+    ProtobufCBinaryData signing = welcome->signing_key;
+    if (farm_learn_key(&self->farm, signing.data, signing.len, &self->distrust))
+        farm_save(&self->farm, self->folder, NULL);
     self->role = welcome->role;
     if (self->bulk && welcome->bulk_port != self->bulk_port)
         link_close(&self->bulk); /* its owner sees a fresh link and asks again */
@@ -83,19 +88,22 @@ static bool wait_for_greeting(struct session *self, int patience_ms,
             trouble.kind != ERROR_BUSY)
             break;
     }
-    if (!self->greeted && error)
-        *error = trouble;
-    return self->greeted;
+    bool trusted = !self->distrust.text[0];
+    if ((!self->greeted || !trusted) && error)
+        *error = trusted ? trouble : self->distrust;
+    return self->greeted && trusted;
 }
 
 struct session *session_open_farm(const struct farm *farm, const struct keypair *own,
-                                  int patience_ms, struct error *error)
+                                  const char *folder, int patience_ms,
+                                  struct error *error)
 {
     struct session *self = calloc(1, sizeof *self);
     if (!self)
         abort();
     self->farm = *farm;
     self->own = *own;
+    self->folder = path_format("%s", folder);
     self->patience_ms = ASK_PATIENCE_MS;
     char host[64] = "";
     uint8_t instance[16];
@@ -132,9 +140,15 @@ void session_close(struct session **self)
         message_clear(&(*self)->stash[i]);
     free((*self)->stash);
     free((*self)->stash_event);
+    free((*self)->folder);
     keypair_wipe(&(*self)->own);
     free(*self);
     *self = NULL;
+}
+
+const uint8_t *session_signing_key(const struct session *self)
+{
+    return signing_is_known(self->farm.signing_key) ? self->farm.signing_key : NULL;
 }
 
 const char *session_farm(const struct session *self)
@@ -309,7 +323,7 @@ static struct session *open_folder(const char *folder, struct error *error)
     struct session *self = NULL;
     if (farm_load(&farm, folder, PLACE_FARM, error) &&
         keypair_load(&own, path, error)) {
-        self = session_open_farm(&farm, &own, GREET_PATIENCE_MS, error);
+        self = session_open_farm(&farm, &own, folder, GREET_PATIENCE_MS, error);
         keypair_wipe(&own);
     }
     free(path);

@@ -14,14 +14,19 @@ struct session;
 struct session *session_open(const struct arguments *arguments, struct error *error);
 
 /* With a farm and key known already; the key is copied. Waits until it is greeted, at most
- * patience_ms. */
+ * patience_ms. A signing key that the farm names for the first time is saved in `folder`,
+ * the member's; one that is another than before is ERROR_DENIED. */
 struct session *session_open_farm(const struct farm *farm, const struct keypair *own,
-                                  int patience_ms, struct error *error);
+                                  const char *folder, int patience_ms,
+                                  struct error *error);
 void session_close(struct session **self);
 
 /* What the farm said when it greeted. */
 const char *session_farm(const struct session *self);
 Farm__Role session_role(const struct session *self);
+
+/* With what the farm signs; NULL for one that does not. */
+const uint8_t *session_signing_key(const struct session *self);
 
 /* Whether it is the private farm of this machine. */
 void session_set_local(struct session *self);

@@ -146,6 +146,23 @@ void change_result(struct change *self, const struct result_row *result)
         result->number, result->key, result->png, (int64_t)result->png_size,
         result->pixels, result->seconds, (int64_t)result->step_pixels, result->node,
         (int64_t)result->superseded, (int64_t)result->latents_size, result->latents);
+    if (result->provenance[0])
+        row(self, CHANGE_PROVENANCE, "it", result->number, result->provenance);
+}
+
+void result_row_own(struct result_row *self)
+{
+    self->node = strdup(self->node);
+    self->provenance = strdup(self->provenance);
+    if (!self->node || !self->provenance)
+        abort();
+}
+
+void result_row_clear(struct result_row *self)
+{
+    free((char *)(uintptr_t)self->node);
+    free((char *)(uintptr_t)self->provenance);
+    self->node = self->provenance = NULL;
 }
 
 void change_task(struct change *self, const struct task_row *task)

@@ -61,7 +61,12 @@ struct result_row {
     uint64_t step_pixels;
     const char *node;
     bool superseded;
+    const char *provenance; /* signed text; "" for one of before there was any */
 };
+
+/* A copy whose texts are its own, and its end. */
+void result_row_own(struct result_row *self);
+void result_row_clear(struct result_row *self);
 
 struct task_row {
     int64_t job;
@@ -108,6 +113,7 @@ enum change_kind {
     CHANGE_JOB_CURSOR,
     CHANGE_JOB_ENDED,
     CHANGE_RESULT,
+    CHANGE_PROVENANCE,
     CHANGE_TASK,
     CHANGE_ATTEMPT,
     CHANGE_ATTEMPT_MOVED,

@@ -18,6 +18,7 @@
 #include "coordinator/registry.h"
 #include "coordinator/store.h"
 #include "proto/gate.h"
+#include "proto/signing.h"
 #include "proto/wire.h"
 
 struct import;
@@ -28,6 +29,7 @@ struct coordinator {
     int lock, blob_folder, signals; /* descriptors */
     char farm[64];
     struct keypair server;
+    struct signer signer;
     uint64_t epoch;
     int port, bulk_port;
 

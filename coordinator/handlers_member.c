@@ -170,6 +170,7 @@ bool handle_hello(struct coordinator *self, struct request *request,
     welcome.bulk_port = (uint32_t)self->bulk_port;
     welcome.heartbeat_ms = (uint32_t)self->settings->heartbeat_ms;
     welcome.node = wire_text(session->node ? session->node->name : NULL);
+    welcome.signing_key = wire_bytes(self->signer.public_key, SIGNING_KEY);
     tell_answer(self, request, ANSWER(welcome, WELCOME, &welcome));
     return true;
 }
@@ -190,6 +191,7 @@ static void tell_joined(struct coordinator *self, const struct request *request,
     joined.role = member->role;
     joined.farm = wire_text(self->farm);
     joined.name = wire_text(member->name);
+    joined.signing_key = wire_bytes(self->signer.public_key, SIGNING_KEY);
     tell_answer(self, request, ANSWER(joined, JOINED, &joined));
 }
 

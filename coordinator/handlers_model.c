@@ -210,7 +210,10 @@ bool handle_model_get(struct coordinator *self, struct request *request,
     if (!model)
         return error_set_kind(error, ERROR_NOT_FOUND, "the farm has no such model");
     Farm__Manifest shown = *model->manifest;
+    uint8_t signature[SIGNING_SIGNATURE];
     shown.name = wire_text(model->name);
+    manifest_sign(&shown, &self->signer, signature);
+    shown.signature = wire_bytes(signature, sizeof signature);
     tell_answer(self, request, ANSWER(manifest, MANIFEST, &shown));
     return true;
 }

@@ -145,7 +145,8 @@ static bool row_of(const struct coordinator *self, const Farm__Result *result,
                                .latents_size = result->latents_size,
                                .has_latents = result->latents.len == BLOB_ID,
                                .seconds = result->seconds,
-                               .step_pixels = result->step_pixels};
+                               .step_pixels = result->step_pixels,
+                               .provenance = ""};
     memcpy(row->png, result->png.data, BLOB_ID);
     memcpy(row->pixels, result->pixels.data, 32);
     if (row->has_latents)
@@ -168,6 +169,7 @@ static void compare(struct coordinator *self, struct request *request,
     row->number = ++self->last_result;
     row->node = node->name;
     row->superseded = true;
+    row->provenance = "";
     memcpy(row->key, commit->key.data, 32);
     change_blob(self->change, row->png, row->png_size);
     if (row->has_latents)
@@ -222,7 +224,7 @@ bool handle_commit(struct coordinator *self, struct request *request,
     if (!lease && !task_wants(self, commit, job, &lease)) {
         if (recent_find(&self->recent, self->store, commit->key.data, false, &known)) {
             compare(self, request, &row, &known);
-            free((char *)(uintptr_t)known.node);
+            result_row_clear(&known);
         } else {
             answer_commit(self, request, FARM__COMMIT_ANSWER__COMMIT_DISCARD, NULL);
         }

@@ -78,11 +78,9 @@ static void load_job(void *context, const struct job_row *row)
         self->last_job = row->number;
 }
 
-static void load_task(void *context, const struct task_row *row,
-                      const struct result_row *result)
+static void load_task(void *context, uint64_t index, int state)
 {
-    (void)result;
-    queue_restore_task(context, row->index, (enum queue_task)row->state);
+    queue_restore_task(context, index, (enum queue_task)state);
 }
 
 static void load_attempt(void *context, const struct attempt_row *row)
@@ -123,8 +121,7 @@ bool load_all(struct coordinator *self, struct error *error)
     struct queue_job *job;
     for (job = TAILQ_FIRST(&self->queue->open); job; job = TAILQ_NEXT(job, open)) {
         const struct job *own = job->tag;
-        if (!store_tasks(self->store, own->number, 0, job->tasks, load_task, job,
-                         error))
+        if (!store_task_states(self->store, own->number, load_task, job, error))
             return false;
     }
     if (!store_attempts(self->store, load_attempt, self, error))

@@ -19,7 +19,7 @@ void recent_init(struct recent *self)
 
 static void entry_destroy(struct entry *entry)
 {
-    free((char *)(uintptr_t)entry->result.node);
+    result_row_clear(&entry->result);
     free(entry);
 }
 
@@ -30,21 +30,13 @@ void recent_clear(struct recent *self)
     zhashx_destroy(&self->by_key);
 }
 
-static char *copy_text(const char *text)
-{
-    char *copy = strdup(text);
-    if (!copy)
-        abort();
-    return copy;
-}
-
 void recent_add(struct recent *self, const struct result_row *result, uint64_t change)
 {
     struct entry *entry = malloc(sizeof *entry);
     if (!entry)
         abort();
     *entry = (struct entry){*result, change};
-    entry->result.node = copy_text(result->node);
+    result_row_own(&entry->result);
     zhashx_delete(self->by_key, entry->result.key);
     zhashx_insert(self->by_key, entry->result.key, entry);
     zlistx_add_end(self->order, entry);
@@ -67,7 +59,7 @@ bool recent_find(const struct recent *self, struct store *store, const uint8_t k
     const struct entry *entry = zhashx_lookup(self->by_key, key);
     if (entry && (entry->result.has_latents || !latents)) {
         *into = entry->result;
-        into->node = copy_text(entry->result.node);
+        result_row_own(into);
         return true;
     }
     struct error error = {0};

@@ -20,7 +20,7 @@ void recent_add(struct recent *self, const struct result_row *result, uint64_t c
 void recent_durable(struct recent *self, uint64_t change);
 
 /* The newest result for the key, with latents when asked. False when there is none. The
- * caller frees into->node. An error of the database is logged, and is none. */
+ * caller clears the row. An error of the database is logged, and is none. */
 bool recent_find(const struct recent *self, struct store *store, const uint8_t key[32],
                  bool latents, struct result_row *into);
 

@@ -68,12 +68,15 @@ static void raise_limits(void)
                  (unsigned long long)files.rlim_cur);
 }
 
-/* The server's key is made once: tokens and members know it for ever. */
-static bool load_server_key(struct coordinator *self, struct error *error)
+/* The server's keys are made once: tokens, members and pictures know them for ever. */
+static bool load_keys(struct coordinator *self, struct error *error)
 {
-    char *path = in_state(self, "server.key");
-    bool ok = keypair_keep(&self->server, path, error);
-    free(path);
+    char *server = in_state(self, "server.key"),
+         *signing = in_state(self, "signing.key");
+    bool ok = keypair_keep(&self->server, server, error) &&
+              signer_keep(&self->signer, signing, error);
+    free(signing);
+    free(server);
     return ok;
 }
 
@@ -224,7 +227,7 @@ static bool start(struct coordinator *self, struct error *error)
 {
     char *audit = in_state(self, "audit.log");
     bool ok = lock_state(self, error) && take_signals(self, error) &&
-              load_server_key(self, error) && start_store(self, error) &&
+              load_keys(self, error) && start_store(self, error) &&
               (self->audit = audit_open(audit, error)) && start_gate(self, error) &&
               open_doors(self, error) && check_addresses(self, error) &&
               offer_admin(self, error) && write_address(self, error);
@@ -305,6 +308,7 @@ void coordinator_destroy(struct coordinator **self_p)
     outbox_destroy(&self->outbox);
     change_destroy(&self->change);
     keypair_wipe(&self->server);
+    signer_wipe(&self->signer);
     close_file(self->signals);
     close_file(self->blob_folder);
     close_file(self->lock);

@@ -55,13 +55,18 @@ bool store_tasks(struct store *self, int64_t job, uint64_t first, uint64_t limit
                               const struct result_row *result),
                  void *context, struct error *error);
 
+/* The same tasks, all of them, when only their states matter. */
+bool store_task_states(struct store *self, int64_t job,
+                       void (*take)(void *, uint64_t index, int state), void *context,
+                       struct error *error);
+
 /* All attempts of a task, in the order they started. */
 bool store_history(struct store *self, int64_t job, uint64_t index,
                    void (*take)(void *, const struct attempt_row *), void *context,
                    struct error *error);
 
-/* The newest result for a task key, with latents when asked; ERROR_NOT_FOUND. `node` of
- * the row is on the heap, the caller's. */
+/* The newest result for a task key, with latents when asked; ERROR_NOT_FOUND. the
+ * row's texts are the caller's: result_row_clear. */
 bool store_result(struct store *self, const uint8_t key[32], bool latents,
                   struct result_row *into, struct error *error);
 

@@ -22,6 +22,7 @@ static const char *const statements[CHANGE_KINDS] = {
         "INSERT INTO result (number, key, png, png_size, pixels, seconds, "
         "step_pixels, node, superseded, latents_size, latents) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [CHANGE_PROVENANCE] = "INSERT INTO provenance VALUES (?, ?)",
     [CHANGE_TASK] = "INSERT INTO task VALUES (?, ?, ?, ?, ?) "
                     "ON CONFLICT (job, position) DO UPDATE SET state = ?3, "
                     "result = ?4, reason = ?5",

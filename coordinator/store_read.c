@@ -11,6 +11,7 @@ enum {
     READ_JOBS,
     READ_ATTEMPTS,
     READ_TASKS,
+    READ_TASK_STATES,
     READ_HISTORY,
     READ_RESULT,
     READ_LAST_RESULT,
@@ -230,7 +231,8 @@ bool store_history(struct store *self, int64_t job, uint64_t index,
 
 #define RESULT_COLUMNS                                                                 \
     "result.number, result.key, png, png_size, latents, latents_size, pixels, "        \
-    "seconds, step_pixels, node, superseded"
+    "seconds, step_pixels, node, superseded, provenance.text"
+#define RESULT_PROVENANCE " LEFT JOIN provenance ON provenance.result = result.number "
 
 static void result_of(sqlite3_stmt *row, int first, struct result_row *result)
 {
@@ -243,6 +245,7 @@ static void result_of(sqlite3_stmt *row, int first, struct result_row *result)
         .step_pixels = count(row, first + 8),
         .node = text(row, first + 9),
         .superseded = integer(row, first + 10) != 0,
+        .provenance = text(row, first + 11),
     };
     bytes(row, first + 1, result->key, 32);
     bytes(row, first + 2, result->png, 32);
@@ -258,7 +261,7 @@ bool store_tasks(struct store *self, int64_t job, uint64_t first, uint64_t limit
     sqlite3_stmt *row = store_prepared(
         self, READ_TASKS,
         "SELECT position, task.state, task.result, reason, " RESULT_COLUMNS
-        " FROM task LEFT JOIN result ON result.number = task.result "
+        " FROM task LEFT JOIN result ON result.number = task.result" RESULT_PROVENANCE
         "WHERE job = ? AND position >= ? ORDER BY position LIMIT ?",
         error);
     if (!row)
@@ -282,12 +285,29 @@ bool store_tasks(struct store *self, int64_t job, uint64_t first, uint64_t limit
     return finish(self, row, status, error);
 }
 
+bool store_task_states(struct store *self, int64_t job,
+                       void (*take)(void *, uint64_t index, int state), void *context,
+                       struct error *error)
+{
+    sqlite3_stmt *row =
+        store_prepared(self, READ_TASK_STATES,
+                       "SELECT position, state FROM task WHERE job = ?", error);
+    if (!row)
+        return false;
+    sqlite3_bind_int64(row, 1, job);
+    int status;
+    while ((status = sqlite3_step(row)) == SQLITE_ROW)
+        take(context, count(row, 0), (int)integer(row, 1));
+    return finish(self, row, status, error);
+}
+
 bool store_result(struct store *self, const uint8_t key[32], bool latents,
                   struct result_row *into, struct error *error)
 {
     sqlite3_stmt *row = store_prepared(
         self, READ_RESULT,
-        "SELECT " RESULT_COLUMNS " FROM result WHERE key = ? AND superseded = 0 "
+        "SELECT " RESULT_COLUMNS " FROM result" RESULT_PROVENANCE
+        "WHERE key = ? AND superseded = 0 "
         "AND (?2 = 0 OR latents IS NOT NULL) ORDER BY number DESC LIMIT 1",
         error);
     if (!row)
@@ -298,9 +318,7 @@ bool store_result(struct store *self, const uint8_t key[32], bool latents,
     bool found = status == SQLITE_ROW;
     if (found) {
         result_of(row, 0, into);
-        into->node = strdup(into->node);
-        if (!into->node)
-            abort();
+        result_row_own(into);
     } else if (status == SQLITE_DONE) {
         error_set_kind(error, ERROR_NOT_FOUND, "no result has this task key");
     } else {

@@ -54,6 +54,7 @@ void tell_result(const struct result_row *row, Farm__Result *into)
     into->pixels = wire_bytes(row->pixels, 32);
     into->seconds = row->seconds;
     into->step_pixels = row->step_pixels;
+    into->provenance = wire_text(row->provenance);
 }
 
 void tell_summary(const struct coordinator *self, const struct queue_job *job,

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "proto/provenance.h"
 
 enum {
     SETTLED_A_TURN = 256,
@@ -69,7 +70,7 @@ bool work_known(struct coordinator *self, struct queue_job *job, uint64_t index,
         return false;
     queue_known(job, index);
     task_done(self, job, index, &result);
-    free((char *)(uintptr_t)result.node);
+    result_row_clear(&result);
     return true;
 }
 
@@ -206,27 +207,52 @@ static void take_task(void *context, struct queue_job *job, uint64_t index)
     task_done(taking->self, job, index, taking->result);
 }
 
+/* The farm's word on where a result comes from, in *text. */
+static void sign_result(struct coordinator *self, struct queue_job *job, uint64_t index,
+                        const struct node *node, const struct result_row *result,
+                        struct buffer *text)
+{
+    struct scheduler_task view;
+    struct provenance made = {.time = clock_unix()};
+    memcpy(made.task, result->key, 32);
+    memcpy(made.pixels, result->pixels, 32);
+    memcpy(made.node, node->key, 32);
+    if (work_look(self, job, index, &view, NULL, NULL))
+        memcpy(made.model[made.models++], view.model, 32);
+    snprintf(made.engine, sizeof made.engine, "%.60s, numerics %d",
+             node->session ? node->session->program : "unknown", ENGINE_NUMERICS);
+    snprintf(made.variant, sizeof made.variant, "%.*s", (int)node->device->kind.len,
+             (const char *)node->device->kind.data);
+    provenance_sign(&made, &self->signer, text);
+}
+
 void work_take(struct coordinator *self, struct queue_lease **lease,
                struct queue_job *job, uint64_t index, struct node *node,
                const uint8_t key[32], struct result_row *result)
 {
+    struct buffer provenance = {0};
     result->number = ++self->last_result;
     result->node = node->name;
     memcpy(result->key, key, 32);
+    sign_result(self, *lease ? (*lease)->job : job, *lease ? (*lease)->index : index,
+                node, result, &provenance);
+    result->provenance = buffer_text(&provenance);
     change_blob(self->change, result->png, result->png_size);
     if (result->has_latents)
         change_blob(self->change, result->latents, result->latents_size);
     change_result(self->change, result);
     recent_add(&self->recent, result, self->handed + 1);
     node_credit_image(node, result->seconds, result->step_pixels, self->now);
-    if (!*lease) {
+    if (*lease) {
+        struct taking taking = {self, result};
+        attempt_ends(self, *lease, "done", false);
+        queue_finish(self->queue, lease, result->has_latents, take_task, &taking);
+    } else {
         queue_known(job, index);
         task_done(self, job, index, result);
-        return;
     }
-    struct taking taking = {self, result};
-    attempt_ends(self, *lease, "done", false);
-    queue_finish(self->queue, lease, result->has_latents, take_task, &taking);
+    result->provenance = "";
+    buffer_clear(&provenance);
 }
 
 static void attempt_dropped(void *context, struct queue_lease *lease)

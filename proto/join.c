@@ -64,6 +64,8 @@ static int take_answer(const struct joining *self, const char *address,
     copy_text(out->name, sizeof out->name, envelope->joined->name);
     snprintf(out->farm.address, sizeof out->farm.address, "%s", address);
     memcpy(out->farm.server_key, self->token->server_key, KEY_SIZE);
+    ProtobufCBinaryData signing = envelope->joined->signing_key;
+    farm_learn_key(&out->farm, signing.data, signing.len, NULL);
     return 1;
 }
 

@@ -73,11 +73,13 @@ bool key_parse(const char *text, uint8_t key[KEY_SIZE], struct error *error)
     return true;
 }
 
-bool keypair_save(const struct keypair *self, const char *path, struct error *error)
+bool key_file_save(const uint8_t public_key[KEY_SIZE],
+                   const uint8_t secret_key[KEY_SIZE], const char *path,
+                   struct error *error)
 {
     char public_text[KEY_TEXT], secret_text[KEY_TEXT], text[256];
-    key_format(self->public_key, public_text);
-    key_format(self->secret_key, secret_text);
+    key_format(public_key, public_text);
+    key_format(secret_key, secret_text);
     int size =
         snprintf(text, sizeof text,
                  "# clfarm key; public half: %s\n# secret half, keep it so:\n%s\n",
@@ -118,10 +120,9 @@ out:
     return ok;
 }
 
-bool keypair_load(struct keypair *self, const char *path, struct error *error)
+bool key_file_load(uint8_t secret[KEY_SIZE], const char *path, struct error *error)
 {
     char text[512];
-    uint8_t secret[KEY_SIZE];
     if (!read_secret(path, text, sizeof text, error))
         return false;
     const char *found = NULL;
@@ -131,12 +132,24 @@ bool keypair_load(struct keypair *self, const char *path, struct error *error)
         if (line[0] != '#')
             found = line;
     bool ok = found && key_parse(found, secret, NULL);
-    if (ok)
-        keypair_from_secret(self, secret);
-    else
+    if (!ok)
         error_set_kind(error, ERROR_INPUT, "%s: holds no key of 40 characters of Z85",
                        path);
     sodium_memzero(text, sizeof text);
+    return ok;
+}
+
+bool keypair_save(const struct keypair *self, const char *path, struct error *error)
+{
+    return key_file_save(self->public_key, self->secret_key, path, error);
+}
+
+bool keypair_load(struct keypair *self, const char *path, struct error *error)
+{
+    uint8_t secret[KEY_SIZE];
+    bool ok = key_file_load(secret, path, error);
+    if (ok)
+        keypair_from_secret(self, secret);
     sodium_memzero(secret, sizeof secret);
     return ok;
 }

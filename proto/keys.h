@@ -35,6 +35,12 @@ bool keypair_load(struct keypair *self, const char *path, struct error *error);
 /* The file's key pair; where there is no file, a new pair that is saved there. */
 bool keypair_keep(struct keypair *self, const char *path, struct error *error);
 
+/* The file itself, whatever kind of key it holds. */
+bool key_file_save(const uint8_t public_key[KEY_SIZE],
+                   const uint8_t secret_key[KEY_SIZE], const char *path,
+                   struct error *error);
+bool key_file_load(uint8_t secret[KEY_SIZE], const char *path, struct error *error);
+
 /* Z85, 40 characters and a zero. Parsing refuses anything else. */
 void key_format(const uint8_t key[KEY_SIZE], char text[KEY_TEXT]);
 bool key_parse(const char *text, uint8_t key[KEY_SIZE], struct error *error);

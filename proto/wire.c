@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "proto/keys.h"
+#include "proto/signing.h"
 
 struct rule {
     const ProtobufCMessageDescriptor *message;
@@ -33,6 +34,9 @@ static const struct rule rules[] = {
     {&farm__join__descriptor, "public_key", 32, false},
     {&farm__join__descriptor, "proof", JOIN_PROOF, false},
     {&farm__join__descriptor, "nonce", JOIN_NONCE, false},
+    {&farm__welcome__descriptor, "signing_key", SIGNING_KEY, true},
+    {&farm__joined__descriptor, "signing_key", SIGNING_KEY, true},
+    {&farm__manifest__descriptor, "signature", SIGNING_SIGNATURE, true},
     {&farm__attempt__descriptor, "job", 16, false},
     {&farm__attempt__descriptor, "key", 32, false},
     {&farm__attempt__descriptor, "model", 32, false},

@@ -13,6 +13,7 @@
 #include "worker/device.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -150,6 +151,7 @@ int device_run(size_t index, const uint8_t instance[DEVICE_INSTANCE],
         .credit = UINT32_MAX,
     };
     struct error error = {0};
+    memcpy(self.signing_key, member->farm.signing_key, sizeof self.signing_key);
     self.dog.factor = (double)settings->watchdog_factor;
     self.dog.least_ms = settings->watchdog_least_s * 1000;
     self.dog.first_ms = settings->watchdog_first_s * 1000;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/path.h"
+#include "proto/files/manifest.h"
 #include "worker/device_private.h"
 
 enum {
@@ -136,9 +137,24 @@ static void on_refused(struct device *self, const Farm__Envelope *envelope)
     }
 }
 
+/* What a model's files must hash to is the farm's word and nobody else's. */
+static void on_manifest(struct device *self, const Farm__Envelope *envelope)
+{
+    struct model *model = models_asked(&self->models, envelope->request);
+    struct error error = {0};
+    if (!model)
+        return;
+    model->request = 0;
+    if (manifest_verify(envelope->manifest, self->signing_key, &error)) {
+        io_manifest(self->io, model->id, envelope->manifest);
+    } else {
+        log_error("%s", error.text);
+        io_no_manifest(self->io, model->id, &error);
+    }
+}
+
 static void on_message(struct device *self, const Farm__Envelope *envelope)
 {
-    struct model *model;
     switch (envelope->body_case) {
     case FARM__ENVELOPE__BODY_ASSIGN:
         for (size_t i = 0; i < envelope->assign->n_attempts; i++)
@@ -159,10 +175,7 @@ static void on_message(struct device *self, const Farm__Envelope *envelope)
         self->drain = true;
         break;
     case FARM__ENVELOPE__BODY_MANIFEST:
-        if ((model = models_asked(&self->models, envelope->request))) {
-            model->request = 0;
-            io_manifest(self->io, model->id, envelope->manifest);
-        }
+        on_manifest(self, envelope);
         break;
     case FARM__ENVELOPE__BODY_REFUSED:
         on_refused(self, envelope);
@@ -181,8 +194,23 @@ static char *with_port(const char *address, uint32_t port)
     return path_format("%.*s:%u", (int)(colon - address), address, port);
 }
 
+/* A worker that joined before its farm signed learns the key once. */
+static void learn_signing_key(struct device *self, ProtobufCBinaryData key)
+{
+    struct error error = {0};
+    struct farm farm = self->member->farm;
+    memcpy(farm.signing_key, self->signing_key, SIGNING_KEY);
+    bool learned = farm_learn_key(&farm, key.data, key.len, &error);
+    if (learned && !farm_save(&farm, self->settings->state, &error))
+        log_warn("%s", error.text);
+    else if (!learned && error.text[0])
+        log_error("%s", error.text);
+    memcpy(self->signing_key, farm.signing_key, SIGNING_KEY);
+}
+
 static void on_greeted(struct device *self, const Farm__Welcome *welcome)
 {
+    learn_signing_key(self, welcome->signing_key);
     char *node = wire_string(welcome->node), *farm = wire_string(welcome->farm);
     char *bulk = with_port(self->member->farm.address, welcome->bulk_port);
     log_info("connected to farm %s as %s", farm, node);

@@ -12,6 +12,7 @@ struct device {
     size_t index;
     const struct worker_settings *settings;
     const struct member *member;
+    uint8_t signing_key[SIGNING_KEY]; /* of the farm; zeros until it is told */
     const uint8_t *instance;
     int status; /* of the process at its end */
     bool over;

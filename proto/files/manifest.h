@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "proto/farm.pb-c.h"
 #include "proto/files/blob.h"
+#include "proto/signing.h"
 
 enum { MANIFEST_SIDE_MOST = 65536 };
 
@@ -44,6 +45,13 @@ bool manifest_check(const Farm__Manifest *self, struct error *error);
 
 /* The order files stand in: memcmp, the shorter one first. */
 int manifest_compare_paths(ProtobufCBinaryData a, ProtobufCBinaryData b);
+
+/* The farm's signature over all of a manifest but the signature itself, and whether the
+ * one it carries holds under that farm's key (ERROR_DENIED). */
+void manifest_sign(const Farm__Manifest *self, const struct signer *signer,
+                   uint8_t signature[SIGNING_SIGNATURE]);
+bool manifest_verify(const Farm__Manifest *self, const uint8_t farm[SIGNING_KEY],
+                     struct error *error);
 
 /* First 10 hex digits of the SHA-256 of the UNet's weights: A1111's "Model hash"; "" when it has
  * none. */

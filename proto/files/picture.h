@@ -35,4 +35,12 @@ bool picture_read_png(const void *data, size_t size, struct picture *into,
 bool picture_read_text(const void *data, size_t size, const char *keyword,
                        struct buffer *into, struct error *error);
 
+/* A finished PNG file with a text more, appended to `into`, nothing else changed; and the
+ * same without it (the text itself is appended to `text`): what was put and cut again is
+ * the same file. Text of Latin-1. ERROR_INPUT for what is no PNG. */
+bool picture_put_text(const void *png, size_t size, const char *keyword,
+                      const char *text, struct buffer *into, struct error *error);
+bool picture_cut_text(const void *png, size_t size, const char *keyword,
+                      struct buffer *into, struct buffer *text, struct error *error);
+
 #endif

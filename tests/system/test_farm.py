@@ -42,6 +42,31 @@ def test_a_sweep_comes_back_as_pictures_and_latents(farm):
             assert b'"latents"' in content and b"[1,4," in content.replace(b" ", b"")
 
 
+def test_a_fetched_picture_tells_where_it_comes_from_until_it_is_changed(farm):
+    farm.worker("one")
+    job = farm.submit("--steps", 1, "--seed", "0..1", "a cat")
+    farm.ctl("wait", job)
+    out = farm.folder / "out"
+    farm.ctl("fetch", job, "-o", out)
+    first, second = sorted(out.iterdir())
+    origin = farm.ctl_json("info", first)["provenance"]
+    assert origin["verified"], origin
+    assert "verified" in farm.ctl("info", first)
+    assert len(origin["models"]) == 1 and origin["engine"].startswith("farm-worker")
+    before = first.stat().st_mtime_ns
+    assert farm.ctl_json("fetch", job, "-o", out)["already_there"] == 2
+    assert first.stat().st_mtime_ns == before
+    original, other = first.read_bytes(), second.read_bytes()
+    end = other.index(b"tEXtclfarm") - 4
+    end += 12 + struct.unpack(">I", other[end:end + 4])[0]
+    start = original.index(b"tEXtclfarm") - 4
+    size = 12 + struct.unpack(">I", original[start:start + 4])[0]
+    first.write_bytes(original[:start] + other[end - size:end] + original[start + size:])
+    farm.ctl("info", first, status=1)
+    assert farm.ctl_json("fetch", job, "-o", out)["already_there"] == 1
+    assert first.read_bytes() == original
+
+
 @pytest.mark.parametrize("fault", [
     "worker-mid-fetch", "worker-mid-denoise", "worker-between-blobs-and-record",
     "worker-after-spool", "worker-after-commit-sent", "worker-before-forget"])

@@ -1,12 +1,16 @@
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/embedded.h"
 #include "base/path.h"
 #include "coordinator/queue.h"
 #include "coordinator/store.h"
 #include "tests/folder.h"
+
+extern const struct embedded_file coordinator_sql[];
 
 static char *path;
 static struct store *store;
@@ -178,7 +182,8 @@ static struct result_row result_numbered(int64_t number, bool latents)
                                .latents = {2},
                                .has_latents = latents,
                                .pixels = {3},
-                               .node = "iris"};
+                               .node = "iris",
+                               .provenance = latents ? "signed" : ""};
 }
 
 static void a_result_answers_only_what_asks_no_more_than_it_holds(void **state)
@@ -195,7 +200,8 @@ static void a_result_answers_only_what_asks_no_more_than_it_holds(void **state)
     assert_true(store_result(store, key, false, &found, NULL));
     assert_false(found.has_latents);
     assert_string_equal(found.node, "iris");
-    free((char *)found.node);
+    assert_string_equal(found.provenance, "");
+    result_row_clear(&found);
     assert_false(store_result(store, key, true, &found, &error));
     assert_int_equal(error.kind, ERROR_NOT_FOUND);
     assert_false(store_result(store, other, false, &found, NULL));
@@ -210,7 +216,8 @@ static void a_result_answers_only_what_asks_no_more_than_it_holds(void **state)
     assert_true(store_result(store, key, true, &found, NULL));
     assert_int_equal(found.number, 2);
     assert_int_equal(found.latents[0], 2);
-    free((char *)found.node);
+    assert_string_equal(found.provenance, "signed");
+    result_row_clear(&found);
     int64_t last;
     assert_true(store_last_result(store, &last, NULL));
     assert_int_equal(last, 3);
@@ -241,6 +248,62 @@ static void tasks_come_in_pages_with_their_results(void **state)
     assert_true(store_tasks(store, 1, 0, 1, see_task, &seen, NULL));
     assert_int_equal(seen.rows, 1);
     assert_int_equal(seen.task[0].index, 3);
+}
+
+static void see_state(void *context, uint64_t index, int state)
+{
+    int *states = context;
+    states[index] = state;
+}
+
+static void the_states_of_tasks_come_without_their_results(void **state)
+{
+    int states[10] = {0};
+    struct change *change = change_new();
+    add_job(change, 1);
+    change_task(change, &(struct task_row){1, 7, QUEUE_FAILED, 0, "no memory"});
+    change_task(change, &(struct task_row){1, 2, QUEUE_FAILED, 0, "no memory"});
+    apply(change);
+    assert_true(store_task_states(store, 1, see_state, states, NULL));
+    assert_int_equal(states[7], QUEUE_FAILED);
+    assert_int_equal(states[2], QUEUE_FAILED);
+    assert_int_equal(states[3], 0);
+}
+
+/* A database as version `version` of the schema left it. */
+static void go_back(int version)
+{
+    sqlite3 *database = NULL;
+    store_close(&store);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(sqlite3_open(path, &database), SQLITE_OK);
+    for (int v = 0; v < version; v++)
+        assert_int_equal(
+            sqlite3_exec(database, coordinator_sql[v].text, NULL, NULL, NULL),
+            SQLITE_OK);
+    char *sql = path_format("PRAGMA user_version = %d", version);
+    assert_int_equal(sqlite3_exec(database, sql, NULL, NULL, NULL), SQLITE_OK);
+    free(sql);
+    sqlite3_close(database);
+}
+
+static void every_older_schema_is_brought_forward(void **state)
+{
+    size_t versions = 0;
+    while (coordinator_sql[versions].name)
+        versions++;
+    for (int version = 1; version <= (int)versions; version++) {
+        struct result_row result = result_numbered(1, true), found;
+        struct change *change = change_new();
+        go_back(version);
+        reopen();
+        change_blob(change, result.png, 100);
+        change_blob(change, result.latents, 100);
+        change_result(change, &result);
+        apply(change);
+        assert_true(store_result(store, result.key, true, &found, NULL));
+        result_row_clear(&found);
+    }
 }
 
 static void the_actor_makes_durable_what_queued_and_reports_the_last(void **state)
@@ -330,6 +393,8 @@ int main(void)
         STORE_TEST(open_attempts_and_faults_of_open_jobs_are_loaded),
         STORE_TEST(a_result_answers_only_what_asks_no_more_than_it_holds),
         STORE_TEST(tasks_come_in_pages_with_their_results),
+        STORE_TEST(the_states_of_tasks_come_without_their_results),
+        STORE_TEST(every_older_schema_is_brought_forward),
         STORE_TEST(the_actor_makes_durable_what_queued_and_reports_the_last),
         STORE_TEST(the_actor_reports_a_commit_that_failed_and_commits_no_more),
         STORE_TEST(a_database_of_a_newer_schema_is_refused),

@@ -25,6 +25,24 @@ static void a_saved_farm_loads_back_with_spaces_in_its_name(void **state)
     assert_memory_equal(read.server_key, farm.server_key, KEY_SIZE);
 }
 
+static void the_signing_key_is_learned_once_and_kept(void **state)
+{
+    struct farm farm = {.address = "tcp://127.0.0.1:7610", .name = "the attic"}, read;
+    uint8_t key[SIGNING_KEY] = {7};
+    struct error error = {0};
+    assert_false(farm_learn_key(&farm, NULL, 0, &error));
+    assert_true(farm_learn_key(&farm, key, sizeof key, &error));
+    assert_false(farm_learn_key(&farm, key, sizeof key, &error));
+    assert_string_equal(error.text, "");
+    assert_true(farm_save(&farm, folder, NULL));
+    assert_true(farm_load(&read, folder, PLACE_FARM, NULL));
+    assert_memory_equal(read.signing_key, key, sizeof key);
+    key[31] = 1;
+    assert_false(farm_learn_key(&farm, key, sizeof key, &error));
+    assert_int_equal(error.kind, ERROR_DENIED);
+    assert_int_equal(farm.signing_key[31], 0);
+}
+
 static void a_farm_whose_file_lacks_the_key_is_refused_by_the_file_s_name(void **state)
 {
     struct farm read;
@@ -44,6 +62,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_saved_farm_loads_back_with_spaces_in_its_name),
+        cmocka_unit_test(the_signing_key_is_learned_once_and_kept),
         cmocka_unit_test(a_farm_whose_file_lacks_the_key_is_refused_by_the_file_s_name),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
