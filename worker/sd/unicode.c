@@ -80,6 +80,44 @@ enum unicode_class unicode_class(int32_t point)
     return UNICODE_OTHER;
 }
 
+/* The first code point and its bytes; 0 where they are no UTF-8. */
+static size_t first_of(const char *text, size_t size, int32_t *point)
+{
+    utf8proc_ssize_t length =
+        utf8proc_iterate((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)size, point);
+    return length > 0 ? (size_t)length : 0;
+}
+
+size_t unicode_spaces(const char *text, size_t size)
+{
+    size_t at = 0, length;
+    int32_t point;
+    while (at < size && (length = first_of(text + at, size - at, &point)) &&
+           (unicode_class(point) == UNICODE_SPACE || (point >= 0x1c && point <= 0x1f)))
+        at += length;
+    return at;
+}
+
+bool unicode_word_at(const char *text, size_t size)
+{
+    int32_t point;
+    if (!size || !first_of(text, size, &point))
+        return false;
+    enum unicode_class class = unicode_class(point);
+    return class == UNICODE_LETTER || class == UNICODE_NUMBER || point == '_';
+}
+
+bool unicode_word_before(const char *text, size_t at)
+{
+    size_t start = at;
+    while (start > 0 && at - start < 4) {
+        start--;
+        if (((uint8_t)text[start] & 0xC0) != 0x80)
+            return unicode_word_at(text + start, at - start);
+    }
+    return false;
+}
+
 static int32_t lower_of(int32_t point)
 {
     for (size_t i = 0; i < sizeof new_capitals / sizeof *new_capitals; i++)
