@@ -136,6 +136,23 @@ static int run_revoke(const struct arguments *arguments, struct error *error)
     return ok ? EXIT_DONE : command_failed(error);
 }
 
+static int run_role(const struct arguments *arguments, struct error *error)
+{
+    Farm__KeyRole change = FARM__KEY_ROLE__INIT;
+    change.key = wire_text(arguments->rest[0]);
+    Farm__Envelope ask = FARM__ENVELOPE__INIT;
+    ask.body_case = FARM__ENVELOPE__BODY_KEY_ROLE;
+    ask.key_role = &change;
+    struct asked asked = {0};
+    bool ok = read_role(arguments->rest[1], &change.role, error) &&
+              ask_once(&asked, arguments, &ask, FARM__ENVELOPE__BODY_DONE, error);
+    if (ok && arguments->json)
+        print_json(json_pack("{ss ss}", "key", arguments->rest[0], "role",
+                             role_name(change.role)));
+    asked_clear(&asked);
+    return ok ? EXIT_DONE : command_failed(error);
+}
+
 static const struct flag token_flags[] = {
     {"role", 0, "ROLE", "what its holder becomes: admin, submit, worker, observer"},
     {"ttl", 0, "TIME", "how long it may be used, like 30m; default 1h"},
@@ -143,7 +160,7 @@ static const struct flag token_flags[] = {
     {NULL, 0, NULL, NULL},
 };
 
-extern const struct command cmd_token_new, cmd_keys, cmd_revoke;
+extern const struct command cmd_token_new, cmd_keys, cmd_revoke, cmd_role;
 const struct command cmd_token_new = {
     .name = "token new",
     .usage = "--role ROLE [--ttl 1h]",
@@ -164,4 +181,12 @@ const struct command cmd_revoke = {
     .least = 1,
     .most = 1,
     .run = run_revoke,
+};
+const struct command cmd_role = {
+    .name = "role",
+    .usage = "KEY ROLE",
+    .help = "give a member another role: admin, submit, worker or observer",
+    .least = 2,
+    .most = 2,
+    .run = run_role,
 };

@@ -2,11 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,65 +14,32 @@
 #include "base/log.h"
 #include "base/path.h"
 
-enum { HASH = 16, HASH_TEXT = 2 * HASH + 1, LINE_MOST = 2000 };
+enum { LINE_MOST = 2000 };
 
 struct audit {
     int file;
     char *path;
-    char last[HASH_TEXT]; /* hash at the end of the last line; "" before the first */
+    bool unsynced; /* lines were written since audit_take_unsynced */
+    struct audit_chain chain;
 };
 
-static void chain(const char *last, const char *text, size_t size, char hash[HASH_TEXT])
-{
-    uint8_t bytes[HASH];
-    crypto_generichash_state state;
-    crypto_generichash_init(&state, NULL, 0, HASH);
-    crypto_generichash_update(&state, (const uint8_t *)last, strlen(last));
-    crypto_generichash_update(&state, (const uint8_t *)text, size);
-    crypto_generichash_final(&state, bytes, HASH);
-    sodium_bin2hex(hash, HASH_TEXT, bytes, HASH);
-}
-
-/* The hash a line ends with, or NULL when it does not end with one. */
-static const char *hash_of(const char *line, size_t size)
-{
-    static const char digits[] = "0123456789abcdef";
-    const char *hash = line + size - (HASH_TEXT - 1);
-    return size > HASH_TEXT && hash[-1] == '#' && strspn(hash, digits) == HASH_TEXT - 1
-               ? hash
-               : NULL;
-}
-
-/* Walks the lines; `last` becomes the last whole line's hash. Calls it broken where a
- * line does not follow, unless a crash cut it. */
-static bool walk(FILE *file, const char *path, bool strict, char last[HASH_TEXT],
-                 bool *cut, struct error *error)
+/* Walks the lines. `cut`: the last one has no end. */
+static bool walk(FILE *file, const char *path, struct audit_chain *into, bool *cut,
+                 struct error *error)
 {
     char *line = NULL;
-    size_t room = 0, number = 0;
+    size_t room = 0;
     ssize_t got;
     bool ok = true;
-    last[0] = 0;
     *cut = false;
-    while (ok && (got = getline(&line, &room, file)) > 0) {
-        size_t size = (size_t)got;
-        char expected[HASH_TEXT];
-        number++;
-        *cut = line[size - 1] != '\n';
-        if (!*cut)
-            line[--size] = 0;
-        const char *hash = hash_of(line, size);
-        if (!hash)
-            continue;
-        chain(last, line, (size_t)(hash - line), expected);
-        if (strict && memcmp(expected, hash, HASH_TEXT - 1) != 0)
-            ok = error_set(error, "%s: line %zu was changed, or one before it removed",
-                           path, number);
-        memcpy(last, hash, HASH_TEXT - 1);
-        last[HASH_TEXT - 1] = 0;
+    while ((got = getline(&line, &room, file)) > 0) {
+        *cut = line[got - 1] != '\n';
+        size_t size = (size_t)got - !*cut;
+        /* The first that does not follow is the one told. */
+        ok = audit_chain_follow(into, line, size, ok ? error : NULL) && ok;
     }
     free(line);
-    return ok;
+    return ok || error_prefix(error, "%s", path);
 }
 
 struct audit *audit_open(const char *path, struct error *error)
@@ -81,6 +48,7 @@ struct audit *audit_open(const char *path, struct error *error)
     if (!self)
         abort();
     bool cut = false;
+    struct error broken = {0};
     self->path = path_format("%s", path);
     self->file = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     FILE *old = self->file < 0 ? NULL : fopen(path, "re");
@@ -89,7 +57,8 @@ struct audit *audit_open(const char *path, struct error *error)
         audit_close(&self);
         return NULL;
     }
-    walk(old, path, false, self->last, &cut, NULL);
+    if (!walk(old, path, &self->chain, &cut, &broken))
+        log_error("%s", broken.text);
     fclose(old);
     if (cut && write(self->file, "\n", 1) != 1)
         log_error("%s: %s", path, strerror(errno));
@@ -109,7 +78,7 @@ void audit_close(struct audit **self)
 
 void audit_write(struct audit *self, const char *format, ...)
 {
-    char line[LINE_MOST + HASH_TEXT + 2];
+    char line[LINE_MOST + AUDIT_HASH + 2];
     time_t now = time(NULL);
     struct tm utc;
     gmtime_r(&now, &utc);
@@ -124,23 +93,50 @@ void audit_write(struct audit *self, const char *format, ...)
             *c = '?';
     strcat(line, " #");
     size = strlen(line);
-    chain(self->last, line, size, self->last);
-    memcpy(line + size, self->last, HASH_TEXT - 1);
-    size += HASH_TEXT - 1;
+    audit_chain_add(&self->chain, line, size, line + size);
+    size += AUDIT_HASH - 1;
     line[size++] = '\n';
     if (write(self->file, line, size) != (ssize_t)size)
         log_error("%s: %s; the line was: %.*s", self->path, strerror(errno),
                   (int)size - 1, line);
+    self->unsynced = true;
 }
 
-bool audit_check(const char *path, struct error *error)
+int audit_take_unsynced(struct audit *self)
 {
-    char last[HASH_TEXT];
+    bool unsynced = self->unsynced;
+    self->unsynced = false;
+    return unsynced ? self->file : -1;
+}
+
+bool audit_read(const struct audit *self, uint64_t offset, size_t most,
+                struct buffer *into, uint64_t *size, struct error *error)
+{
+    struct stat found;
+    if (fstat(self->file, &found) != 0)
+        return error_set(error, "%s: %s", self->path, strerror(errno));
+    *size = (uint64_t)found.st_size;
+    uint64_t left = offset < *size ? *size - offset : 0;
+    if (left < most)
+        most = (size_t)left;
+    if (!most)
+        return true;
+    uint8_t *room = buffer_room(into, most, error);
+    ssize_t got = room ? pread(self->file, room, most, (off_t)offset) : -1;
+    if (got < 0)
+        return room ? error_set(error, "%s: %s", self->path, strerror(errno)) : false;
+    into->size += (size_t)got;
+    return true;
+}
+
+bool audit_check(const char *path, struct audit_chain *into, struct error *error)
+{
     bool cut;
+    *into = (struct audit_chain){0};
     FILE *file = fopen(path, "re");
     if (!file)
         return errno == ENOENT || error_set(error, "%s: %s", path, strerror(errno));
-    bool ok = walk(file, path, true, last, &cut, error);
+    bool ok = walk(file, path, into, &cut, error);
     fclose(file);
     return ok;
 }

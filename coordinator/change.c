@@ -73,6 +73,7 @@ struct change *change_new(void)
     struct change *self = calloc(1, sizeof *self);
     if (!self)
         abort();
+    self->sync = -1;
     return self;
 }
 

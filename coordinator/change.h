@@ -92,6 +92,7 @@ struct attempt_row {
 struct change {
     struct buffer rows;
     bool blobs; /* names files that must be on disk first */
+    int sync;   /* a descriptor to be synced first; -1: none */
 };
 
 enum change_value {

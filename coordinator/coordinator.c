@@ -66,6 +66,7 @@ static void take_reports(struct coordinator *self, bool wait)
 void coordinator_hand_over(struct coordinator *self, bool wait)
 {
     if (!change_is_empty(self->change)) {
+        self->change->sync = audit_take_unsynced(self->audit);
         self->handed = store_actor_commit(self->scribe, &self->change);
         self->change = change_new();
     }

@@ -44,6 +44,8 @@ static const struct handler {
     {FARM__ENVELOPE__BODY_TOKEN_NEW, ADMIN, false, handle_token_new},
     {FARM__ENVELOPE__BODY_KEY_LIST, ADMIN, false, handle_key_list},
     {FARM__ENVELOPE__BODY_KEY_REVOKE, ADMIN, false, handle_key_revoke},
+    {FARM__ENVELOPE__BODY_KEY_ROLE, ADMIN, false, handle_key_role},
+    {FARM__ENVELOPE__BODY_AUDIT_GET, ADMIN, false, handle_audit_get},
 
     {FARM__ENVELOPE__BODY_WATCH, READER, false, handle_watch},
     {FARM__ENVELOPE__BODY_UNWATCH, READER, false, handle_unwatch},

@@ -18,6 +18,9 @@ typedef bool(handler_fn)(struct coordinator *self, struct request *request,
 handler_fn handle_hello, handle_pulse, handle_join;
 handler_fn handle_token_new, handle_key_list, handle_key_revoke;
 
+/* handlers_admin.c: what only administrators ask */
+handler_fn handle_key_role, handle_audit_get;
+
 /* handlers_work.c: workers */
 handler_fn handle_ready, handle_heartbeat, handle_failed, handle_returned;
 handler_fn handle_commit;
@@ -28,6 +31,14 @@ handler_fn handle_node_list, handle_watch, handle_unwatch, handle_credit;
 
 /* handlers_model.c */
 handler_fn handle_model_add, handle_model_list, handle_model_get;
+
+/* The audit's line about a key; and how it is stored. */
+void audit_key(struct coordinator *self, const char *what, const struct member *member,
+               const char *by);
+void store_key(struct coordinator *self, const struct member *member);
+
+/* Ends everything a key has going; it may greet again if it still is a member. */
+void member_leaves(struct coordinator *self, const uint8_t key[32], const char *why);
 
 /* A connection is over: its watch, its waiting messages; its node is away. */
 void session_end(struct coordinator *self, struct session **session);

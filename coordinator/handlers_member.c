@@ -24,8 +24,8 @@ enum {
     DEVICES_MOST = 256, /* of one key */
 };
 
-static void audit_key(struct coordinator *self, const char *what,
-                      const struct member *member, const char *by)
+void audit_key(struct coordinator *self, const char *what, const struct member *member,
+               const char *by)
 {
     char key[KEY_TEXT];
     key_format(member->key, key);
@@ -35,7 +35,7 @@ static void audit_key(struct coordinator *self, const char *what,
         member->name, by);
 }
 
-static void store_key(struct coordinator *self, const struct member *member)
+void store_key(struct coordinator *self, const struct member *member)
 {
     struct key_row row = {.role = (int)member->role,
                           .name = member->name,
@@ -344,15 +344,13 @@ bool handle_key_list(struct coordinator *self, struct request *request,
     return true;
 }
 
-/* Ends everything a key has going. */
-static void member_leaves(struct coordinator *self, const uint8_t key[32])
+void member_leaves(struct coordinator *self, const uint8_t key[32], const char *why)
 {
     gate_forget(self->gate, key);
     depot_role(self->depot, key, FARM__ROLE__ROLE_NONE);
     for (size_t n = 0; n < self->registry.count; n++)
         if (memcmp(self->registry.node[n]->key, key, 32) == 0)
-            work_release_node(self, self->registry.node[n], false,
-                              "the node's key was revoked");
+            work_release_node(self, self->registry.node[n], false, why);
     zlistx_t *sessions = zhashx_values(self->registry.sessions);
     for (struct session *s = zlistx_first(sessions); s; s = zlistx_next(sessions))
         if (memcmp(s->key, key, 32) == 0)
@@ -381,7 +379,7 @@ bool handle_key_revoke(struct coordinator *self, struct request *request,
     } else if (!member->revoked) {
         member->revoked = clock_unix();
         store_key(self, member);
-        member_leaves(self, member->key);
+        member_leaves(self, member->key, "the node's key was revoked");
     }
     tell_answer(self, request, ANSWER(done, DONE, &done));
     return true;

@@ -349,6 +349,7 @@ bool coordinator_check(const struct coordinator_settings *settings, struct error
     char *database = in_state(&self, "farm.db"), *audit = in_state(&self, "audit.log");
     char *blobs = in_state(&self, "blobs");
     struct checking checking = {.error = error, .ok = true};
+    struct audit_chain chain;
     bool ok = access(database, F_OK) == 0 ||
               error_set_kind(error, ERROR_NOT_FOUND,
                              "%s: there is no coordinator's state; name its folder "
@@ -358,7 +359,7 @@ bool coordinator_check(const struct coordinator_settings *settings, struct error
          (self.store = store_open(database, true, error)) &&
          (checking.blobs = blob_store_open(blobs, error)) &&
          store_blobs(self.store, check_blob, &checking, error) && checking.ok &&
-         audit_check(audit, error);
+         audit_check(audit, &chain, error);
     if (ok)
         printf("%s: the database, %zu files and the audit are sound\n", settings->state,
                checking.count);

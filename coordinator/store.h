@@ -80,7 +80,8 @@ bool store_specification(struct store *self, int64_t job, struct buffer *into,
 /* The actor
  *
  * Commits whatever queued during the commit before, with no timer. Before a transaction
- * that names blobs it makes their file system durable (sync_folder, a descriptor). */
+ * that names blobs it makes their file system durable (sync_folder, a descriptor), and
+ * before one that the audit tells of, the audit (change.sync). */
 struct store_actor *store_actor_new(const char *path, int sync_folder,
                                     struct error *error);
 

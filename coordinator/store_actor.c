@@ -46,8 +46,13 @@ static bool commit(struct scribe *self, struct change **group, size_t count,
                    struct error *error)
 {
     bool blobs = false;
-    for (size_t c = 0; c < count; c++)
+    int file = -1;
+    for (size_t c = 0; c < count; c++) {
         blobs = blobs || group[c]->blobs;
+        file = group[c]->sync >= 0 ? group[c]->sync : file;
+    }
+    if (file >= 0 && fdatasync(file) != 0)
+        return error_set(error, "the audit cannot be synced: %s", strerror(errno));
     if (blobs && syncfs(self->sync_folder) != 0)
         return error_set(error, "the blob folder cannot be synced: %s",
                          strerror(errno));

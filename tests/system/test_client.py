@@ -262,3 +262,21 @@ def test_the_shell_completes_commands_options_and_values(bare_farm):
     assert complete(bare_farm, "jobs", "--st") == [""]
     assert sorted(complete(bare_farm, "render", "--precision", "f")) == ["f16", "f32"]
     assert "DPM++\\ 2M" in complete(bare_farm, "render", "--sampler", "DPM")
+
+
+def test_audit_verify_names_the_line_that_was_changed(bare_farm):
+    bare_farm.start_coordinator()
+    bare_farm.token()
+    told = bare_farm.ctl_json("audit", "verify")
+    assert told["lines"] >= 3 and told["cut"] == 0
+    bare_farm.ctl("audit", "verify", "--head", told["head"])
+    bare_farm.token()
+    bare_farm.ctl("audit", "verify", "--head", told["head"])
+    assert bare_farm.ctl("audit").count("\n") == told["lines"] + 1
+    log = bare_farm.folder / "state/clfarm/coordinator/audit.log"
+    whole = log.read_text()
+    log.write_text(whole.replace("joined", "Joined", 1))
+    assert "line 2 was changed" in bare_farm.ctl("audit", "verify", status=1)
+    log.write_text("".join(whole.splitlines(True)[:-2]))
+    bare_farm.ctl("audit", "verify")
+    assert "were removed" in bare_farm.ctl("audit", "verify", "--head", told["head"], status=1)

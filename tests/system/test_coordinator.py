@@ -1,4 +1,5 @@
 """The coordinator as its peers see it: real process, CURVE, real disk."""
+import hashlib
 import os
 import random
 import subprocess
@@ -439,3 +440,44 @@ def test_a_private_farm_ends_when_nobody_is_there(tmp_path):
     admin.close()
     farm.peers = []
     assert farm.process.wait(15) == 0
+
+
+def test_the_audit_tells_every_change_of_membership_and_work_and_can_be_checked(farm):
+    admin = farm.admin()
+    key = farm.member(admin, pb.ROLE_SUBMIT, name=b"iris")
+    farm.add_model(admin)
+    admin.ask(submit=pb.Submit(id=bytes(16), job=job()))
+    admin.ask(job_cancel=pb.JobCancel(job=b"last"))
+    admin.ask(key_role=pb.KeyRole(key=b"iris", role=pb.ROLE_OBSERVER))
+    admin.ask(key_revoke=pb.KeyRevoke(key=b"iris"))
+    text, size = b"", 1
+    while len(text) < size:
+        part = admin.ask(audit_get=pb.AuditGet(offset=len(text)))
+        text, size = text + part.text, part.size
+    assert text == (farm.folder / "audit.log").read_bytes()
+    words = [line.split()[1] for line in text.decode().splitlines()]
+    assert words == ["token", "joined", "token", "joined", "model", "model", "submitted",
+                     "canceled", "role-changed", "revoked"]
+    last = b""
+    for line in text.splitlines():
+        line, _, mark = line.rpartition(b"#")
+        last = hashlib.blake2b(last + line + b"#", digest_size=16).hexdigest().encode()
+        assert last == mark
+    assert key.public.decode() in text.decode()
+
+
+def test_a_key_that_gets_another_role_may_do_that_and_no_more(farm):
+    admin = farm.admin()
+    key = farm.member(admin, pb.ROLE_SUBMIT, name=b"iris")
+    farm.add_model(admin)
+    peer = farm.peer(key)
+    assert peer.hello().role == pb.ROLE_SUBMIT
+    admin.ask(key_role=pb.KeyRole(key=b"iris", role=pb.ROLE_OBSERVER))
+    with pytest.raises(Refused):
+        peer.ask(pulse=pb.Pulse())
+    assert peer.hello().role == pb.ROLE_OBSERVER
+    with pytest.raises(Refused, match="role") as refused:
+        peer.ask(submit=pb.Submit(id=bytes(16), job=job()))
+    assert refused.value.kind == DENIED
+    with pytest.raises(Refused, match="only administrator"):
+        admin.ask(key_role=pb.KeyRole(key=b"admin", role=pb.ROLE_WORKER))
