@@ -24,7 +24,8 @@ struct bench {
     struct gpu *gpu;
     struct unet unet;
     struct vae vae;
-    struct tensor x, y, context, step_buffer;
+    struct tensor x, y, context, added, step_buffer;
+    struct unet_extra extra;
     struct step step;
     struct stream *stream;
 };
@@ -57,10 +58,12 @@ static void load(struct bench *self)
     struct error error = {0};
     struct checkpoint *from = checkpoint_open("", self->part, &error);
     bool unet = strcmp(self->part, "unet") == 0;
-    if (!from || !(unet ? unet_load(&self->unet, self->gpu, self->dtype, self->config,
-                                    self->config, from, &error)
-                        : vae_load(&self->vae, self->gpu, self->dtype, self->config,
-                                   self->config, from, &error)))
+    bool ok =
+        from &&
+        (unet ? unet_config_load(&self->unet.config, self->config, self->config, &error)
+              : vae_config_load(&self->vae.config, self->config, self->config, &error));
+    if (!ok || !(unet ? unet_load(&self->unet, self->gpu, self->dtype, from, &error)
+                      : vae_load(&self->vae, self->gpu, self->dtype, from, &error)))
         die(&error);
     checkpoint_close(&from);
     size_t n = self->rows, side = self->size;
@@ -69,6 +72,10 @@ static void load(struct bench *self)
         self->x = input(self, n, side, side, c->in_channels);
         self->y = input(self, n, side, side, c->out_channels);
         self->context = input(self, n, 1, 77, c->context);
+        if (c->added) {
+            self->added = input(self, n, 1, 1, c->added);
+            self->extra.added = &self->added;
+        }
         self->step.timestep = 500;
     } else {
         size_t f = vae_factor(&self->vae);
@@ -88,7 +95,7 @@ static void forward(struct bench *self)
     }
     step_write(self->stream, self->step_buffer.memory, &self->step);
     unet_forward(self->stream, self->y, self->x, self->step_buffer.memory,
-                 self->context, &self->unet);
+                 self->context, &self->extra, &self->unet);
 }
 
 static double pass(struct bench *self)
@@ -146,7 +153,8 @@ static void run(struct bench *self)
 static void close_all(struct bench *self)
 {
     stream_destroy(&self->stream);
-    struct tensor *tensors[] = {&self->x, &self->y, &self->context, &self->step_buffer};
+    struct tensor *tensors[] = {&self->x, &self->y, &self->context, &self->added,
+                                &self->step_buffer};
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
         if (tensors[i]->memory)
             tensor_destroy(tensors[i], self->gpu);

@@ -19,8 +19,9 @@ static void load_encoder(struct text_encoder *encoder, const char *model)
     char *weights = model_path(model, "text_encoder/model.safetensors");
     struct checkpoint *from = checkpoint_open(weights, "model.safetensors", NULL);
     assert_non_null(from);
-    assert_ok(text_encoder_load(encoder, gpu, DTYPE_F32, config, "config.json", from,
-                                &error));
+    assert_ok(text_encoder_config(encoder, config, "config.json", &error));
+    assert_ok(text_encoder_load(encoder, gpu, DTYPE_F32, from, &error));
+    assert_ok(checkpoint_all_used(from, &error));
     checkpoint_close(&from);
     free(weights);
     free(config);

@@ -4,7 +4,8 @@
 struct pass {
     const struct unet *unet;
     struct step step;
-    struct tensor y, x, context, step_buffer;
+    struct tensor y, x, context, step_buffer, added;
+    struct unet_extra extra;
 };
 
 static void enqueue(struct stream *s, void *context)
@@ -12,7 +13,7 @@ static void enqueue(struct stream *s, void *context)
     struct pass *pass = context;
     step_write(s, pass->step_buffer.memory, &pass->step);
     unet_forward(s, pass->y, pass->x, pass->step_buffer.memory, pass->context,
-                 pass->unet);
+                 &pass->extra, pass->unet);
 }
 
 static void load_unet(struct unet *unet, const char *model, enum dtype dtype)
@@ -21,7 +22,10 @@ static void load_unet(struct unet *unet, const char *model, enum dtype dtype)
     char *weights = model_path(model, "unet/diffusion_pytorch_model.safetensors");
     struct checkpoint *from = checkpoint_open(weights, "unet.safetensors", NULL);
     assert_non_null(from);
-    assert_ok(unet_load(unet, gpu, dtype, config, "config.json", from, &error));
+    *unet = (struct unet){0};
+    assert_ok(unet_config_load(&unet->config, config, "config.json", &error));
+    assert_ok(unet_load(unet, gpu, dtype, from, &error));
+    assert_ok(checkpoint_all_used(from, &error));
     checkpoint_close(&from);
     free(weights);
     free(config);

@@ -24,7 +24,10 @@ static void load_vae(struct vae *vae, const char *model)
     char *weights = model_path(model, "vae/diffusion_pytorch_model.safetensors");
     struct checkpoint *from = checkpoint_open(weights, "vae.safetensors", NULL);
     assert_non_null(from);
-    assert_ok(vae_load(vae, gpu, DTYPE_F32, config, "config.json", from, &error));
+    *vae = (struct vae){0};
+    assert_ok(vae_config_load(&vae->config, config, "config.json", &error));
+    assert_ok(vae_load(vae, gpu, DTYPE_F32, from, &error));
+    assert_ok(checkpoint_all_used(from, &error));
     checkpoint_close(&from);
     free(weights);
     free(config);

@@ -187,9 +187,12 @@ static void broken_json_is_refused_with_its_line(void **state)
 static void models_of_other_kinds_are_refused_by_name(void **state)
 {
     assert_key_refused(
-        "model_index.json", "_class_name", "\"StableDiffusionXLPipeline\"",
-        "model_index.json: _class_name is \"StableDiffusionXLPipeline\"; "
-        "supported are StableDiffusionPipeline");
+        "model_index.json", "_class_name", "\"StableDiffusion3Pipeline\"",
+        "model_index.json: _class_name is \"StableDiffusion3Pipeline\"; supported are "
+        "StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, "
+        "StableDiffusionInpaintPipeline, StableDiffusionInstructPix2PixPipeline, "
+        "StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, "
+        "StableDiffusionXLInpaintPipeline, StableDiffusionXLInstructPix2PixPipeline");
     assert_key_refused(
         "text_encoder/config.json", "hidden_act", "\"relu\"",
         "text_encoder/config.json: hidden_act is \"relu\"; supported are "

@@ -10,6 +10,7 @@ os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", DIFFUSERS_
 
 import torch  # noqa: E402
 
+import family_cases  # noqa: E402
 import model_cases  # noqa: E402
 import run_cases  # noqa: E402
 import sampler_cases  # noqa: E402
@@ -39,6 +40,7 @@ def main():
     token_cases.make(into, emoji)
     taskkey_cases.make(into)
     tiny_model.write_json(into / "manifest.json", cases)
+    family_cases.make(into, emoji)
 
 
 if __name__ == "__main__":

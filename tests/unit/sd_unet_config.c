@@ -89,9 +89,9 @@ static void what_is_not_implemented_is_refused_by_key_and_value(void **state)
     static const struct {
         const char *more, *sentence;
     } cases[] = {
-        {", \"addition_embed_type\": \"text_time\"",
-         "unet/config.json: addition_embed_type is \"text_time\"; only null is "
-         "supported"},
+        {", \"addition_embed_type\": \"text_image\"",
+         "unet/config.json: addition_embed_type is \"text_image\"; supported are "
+         "text_time"},
         {", \"class_embed_type\": \"timestep\"",
          "unet/config.json: class_embed_type is \"timestep\"; only null is supported"},
         {", \"time_cond_proj_dim\": 256",

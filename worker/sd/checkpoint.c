@@ -6,76 +6,164 @@
 
 #include "base/path.h"
 
-struct checkpoint {
+enum { SHARDS_MOST = 256 };
+
+struct shard {
     struct safetensors *file;
     char *name;
-    size_t count;
-    const char **tensor; /* sorted names, borrowed from file */
-    bool *used;
 };
 
-/* Buffers that older programs saved along with the weights: counted, not read. */
-static const char *const harmless[] = {"embeddings.position_ids"};
+struct known {
+    const char *tensor; /* borrowed from its shard */
+    const struct shard *shard;
+    bool used;
+};
+
+struct checkpoint {
+    struct shard shard[SHARDS_MOST];
+    size_t shards, count;
+    struct known *known; /* sorted by name */
+    checkpoint_store *store;
+    const void *owner;
+    void *transposed; /* the matrix handed out last */
+};
+
+/* What programs saved along with the weights and no pass reads: buffers, copies averaged over
+ * training, the training schedule, switches read elsewhere. A name that begins or ends so. */
+static const struct harmless {
+    const char *start, *end;
+} harmless[] = {
+    {"", "embeddings.position_ids"},
+    {"", "logit_scale"},
+    {"", "attn_mask"},
+    {"model_ema.", ""},
+    {"first_stage_model.model_ema.", ""},
+    {"first_stage_model.loss.", ""},
+    {"alphas_cumprod", ""},
+    {"betas", ""},
+    {"log_one_minus_alphas_cumprod", ""},
+    {"sqrt_alphas_cumprod", ""},
+    {"sqrt_one_minus_alphas_cumprod", ""},
+    {"sqrt_recip_alphas_cumprod", ""},
+    {"sqrt_recipm1_alphas_cumprod", ""},
+    {"posterior_", ""},
+    {"lvlb_weights", ""},
+    {"logvar", ""},
+    {"scale_factor", ""},
+    {"denoiser.sigmas", ""},
+    {"denoiser.log_sigmas", ""},
+    {"embedding_manager.", ""},
+    {"global_step", ""},
+    {"v_pred", ""},
+    {"ztsnr", ""},
+};
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
+    const struct known *x = a, *y = b;
+    return strcmp(x->tensor, y->tensor);
+}
+
+static bool open_shard(struct checkpoint *self, const char *path, const char *name,
+                       struct error *error)
+{
+    struct shard *shard = &self->shard[self->shards];
+    shard->file = safetensors_open(path, error);
+    if (!shard->file)
+        return error_prefix(error, "%s", name);
+    self->shards++;
+    shard->name = path_format("%s", name);
+    self->count += safetensors_count(shard->file);
+    return true;
+}
+
+static bool list_names(struct checkpoint *self, struct error *error)
+{
+    struct known *known = self->known = calloc(self->count + 1, sizeof *known);
+    if (!known)
+        return error_set_kind(error, ERROR_MEMORY, "%s: no memory for %zu names",
+                              self->shard[0].name, self->count);
+    for (size_t i = 0; i < self->shards; i++)
+        for (size_t j = 0; j < safetensors_count(self->shard[i].file); j++)
+            *known++ = (struct known){safetensors_name(self->shard[i].file, j),
+                                      &self->shard[i], false};
+    qsort(self->known, self->count, sizeof *self->known, by_name);
+    for (size_t i = 1; i < self->count; i++)
+        if (by_name(&self->known[i - 1], &self->known[i]) == 0)
+            return error_set_kind(error, ERROR_INPUT, "%s: tensor %s: also in %s",
+                                  self->known[i].shard->name, self->known[i].tensor,
+                                  self->known[i - 1].shard->name);
+    return true;
+}
+
+struct checkpoint *checkpoint_open_shards(const struct model_file *const *files,
+                                          size_t count, struct error *error)
+{
+    struct checkpoint *self = calloc(1, sizeof *self);
+    if (!self) {
+        error_set_kind(error, ERROR_MEMORY, "%s: no memory", files[0]->name);
+        return NULL;
+    }
+    bool ok = count <= SHARDS_MOST ||
+              error_set_kind(error, ERROR_INPUT, "%s: %zu files of weights, at most %d",
+                             files[0]->name, count, SHARDS_MOST);
+    for (size_t i = 0; ok && i < count; i++)
+        ok = open_shard(self, files[i]->path, files[i]->name, error);
+    if (!ok || !list_names(self, error))
+        checkpoint_close(&self);
+    return self;
 }
 
 struct checkpoint *checkpoint_open(const char *path, const char *name,
                                    struct error *error)
 {
-    struct checkpoint *self = calloc(1, sizeof *self);
-    if (!self) {
-        error_set_kind(error, ERROR_MEMORY, "%s: no memory", name);
-        return NULL;
-    }
-    self->file = safetensors_open(path, error);
-    if (!self->file) {
-        error_prefix(error, "%s", name);
-        goto fail;
-    }
-    self->name = path_format("%s", name);
-    self->count = safetensors_count(self->file);
-    self->tensor = calloc(self->count + 1, sizeof *self->tensor);
-    self->used = calloc(self->count + 1, sizeof *self->used);
-    if (!self->tensor || !self->used) {
-        error_set_kind(error, ERROR_MEMORY, "%s: no memory for %zu names", name,
-                       self->count);
-        goto fail;
-    }
-    for (size_t i = 0; i < self->count; i++)
-        self->tensor[i] = safetensors_name(self->file, i);
-    qsort(self->tensor, self->count, sizeof *self->tensor, by_name);
-    return self;
-fail:
-    checkpoint_close(&self);
-    return NULL;
+    struct model_file file = {.path = (char *)(uintptr_t)path,
+                              .name = (char *)(uintptr_t)name};
+    return checkpoint_open_shards((const struct model_file *[]){&file}, 1, error);
 }
 
 void checkpoint_close(struct checkpoint **self)
 {
     if (!*self)
         return;
-    safetensors_close(&(*self)->file);
-    free((*self)->name);
-    free((*self)->tensor);
-    free((*self)->used);
+    for (size_t i = 0; i < (*self)->shards; i++) {
+        safetensors_close(&(*self)->shard[i].file);
+        free((*self)->shard[i].name);
+    }
+    free((*self)->known);
+    free((*self)->transposed);
     free(*self);
     *self = NULL;
 }
 
-/* The name's place among the sorted ones; count when it is not there. */
-static size_t find(const struct checkpoint *self, const char *tensor)
+void checkpoint_translate(struct checkpoint *self, checkpoint_store *store,
+                          const void *owner)
 {
-    const char **at =
-        bsearch(&tensor, self->tensor, self->count, sizeof *self->tensor, by_name);
-    return at ? (size_t)(at - self->tensor) : self->count;
+    self->store = store;
+    self->owner = owner;
+}
+
+/* Where a tensor asked for lies. False when the layout has no place for it. */
+static bool locate(const struct checkpoint *self, const char *tensor,
+                   struct stored *into)
+{
+    *into = (struct stored){0};
+    if (self->store)
+        return self->store(self->owner, tensor, into);
+    return (size_t)snprintf(into->name, sizeof into->name, "%s", tensor) <
+           sizeof into->name;
+}
+
+static struct known *find(const struct checkpoint *self, const char *tensor)
+{
+    struct known key = {.tensor = tensor};
+    return bsearch(&key, self->known, self->count, sizeof key, by_name);
 }
 
 bool checkpoint_has(const struct checkpoint *self, const char *tensor)
 {
-    return find(self, tensor) < self->count;
+    struct stored stored;
+    return locate(self, tensor, &stored) && find(self, stored.name);
 }
 
 static const char *shape_text(char *text, size_t size, const size_t *shape, size_t dims)
@@ -98,32 +186,76 @@ static bool same_shape(const struct host_tensor *tensor, const size_t *shape,
     return memcmp(tensor->shape, shape, dims * sizeof *shape) == 0;
 }
 
+/* The `slice`-th of the equal parts a tensor's rows make. */
+static void take_slice(struct host_tensor *tensor, const struct stored *stored)
+{
+    size_t size = tensor->type == HOST_F32 ? 4 : 2;
+    tensor->shape[0] /= stored->slices;
+    tensor->data = (const uint8_t *)tensor->data +
+                   stored->slice * host_tensor_count(tensor) * size;
+}
+
+static bool transpose(struct checkpoint *self, struct host_tensor *tensor,
+                      struct error *error)
+{
+    size_t rows = tensor->shape[0], columns = tensor->shape[1];
+    size_t size = tensor->type == HOST_F32 ? 4 : 2;
+    const uint8_t *from = tensor->data;
+    free(self->transposed);
+    uint8_t *into = self->transposed = malloc(rows * columns * size);
+    if (!into)
+        return error_set_kind(error, ERROR_MEMORY, "%s: no memory for a matrix",
+                              self->shard[0].name);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j++)
+            memcpy(into + (j * rows + i) * size, from + (i * columns + j) * size, size);
+    tensor->shape[0] = columns;
+    tensor->shape[1] = rows;
+    tensor->data = into;
+    return true;
+}
+
 bool checkpoint_get(struct checkpoint *self, const char *tensor, const size_t *shape,
                     size_t dims, struct host_tensor *into, struct error *error)
 {
-    size_t i = find(self, tensor);
-    if (i == self->count)
-        return error_set_kind(error, ERROR_INPUT, "%s: tensor %s: missing", self->name,
-                              tensor);
-    if (!safetensors_get(self->file, tensor, into, error))
+    struct stored stored;
+    bool placed = locate(self, tensor, &stored);
+    struct known *known = placed ? find(self, stored.name) : NULL;
+    if (!known)
+        return error_set_kind(error, ERROR_INPUT, "%s: tensor %s: missing",
+                              self->shard[0].name, placed ? stored.name : tensor);
+    if (!safetensors_get(known->shard->file, stored.name, into, error))
         return false;
-    if (!same_shape(into, shape, dims)) {
-        char found[100], expected[100];
-        return error_set_kind(
-            error, ERROR_INPUT, "%s: tensor %s: shape %s, expected %s", self->name,
-            tensor, shape_text(found, sizeof found, into->shape, into->dims),
-            shape_text(expected, sizeof expected, shape, dims));
+    size_t expected[4];
+    memcpy(expected, shape, dims * sizeof *shape);
+    if (stored.slices)
+        expected[0] *= stored.slices;
+    if (stored.transposed) {
+        expected[0] = shape[1];
+        expected[1] = shape[0];
     }
-    self->used[i] = true;
-    return true;
+    if (!same_shape(into, expected, dims)) {
+        char found[100], wanted[100];
+        return error_set_kind(error, ERROR_INPUT,
+                              "%s: tensor %s: shape %s, expected %s",
+                              known->shard->name, stored.name,
+                              shape_text(found, sizeof found, into->shape, into->dims),
+                              shape_text(wanted, sizeof wanted, expected, dims));
+    }
+    known->used = true;
+    if (stored.slices)
+        take_slice(into, &stored);
+    return !stored.transposed || transpose(self, into, error);
 }
 
 static bool is_harmless(const char *tensor)
 {
     size_t length = strlen(tensor);
     for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++) {
-        size_t tail = strlen(harmless[i]);
-        if (length >= tail && strcmp(tensor + length - tail, harmless[i]) == 0)
+        size_t tail = strlen(harmless[i].end);
+        if (length >= tail &&
+            strncmp(tensor, harmless[i].start, strlen(harmless[i].start)) == 0 &&
+            strcmp(tensor + length - tail, harmless[i].end) == 0)
             return true;
     }
     return false;
@@ -132,10 +264,10 @@ static bool is_harmless(const char *tensor)
 bool checkpoint_all_used(const struct checkpoint *self, struct error *error)
 {
     for (size_t i = 0; i < self->count; i++)
-        if (!self->used[i] && !is_harmless(self->tensor[i]))
+        if (!self->known[i].used && !is_harmless(self->known[i].tensor))
             return error_set_kind(error, ERROR_INPUT,
                                   "%s: tensor %s: the configuration has no place for "
                                   "it; is config.json another model's?",
-                                  self->name, self->tensor[i]);
+                                  self->known[i].shard->name, self->known[i].tensor);
     return true;
 }

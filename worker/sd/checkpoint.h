@@ -1,12 +1,15 @@
 /* A model part's weights by name, with every name accounted for.
  *
- * Wraps a safetensors file: each tensor is fetched with the shape it must have; at the end
- * what nobody asked for is an error, so that a wrong graph cannot load in silence.
+ * Wraps one safetensors file, or the shards of one; each tensor is fetched with the shape it
+ * must have; at the end what nobody asked for is an error, so that a wrong graph cannot load
+ * in silence. Whoever asks uses diffusers' names; a checkpoint of another layout is told how
+ * to read them.
  */
 #ifndef FARM_CHECKPOINT_H
 #define FARM_CHECKPOINT_H
 
 #include "opencl/ops.h"
+#include "worker/sd/model_files.h"
 #include "worker/sd/safetensors.h"
 
 struct checkpoint;
@@ -15,14 +18,32 @@ struct checkpoint;
  * be a hash in a cache; copied. */
 struct checkpoint *checkpoint_open(const char *path, const char *name,
                                    struct error *error);
+
+/* The same for weights in `count` files. ERROR_INPUT when two hold a tensor of one name. */
+struct checkpoint *checkpoint_open_shards(const struct model_file *const *files,
+                                          size_t count, struct error *error);
 void checkpoint_close(struct checkpoint **self);
+
+/* How a tensor lies in a file of another layout. */
+struct stored {
+    char name[256];
+    size_t slice, slices; /* rows of one of `slices` equal parts; 0 slices: all */
+    bool transposed;      /* a matrix [in, out] */
+};
+
+/* From here on names are put through `store` (NULL: as they are), which returns false for
+ * what the layout has no place for. `owner` is borrowed. */
+typedef bool checkpoint_store(const void *owner, const char *tensor,
+                              struct stored *into);
+void checkpoint_translate(struct checkpoint *self, checkpoint_store *store,
+                          const void *owner);
 
 /* Whether a tensor of that name is there. */
 bool checkpoint_has(const struct checkpoint *self, const char *tensor);
 
 /* "model.safetensors: tensor unet.conv_in.weight: shape 320x9x3x3, expected 320x4x3x3".
  * A 1x1 convolution's [out, in, 1, 1] is taken where [out, in] is expected. Marks the name
- * as used. `into` is borrowed from the mapping. */
+ * as used. `into` is borrowed from the mapping, or from the checkpoint when transposed. */
 bool checkpoint_get(struct checkpoint *self, const char *tensor, const size_t *shape,
                     size_t dims, struct host_tensor *into, struct error *error);
 

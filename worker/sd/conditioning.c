@@ -11,7 +11,7 @@ struct encoded {
     char *text;
     unsigned clip_skip;
     bool truncated;
-    float *values;
+    float *values; /* [tokens, c], then [pooled] */
     uint64_t used; /* when it was asked for last */
 };
 
@@ -77,6 +77,7 @@ static bool encode_part(struct conditioning *self, size_t which, struct encoded 
     struct text_stack *text = self->text;
     const struct text_part *part = &text->part[which];
     size_t c = part->encoder.c;
+    float *pooled = into->values + text->tokens * text->c;
     bool truncated, ok = false;
     int32_t *ids = calloc(text->tokens, sizeof *ids);
     float *z = calloc(text->tokens * c, sizeof *z);
@@ -85,7 +86,9 @@ static bool encode_part(struct conditioning *self, size_t which, struct encoded 
     else
         ok = tokenise(part->tokenizer, text->tokens, into->text, ids, &truncated,
                       error) &&
-             text_stack_encode(text, which, ids, into->clip_skip, z, NULL, error);
+             text_stack_encode(text, which, ids, into->clip_skip, z,
+                               text->pooled && which == text->pooled_by ? pooled : NULL,
+                               error);
     for (size_t i = 0; ok && i < text->tokens; i++)
         memcpy(into->values + i * text->c + part->column, z + i * c, c * sizeof *z);
     into->truncated = ok && (into->truncated || truncated);
@@ -98,7 +101,8 @@ static bool encode(struct conditioning *self, const char *text, unsigned clip_sk
                    struct encoded *into, struct error *error)
 {
     into->text = strdup(text);
-    into->values = calloc(self->text->tokens * self->text->c, sizeof *into->values);
+    into->values = calloc(self->text->tokens * self->text->c + self->text->pooled,
+                          sizeof *into->values);
     into->clip_skip = clip_skip;
     bool ok = into->text && into->values;
     if (!ok)
@@ -111,8 +115,8 @@ static bool encode(struct conditioning *self, const char *text, unsigned clip_sk
 }
 
 bool conditioning_encode(struct conditioning *self, const char *text,
-                         unsigned clip_skip, float *values, bool *truncated,
-                         struct error *error)
+                         unsigned clip_skip, float *values, float *pooled,
+                         bool *truncated, struct error *error)
 {
     struct encoded *place = &self->kept[0];
     bool found = false;
@@ -129,7 +133,9 @@ bool conditioning_encode(struct conditioning *self, const char *text,
             return false;
     }
     place->used = ++self->now;
-    memcpy(values, place->values, self->text->tokens * self->text->c * sizeof *values);
+    size_t count = self->text->tokens * self->text->c;
+    memcpy(values, place->values, count * sizeof *values);
+    memcpy(pooled, place->values + count, self->text->pooled * sizeof *pooled);
     *truncated = place->truncated;
     return true;
 }

@@ -14,10 +14,11 @@ struct conditioning;
 struct conditioning *conditioning_new(struct text_stack *text, struct error *error);
 void conditioning_destroy(struct conditioning **self);
 
-/* Writes the stack's [tokens, c] to values: start, at most tokens - 2 of the text,
- * end, padding. clip_skip 1 is the last layer's output. *truncated: the text had more. */
+/* Writes the stack's [tokens, c] to values: start, at most tokens - 2 of the text, end,
+ * padding; and its pooled vector, where it has one, to pooled. clip_skip 1 is what the model
+ * was trained with. *truncated: the text had more. */
 bool conditioning_encode(struct conditioning *self, const char *text,
-                         unsigned clip_skip, float *values, bool *truncated,
-                         struct error *error);
+                         unsigned clip_skip, float *values, float *pooled,
+                         bool *truncated, struct error *error);
 
 #endif

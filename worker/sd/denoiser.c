@@ -14,6 +14,7 @@ struct denoiser {
     struct tensor noise;            /* like x */
     struct tensor history[HISTORY]; /* like x */
     struct tensor context;          /* [rows, 1, tokens, context width] */
+    struct tensor added;            /* [rows, 1, 1, added]; unused without */
     struct tensor step;             /* one struct step */
 };
 
@@ -29,8 +30,10 @@ static void step_forward(struct denoiser *self)
     size_t rows = rows_of(shape);
     struct tensor input = tensor_take(s, rows, shape->h, shape->w, self->x.c);
     struct tensor output = tensor_take(s, rows, shape->h, shape->w, self->x.c);
+    struct unet_extra extra = {.added = &self->added};
     sample_input(s, input, self->x, self->step.memory);
-    unet_forward(s, output, input, self->step.memory, self->context, self->unet);
+    unet_forward(s, output, input, self->step.memory, self->context, &extra,
+                 self->unet);
     sample_update(s, self->x, output, self->history, self->noise, self->step.memory);
     tensor_give(s, &output);
     tensor_give(s, &input);
@@ -47,6 +50,9 @@ static bool make_tensors(struct denoiser *self, enum dtype dtype, struct error *
               tensor_new(&self->context, self->gpu, dtype, rows_of(shape), 1,
                          shape->tokens, self->unet->config.context, error) &&
               tensor_new(&self->step, self->gpu, DTYPE_F32, 1, 1, 1, floats, error);
+    if (ok && self->unet->config.added)
+        ok = tensor_new(&self->added, self->gpu, dtype, rows_of(shape), 1, 1,
+                        self->unet->config.added, error);
     for (size_t i = 0; ok && i < HISTORY; i++)
         ok = tensor_new(&self->history[i], self->gpu, DTYPE_F32, n, h, w, c, error);
     return ok;
@@ -85,6 +91,7 @@ void denoiser_destroy(struct denoiser **self)
     tensor_destroy(&(*self)->x, gpu);
     tensor_destroy(&(*self)->noise, gpu);
     tensor_destroy(&(*self)->context, gpu);
+    tensor_destroy(&(*self)->added, gpu);
     tensor_destroy(&(*self)->step, gpu);
     for (size_t i = 0; i < HISTORY; i++)
         tensor_destroy(&(*self)->history[i], gpu);
@@ -102,7 +109,7 @@ bool denoiser_fits(const struct denoiser *self, const struct denoiser_shape *sha
 /* History is zeroed: a sampler weighs what it has not written yet with 0, and what an
  * earlier run left there might not be finite. */
 bool denoiser_start(struct denoiser *self, const float *latents, const float *context,
-                    struct error *error)
+                    const float *added, struct error *error)
 {
     float *zeros = calloc(tensor_count(&self->x), sizeof *zeros);
     bool ok = zeros != NULL;
@@ -113,7 +120,9 @@ bool denoiser_start(struct denoiser *self, const float *latents, const float *co
         ok = tensor_upload(&self->history[i], self->gpu, zeros, error);
     free(zeros);
     return ok && tensor_upload(&self->x, self->gpu, latents, error) &&
-           tensor_upload(&self->context, self->gpu, context, error);
+           tensor_upload(&self->context, self->gpu, context, error) &&
+           (!self->unet->config.added ||
+            tensor_upload(&self->added, self->gpu, added, error));
 }
 
 bool denoiser_step(struct denoiser *self, const struct step *step, const float *noise,

@@ -24,9 +24,10 @@ void denoiser_destroy(struct denoiser **self);
 bool denoiser_fits(const struct denoiser *self, const struct denoiser_shape *shape);
 
 /* Latents [images, h, w, c]; context [rows, tokens, context width], all of the rows without
- * the prompt first. */
+ * the prompt first; `added` [rows, added] as unet_added_values makes them, read only where
+ * the UNet has an added embedding. */
 bool denoiser_start(struct denoiser *self, const float *latents, const float *context,
-                    struct error *error);
+                    const float *added, struct error *error);
 
 /* One UNet pass and the sampler's update. `noise` like latents, NULL where the step has
  * none. Waits for the device. */

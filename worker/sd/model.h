@@ -1,5 +1,6 @@
-/* A diffusers folder of StableDiffusionPipeline, whole: what the parts are and that they
- * fit together.
+/* A model whole: what its parts are and that they fit together.
+ *
+ * model_load() looks at the files and calls the layout's own loader.
  */
 #ifndef FARM_MODEL_H
 #define FARM_MODEL_H
@@ -16,6 +17,8 @@ struct model {
     struct text_stack text;
     struct unet unet;
     struct vae vae;
+    bool zero_negative; /* force_zeros_for_empty_prompt: no negative prompt is zeros */
+    bool aesthetic;     /* the refiner: five time ids, the last an aesthetic score */
 };
 
 /* Names the file, tensor and shape when one is wrong; *self is then cleared. */

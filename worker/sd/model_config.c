@@ -64,6 +64,12 @@ void model_config_refuse(struct model_config *self, const char *key, const char 
     refuse_value(self, key, json_object_get(self->root, key), why);
 }
 
+bool model_config_has(const struct model_config *self, const char *key)
+{
+    const json_t *value = json_object_get(self->root, key);
+    return value && !json_is_null(value);
+}
+
 static size_t size_of(struct model_config *self, const char *key, const json_t *value,
                       size_t fallback, size_t most)
 {
@@ -115,7 +121,7 @@ bool model_config_bool(struct model_config *self, const char *key, bool fallback
 static size_t choice_of(struct model_config *self, const char *key, const json_t *value,
                         const char *text, const char *const *choices)
 {
-    char why[300] = "supported are";
+    char why[600] = "supported are";
     for (size_t i = 0; choices[i]; i++) {
         if (text && strcmp(text, choices[i]) == 0)
             return i;

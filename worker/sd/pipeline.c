@@ -65,8 +65,8 @@ static bool fits_decoder(const void *plan, const void *shape)
 static void *make_decoder(struct pipeline *self, const void *shape, struct error *error)
 {
     const struct decoder_shape *wanted = shape;
-    return decoder_new(self->gpu, self->dtype, &self->model.vae, wanted->h, wanted->w,
-                       error);
+    return decoder_new(self->gpu, self->model.vae.dtype, &self->model.vae, wanted->h,
+                       wanted->w, error);
 }
 
 static void drop_decoder(void *plan)
@@ -188,6 +188,7 @@ struct rendering {
     struct sampler_run run;
     struct noise *generator; /* of each image */
     float *context;          /* [rows, tokens, width] */
+    float *pooled, *added;   /* of one text; [rows, added], where the UNet takes it */
     float *nchw, *nhwc;      /* latents or noise of all images */
     bool *truncated;
 };
@@ -209,8 +210,11 @@ static bool same_but_text_and_seed(const struct image_request *a,
                                    const struct image_request *b)
 {
     return a->steps == b->steps && a->cfg == b->cfg && a->width == b->width &&
-           a->height == b->height && a->eta == b->eta && a->clip_skip == b->clip_skip &&
-           strcmp(a->sampler, b->sampler) == 0 && strcmp(a->schedule, b->schedule) == 0;
+           a->height == b->height && a->original_width == b->original_width &&
+           a->original_height == b->original_height && a->crop_x == b->crop_x &&
+           a->crop_y == b->crop_y && a->aesthetic == b->aesthetic && a->eta == b->eta &&
+           a->clip_skip == b->clip_skip && strcmp(a->sampler, b->sampler) == 0 &&
+           strcmp(a->schedule, b->schedule) == 0;
 }
 
 static bool check_requests(struct rendering *self, struct error *error)
@@ -252,38 +256,81 @@ static bool prepare(struct rendering *self, struct error *error)
         !sampler_plan(&self->run, request->sampler, &model->schedule, &options, error))
         return false;
     self->c = model->vae.config.latent_channels;
+    if (model->unet.config.in_channels != self->c)
+        return error_set_kind(error, ERROR_INPUT,
+                              "this model's UNet takes %zu channels, the latents have "
+                              "%zu: it needs a picture to edit",
+                              model->unet.config.in_channels, self->c);
     self->guided = request->cfg > 1;
     size_t values = self->count * self->c * self->h * self->w;
     size_t rows = self->guided ? 2 * self->count : self->count;
     size_t row = model->text.tokens * model->text.c;
     self->generator = calloc(self->count, sizeof *self->generator);
-    self->context = calloc(rows * row, sizeof *self->context);
+    self->context = calloc(rows * row + 1, sizeof *self->context);
+    self->pooled = calloc(model->text.pooled + 1, sizeof *self->pooled);
+    self->added = calloc(rows * model->unet.config.added + 1, sizeof *self->added);
     self->nchw = calloc(values, sizeof *self->nchw);
     self->nhwc = calloc(values, sizeof *self->nhwc);
     self->truncated = calloc(self->count, sizeof *self->truncated);
-    if (!self->generator || !self->context || !self->nchw || !self->nhwc ||
-        !self->truncated)
+    if (!self->generator || !self->context || !self->pooled || !self->added ||
+        !self->nchw || !self->nhwc || !self->truncated)
         return error_set_kind(error, ERROR_MEMORY, "no memory for %zu images",
                               self->count);
     return true;
 }
 
+/* SDXL's numbers beside the pooled text: (original height and width, crop top and left,
+ * height and width), in its refiner the aesthetic score for the last two. */
+static void add_time_ids(struct rendering *self, size_t row, bool negative)
+{
+    const struct model *model = &self->pipeline->model;
+    const struct image_request *request = self->request;
+    const struct unet_config *c = &model->unet.config;
+    size_t factor = pipeline_factor(self->pipeline);
+    float h = (float)(self->h * factor), w = (float)(self->w * factor);
+    bool asked = request->original_height && request->original_width;
+    float ids[6] = {asked ? (float)request->original_height : h,
+                    asked ? (float)request->original_width : w,
+                    (float)request->crop_y,
+                    (float)request->crop_x,
+                    h,
+                    w};
+    if (model->aesthetic)
+        ids[4] = negative ? 2.5F : (float)request->aesthetic;
+    unet_added_values(&model->unet, self->pooled, ids, model->aesthetic ? 5 : 6,
+                      self->added + row * c->added);
+}
+
+/* Fills one row of the context. `text` NULL: none was given. */
+static bool encode_text(struct rendering *self, const char *text, size_t row,
+                        bool negative, bool *truncated, struct error *error)
+{
+    const struct model *model = &self->pipeline->model;
+    size_t values = model->text.tokens * model->text.c;
+    float *context = self->context + row * values;
+    *truncated = false;
+    memset(self->pooled, 0, model->text.pooled * sizeof *self->pooled);
+    if ((text || !model->zero_negative) &&
+        !conditioning_encode(self->pipeline->conditioning, text ? text : "",
+                             self->request->clip_skip, context, self->pooled, truncated,
+                             error))
+        return false;
+    if (model->unet.config.added)
+        add_time_ids(self, row, negative);
+    return true;
+}
+
 static bool encode_texts(struct rendering *self, struct error *error)
 {
-    const struct text_stack *text = &self->pipeline->model.text;
-    size_t row = text->tokens * text->c;
     size_t first = self->guided ? self->count : 0; /* row with a prompt */
     for (size_t i = 0; i < self->count; i++) {
         const struct image_request *request = &self->request[i];
         bool negative_truncated;
-        if (!conditioning_encode(self->pipeline->conditioning, request->prompt,
-                                 request->clip_skip, self->context + (first + i) * row,
-                                 &self->truncated[i], error))
+        if (!encode_text(self, request->prompt, first + i, false, &self->truncated[i],
+                         error))
             return error_prefix(error, "prompt");
         if (self->guided &&
-            !conditioning_encode(self->pipeline->conditioning, request->negative,
-                                 request->clip_skip, self->context + i * row,
-                                 &negative_truncated, error))
+            !encode_text(self, request->negative, i, true, &negative_truncated, error))
             return error_prefix(error, "negative prompt");
     }
     return true;
@@ -318,7 +365,7 @@ static bool denoise(struct rendering *self, pipeline_progress *progress, void *o
     for (size_t i = 0; i < self->count; i++)
         noise_seed(&self->generator[i], self->request[i].seed);
     draw(self, self->run.start_scale);
-    if (!denoiser_start(denoiser, self->nhwc, self->context, error))
+    if (!denoiser_start(denoiser, self->nhwc, self->context, self->added, error))
         return false;
     for (size_t done = 0; done < self->run.count; done++) {
         const struct step *step = &self->run.step[done];
@@ -369,6 +416,8 @@ static void rendering_clear(struct rendering *self)
     sampler_run_clear(&self->run);
     free(self->generator);
     free(self->context);
+    free(self->pooled);
+    free(self->added);
     free(self->nchw);
     free(self->nhwc);
     free(self->truncated);

@@ -9,14 +9,17 @@
 #include "opencl/tensor.h"
 #include "worker/sd/model_files.h"
 
-/* One image. Texts are borrowed. Images rendered together may differ in prompt, negative
+/* One image. Texts are borrowed; negative NULL: none was given, which SDXL tells from an
+ * empty one. Images rendered together may differ in prompt, negative
  * and seed only. */
 struct image_request {
     const char *prompt, *negative;
     uint64_t seed;
     size_t steps;
     double cfg;
-    size_t width, height; /* 0: the model's own */
+    size_t width, height;                                   /* 0: the model's own */
+    size_t original_width, original_height, crop_x, crop_y; /* SDXL; 0x0: the size */
+    double aesthetic;                                       /* SDXL's refiner; 6 */
     const char *sampler, *schedule;
     double eta;
     unsigned clip_skip; /* 1: last layer */

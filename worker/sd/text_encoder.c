@@ -7,9 +7,10 @@
 
 enum { WIDTH_MOST = 16384, LAYERS_MOST = 128, TOKENS_MOST = 4096 };
 
-static bool read_config(struct text_encoder *self, const char *path, const char *name,
-                        struct error *error)
+bool text_encoder_config(struct text_encoder *self, const char *path, const char *name,
+                         struct error *error)
 {
+    *self = (struct text_encoder){0};
     static const char *const activations[] = {"quick_gelu", "gelu", NULL};
     static const enum activation meaning[] = {ACTIVATION_QUICK_GELU, ACTIVATION_GELU};
     static const struct model_config_only only[] = {
@@ -67,13 +68,9 @@ static void load_projection(struct text_encoder *self, struct loader *l)
 }
 
 bool text_encoder_load(struct text_encoder *self, struct gpu *gpu, enum dtype dtype,
-                       const char *config_path, const char *config_name,
                        struct checkpoint *from, struct error *error)
 {
-    *self = (struct text_encoder){0};
     struct loader l = {.from = from, .gpu = gpu, .dtype = dtype};
-    if (!read_config(self, config_path, config_name, error))
-        return false;
     /* Published files have the outer module's name; transformers 5.6 and later save
      * without it. */
     const char *outer =
@@ -92,10 +89,9 @@ bool text_encoder_load(struct text_encoder *self, struct gpu *gpu, enum dtype dt
     load_projection(self, &l);
     if (l.failed && error)
         *error = l.error;
-    if (!l.failed && checkpoint_all_used(from, error))
-        return true;
-    text_encoder_clear(self, gpu);
-    return false;
+    if (l.failed)
+        text_encoder_clear(self, gpu);
+    return !l.failed;
 }
 
 void text_encoder_clear(struct text_encoder *self, struct gpu *gpu)

@@ -27,9 +27,13 @@ struct text_encoder {
     struct linear project;    /* c -> projection, where that is not 0 */
 };
 
-/* `config_name` and the checkpoint's name stand in messages. */
+/* Fills the sizes above from config.json; all else is zero after. */
+bool text_encoder_config(struct text_encoder *self, const char *path, const char *name,
+                         struct error *error);
+
+/* The weights those sizes ask for. Without text_projection.weight in the file there is no
+ * projection. *self is cleared when one is missing or misshapen. */
 bool text_encoder_load(struct text_encoder *self, struct gpu *gpu, enum dtype dtype,
-                       const char *config_path, const char *config_name,
                        struct checkpoint *from, struct error *error);
 void text_encoder_clear(struct text_encoder *self, struct gpu *gpu);
 

@@ -28,8 +28,10 @@ bool text_stack_join(struct text_stack *self, struct error *error)
                                   self->tokens, part->encoder.tokens);
         part->column = self->c;
         self->c += part->encoder.c;
-        if (self->penultimate && part->encoder.projection)
+        if (self->penultimate && part->encoder.projection) {
             self->pooled = part->encoder.projection;
+            self->pooled_by = i;
+        }
     }
     return true;
 }

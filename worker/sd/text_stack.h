@@ -27,6 +27,7 @@ struct text_stack {
     size_t tokens;    /* of a chunk, the same for all parts: 77 */
     size_t c;         /* width of the context: the parts' together */
     size_t pooled;    /* width of the pooled vector; 0: the model uses none */
+    size_t pooled_by; /* which part makes it */
     bool penultimate; /* SDXL: the last layer but one, without the final norm */
 };
 

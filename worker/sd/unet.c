@@ -1,5 +1,9 @@
 #include "worker/sd/unet.h"
 
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
 /* The way down: conv_in, each resnet and each downsample leave a skip. */
 enum { SKIPS_MOST = 1 + UNET_LEVELS_MOST * (UNET_LAYERS_MOST + 1) };
 
@@ -8,20 +12,53 @@ struct skips {
     size_t count;
 };
 
+/* time += linear(SiLU(linear(added))) */
+static void added_forward(struct stream *s, struct tensor time, struct tensor added,
+                          const struct unet *w)
+{
+    struct tensor hidden = tensor_take(s, time.n, 1, 1, w->added1.out);
+    linear(s, hidden, added, &w->added1, ACTIVATION_SILU, NULL);
+    linear(s, time, hidden, &w->added2, ACTIVATION_NONE, &time);
+    tensor_give(s, &hidden);
+}
+
 /* Sinusoid -> linear -> SiLU -> linear, and the SiLU with which every resnet begins its
  * projection of it. */
 static struct tensor time_forward(struct stream *s, size_t n, cl_mem step,
-                                  const struct unet *w)
+                                  const struct unet_extra *extra, const struct unet *w)
 {
     struct tensor sinusoid = tensor_take(s, n, 1, 1, w->time1.in);
     struct tensor hidden = tensor_take(s, n, 1, 1, w->time1.out);
     struct tensor time = tensor_take(s, n, 1, 1, w->time2.out);
+    bool more = w->config.added;
+    assert(!more || extra->added);
     time_embedding(s, sinusoid, step, w->config.flip_sin_to_cos, w->config.freq_shift);
     linear(s, hidden, sinusoid, &w->time1, ACTIVATION_SILU, NULL);
-    linear(s, time, hidden, &w->time2, ACTIVATION_SILU, NULL);
+    linear(s, time, hidden, &w->time2, more ? ACTIVATION_NONE : ACTIVATION_SILU, NULL);
     tensor_give(s, &hidden);
     tensor_give(s, &sinusoid);
+    if (more) {
+        added_forward(s, time, *extra->added, w);
+        silu(s, time, time);
+    }
     return time;
+}
+
+void unet_added_values(const struct unet *self, const float *pooled, const float *ids,
+                       size_t count, float *into)
+{
+    const struct unet_config *c = &self->config;
+    size_t half = c->time_ids / 2, width = c->added - count * c->time_ids;
+    assert(c->added > count * c->time_ids);
+    memcpy(into, pooled, width * sizeof *into);
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < half; j++) {
+            float *row = into + width + i * c->time_ids;
+            float part = (float)j / ((float)half - c->freq_shift);
+            float angle = ids[i] * expf(-logf(10000) * part);
+            row[j] = c->flip_sin_to_cos ? cosf(angle) : sinf(angle);
+            row[half + j] = c->flip_sin_to_cos ? sinf(angle) : cosf(angle);
+        }
 }
 
 static void down_forward(struct stream *s, struct skips *skips, struct tensor time,
@@ -79,10 +116,11 @@ static struct tensor mid_forward(struct stream *s, struct tensor x, struct tenso
 }
 
 void unet_forward(struct stream *s, struct tensor y, struct tensor x, cl_mem step,
-                  struct tensor context, const struct unet *w)
+                  struct tensor context, const struct unet_extra *extra,
+                  const struct unet *w)
 {
     const struct unet_config *c = &w->config;
-    struct tensor time = time_forward(s, x.n, step, w);
+    struct tensor time = time_forward(s, x.n, step, extra, w);
     struct skips skips = {.count = 1};
     skips.tensor[0] = tensor_take(s, x.n, x.h, x.w, c->level[0].channels);
     conv2d(s, skips.tensor[0], x, &w->conv_in, &(struct conv_options){0});

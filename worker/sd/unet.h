@@ -27,7 +27,8 @@ struct unet_block {
 
 struct unet {
     struct unet_config config;
-    struct linear time1, time2; /* channels[0] -> 4 channels[0] -> the same */
+    struct linear time1, time2;   /* channels[0] -> 4 channels[0] -> the same */
+    struct linear added1, added2; /* added -> 4 channels[0] -> the same; where added */
     struct conv conv_in;
     struct unet_block *down; /* levels */
     struct resnet mid_first, mid_last;
@@ -37,14 +38,28 @@ struct unet {
     struct conv conv_out;
 };
 
+/* The weights that self->config asks for; the rest of *self is zero before. *self is
+ * cleared when one is missing or misshapen. */
 bool unet_load(struct unet *self, struct gpu *gpu, enum dtype dtype,
-               const char *config_path, const char *config_name,
                struct checkpoint *from, struct error *error);
 void unet_clear(struct unet *self, struct gpu *gpu);
 
+/* What some models take besides; NULL: nothing of the kind. */
+struct unet_extra {
+    const struct tensor *added; /* [n, 1, 1, added], as unet_added_values makes it */
+};
+
+/* One row of `added` floats for SDXL: `pooled`, as wide as there is room, before the sinusoids
+ * of `count` time ids (original height and width, crop top and left, then target height and width or
+ * the refiner's aesthetic score); together they fill the row. */
+void unet_added_values(const struct unet *self, const float *pooled, const float *ids,
+                       size_t count, float *into);
+
 /* y [n, h, w, out_channels] from x [n, h, w, in_channels], context [n, 1, tokens, context]
- * and the step's timestep (`step` as sample_input takes it). Any h and w. */
+ * and the step's timestep (`step` as sample_input takes it). Any h and w. Channels after
+ * the latents (a mask, a second picture) are the caller's to concatenate. */
 void unet_forward(struct stream *s, struct tensor y, struct tensor x, cl_mem step,
-                  struct tensor context, const struct unet *w);
+                  struct tensor context, const struct unet_extra *extra,
+                  const struct unet *w);
 
 #endif

@@ -4,15 +4,12 @@
 
 enum { CHANNELS_MOST = 16384, DEPTH_MOST = 64, GROUPS_MOST = 1024, SAMPLE_MOST = 4096 };
 
-/* SDXL is told apart by addition_embed_type, inpainting and pix2pix by in_channels. */
 static const struct model_config_only only[] = {
     {"_class_name", "\"UNet2DConditionModel\""},
-    {"addition_embed_type", "null"},
     {"encoder_hid_dim", "null"},
     {"encoder_hid_dim_type", "null"},
     {"class_embed_type", "null"},
     {"num_class_embeds", "null"},
-    {"projection_class_embeddings_input_dim", "null"},
     {"class_embeddings_concat", "false"},
     {"time_cond_proj_dim", "null"},
     {"time_embedding_type", "\"positional\""},
@@ -86,6 +83,21 @@ static void check_levels(const struct unet_config *self, struct model_config *c)
                             "the first must be even for the time embedding");
 }
 
+/* SDXL's: pooled text and the sinusoids of its time ids go into the time embedding. */
+static void read_added(struct unet_config *self, struct model_config *c)
+{
+    static const char *const types[] = {"text_time", NULL};
+    if (!model_config_has(c, "addition_embed_type"))
+        return;
+    model_config_choice(c, "addition_embed_type", NULL, types);
+    self->time_ids =
+        model_config_size(c, "addition_time_embed_dim", 256, CHANNELS_MOST);
+    self->added = model_config_size(c, "projection_class_embeddings_input_dim", 2816,
+                                    4 * CHANNELS_MOST);
+    if (self->time_ids % 2)
+        model_config_refuse(c, "addition_time_embed_dim", "expected an even number");
+}
+
 bool unet_config_load(struct unet_config *self, const char *path, const char *name,
                       struct error *error)
 {
@@ -101,6 +113,7 @@ bool unet_config_load(struct unet_config *self, const char *path, const char *na
     self->flip_sin_to_cos = model_config_bool(&c, "flip_sin_to_cos", true);
     self->freq_shift = (float)model_config_number(&c, "freq_shift", 0, 0, 1);
     self->pad_end = model_config_number(&c, "downsample_padding", 1, 0, 1) < 1;
+    read_added(self, &c);
     read_levels(self, &c);
     check_levels(self, &c);
 

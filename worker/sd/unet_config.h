@@ -33,7 +33,9 @@ struct unet_config {
     float eps;
     bool flip_sin_to_cos;
     float freq_shift;
-    bool pad_end;                       /* downsample_padding 0 */
+    size_t time_ids; /* width of each one's sinusoid in the added embedding; 0: none */
+    size_t added; /* addition_embed_type text_time: pooled text and time ids; 0: none */
+    bool pad_end; /* downsample_padding 0 */
     size_t sample_height, sample_width; /* default size in latents */
 };
 

@@ -94,17 +94,19 @@ static void mid_load(struct unet *self, struct loader *l)
 }
 
 bool unet_load(struct unet *self, struct gpu *gpu, enum dtype dtype,
-               const char *config_path, const char *config_name,
                struct checkpoint *from, struct error *error)
 {
-    *self = (struct unet){0};
-    if (!unet_config_load(&self->config, config_path, config_name, error))
-        return false;
     struct loader l = {.from = from, .gpu = gpu, .dtype = dtype};
     const struct unet_config *c = &self->config;
     size_t first = c->level[0].channels, time = time_width(c);
     load_linear(&l, &self->time1, first, time, LINEAR_BIAS, "time_embedding.linear_1");
     load_linear(&l, &self->time2, time, time, LINEAR_BIAS, "time_embedding.linear_2");
+    if (c->added) {
+        load_linear(&l, &self->added1, c->added, time, LINEAR_BIAS,
+                    "add_embedding.linear_1");
+        load_linear(&l, &self->added2, time, time, LINEAR_BIAS,
+                    "add_embedding.linear_2");
+    }
     load_conv(&l, &self->conv_in, c->in_channels, first, 3, "conv_in");
     self->down = load_array(&l, c->levels, sizeof *self->down);
     self->up = load_array(&l, c->levels, sizeof *self->up);
@@ -117,10 +119,9 @@ bool unet_load(struct unet *self, struct gpu *gpu, enum dtype dtype,
     load_conv(&l, &self->conv_out, first, c->out_channels, 3, "conv_out");
     if (l.failed && error)
         *error = l.error;
-    if (!l.failed && checkpoint_all_used(from, error))
-        return true;
-    unet_clear(self, gpu);
-    return false;
+    if (l.failed)
+        unet_clear(self, gpu);
+    return !l.failed;
 }
 
 static void block_clear(struct unet_block *self, struct gpu *gpu)
@@ -136,6 +137,8 @@ void unet_clear(struct unet *self, struct gpu *gpu)
 {
     linear_clear(&self->time1, gpu);
     linear_clear(&self->time2, gpu);
+    linear_clear(&self->added1, gpu);
+    linear_clear(&self->added2, gpu);
     conv_clear(&self->conv_in, gpu);
     for (size_t i = 0; i < self->config.levels; i++) {
         if (self->down)

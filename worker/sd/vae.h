@@ -20,6 +20,7 @@ struct vae_config {
     size_t groups;
     bool mid_attends, quant, post_quant;
     double scaling_factor; /* latents as the UNet sees them / as the VAE does */
+    bool force_upcast;     /* activations overflow in f16 */
 };
 
 struct vae_block {
@@ -42,13 +43,19 @@ struct vae_side {
 
 struct vae {
     struct vae_config config;
+    enum dtype dtype; /* of weights and activations */
     struct vae_side encoder, decoder;
     struct conv quant, post_quant; /* 1x1; unused where the configuration has none */
 };
 
+/* ERROR_INPUT "vae/config.json: KEY is VALUE; what is supported". */
+bool vae_config_load(struct vae_config *self, const char *path, const char *name,
+                     struct error *error);
+
+/* The weights that self->config asks for; the rest of *self is zero before. *self is
+ * cleared when one is missing or misshapen. */
 bool vae_load(struct vae *self, struct gpu *gpu, enum dtype dtype,
-              const char *config_path, const char *config_name, struct checkpoint *from,
-              struct error *error);
+              struct checkpoint *from, struct error *error);
 void vae_clear(struct vae *self, struct gpu *gpu);
 
 /* Pixels per latent, in each direction. */

@@ -15,9 +15,10 @@ static const struct model_config_only only[] = {
     {"latents_std", "null"},
 };
 
-static bool read_config(struct vae_config *self, const char *path, const char *name,
-                        struct error *error)
+bool vae_config_load(struct vae_config *self, const char *path, const char *name,
+                     struct error *error)
 {
+    *self = (struct vae_config){0};
     static const char *const down[] = {"DownEncoderBlock2D", NULL};
     static const char *const up[] = {"UpDecoderBlock2D", NULL};
     struct model_config c;
@@ -29,6 +30,7 @@ static bool read_config(struct vae_config *self, const char *path, const char *n
     self->groups = model_config_size(&c, "norm_num_groups", 32, GROUPS_MOST);
     self->mid_attends = model_config_bool(&c, "mid_block_add_attention", true);
     self->quant = model_config_bool(&c, "use_quant_conv", true);
+    self->force_upcast = model_config_bool(&c, "force_upcast", true);
     self->post_quant = model_config_bool(&c, "use_post_quant_conv", true);
     self->scaling_factor =
         model_config_number(&c, "scaling_factor", 0.18215, 1e-6, 1e6);
@@ -118,13 +120,10 @@ static void side_load(struct vae_side *self, struct loader *l,
 }
 
 bool vae_load(struct vae *self, struct gpu *gpu, enum dtype dtype,
-              const char *config_path, const char *config_name, struct checkpoint *from,
-              struct error *error)
+              struct checkpoint *from, struct error *error)
 {
-    *self = (struct vae){0};
-    struct vae_config *c = &self->config;
-    if (!read_config(c, config_path, config_name, error))
-        return false;
+    const struct vae_config *c = &self->config;
+    self->dtype = dtype;
     struct loader l = {.from = from, .gpu = gpu, .dtype = dtype};
     size_t z = c->latent_channels;
     side_load(&self->encoder, &l, c, "encoder", "down");
@@ -135,10 +134,9 @@ bool vae_load(struct vae *self, struct gpu *gpu, enum dtype dtype,
         load_conv(&l, &self->post_quant, z, z, 1, "post_quant_conv");
     if (l.failed && error)
         *error = l.error;
-    if (!l.failed && checkpoint_all_used(from, error))
-        return true;
-    vae_clear(self, gpu);
-    return false;
+    if (l.failed)
+        vae_clear(self, gpu);
+    return !l.failed;
 }
 
 static void side_clear(struct vae_side *self, struct gpu *gpu, size_t levels)

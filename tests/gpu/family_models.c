@@ -1,0 +1,254 @@
+/* Models of all families and layouts: text, one pass of UNet and VAE, and whole runs, as
+ * diffusers computes them. */
+#include "tests/gpu/support_family.h"
+#include "worker/sd/model.h"
+#include "worker/sd/pipeline.h"
+
+struct pass {
+    const struct model *model;
+    struct step step;
+    struct tensor y, x, context, added, step_buffer;
+};
+
+static void predict(struct stream *s, void *context)
+{
+    struct pass *pass = context;
+    struct unet_extra extra = {.added = &pass->added};
+    step_write(s, pass->step_buffer.memory, &pass->step);
+    unet_forward(s, pass->y, pass->x, pass->step_buffer.memory, pass->context, &extra,
+                 &pass->model->unet);
+}
+
+static void decode(struct stream *s, void *context)
+{
+    struct pass *pass = context;
+    vae_decode(s, pass->y, pass->x, &pass->model->vae);
+}
+
+static void encode(struct stream *s, void *context)
+{
+    struct pass *pass = context;
+    vae_encode(s, pass->y, pass->x, &pass->model->vae);
+}
+
+static void pass_clear(struct pass *pass)
+{
+    struct tensor *tensors[] = {&pass->y, &pass->x, &pass->context, &pass->added,
+                                &pass->step_buffer};
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
+        tensor_destroy(tensors[i], gpu);
+}
+
+/* Runs it and compares y with the golden tensor. */
+static void check_pass(struct pass *pass, void (*enqueue)(struct stream *, void *),
+                       const char *name, const char *tensor)
+{
+    struct golden_tensor want = family_tensor(name, tensor);
+    run_stream(DTYPE_F32, enqueue, pass);
+    float *found = tensor_values_nchw(&pass->y);
+    assert_int_equal(want.count, tensor_count(&pass->y));
+    assert_golden(tensor, found, &want, 1e-4);
+    free(found);
+    free(want.values);
+    pass_clear(pass);
+}
+
+static struct tensor upload(const char *name, const char *tensor)
+{
+    struct golden_tensor golden = family_tensor(name, tensor);
+    struct tensor into;
+    if (golden.dims == 4)
+        into = tensor_from_nchw(DTYPE_F32, &golden);
+    else
+        into = tensor_from(DTYPE_F32, golden.shape[0], 1, golden.shape[1],
+                           golden.shape[2], golden.values);
+    free(golden.values);
+    return into;
+}
+
+/* The pooled text and the time ids as the added embedding takes them. */
+static struct tensor upload_added(const struct model *model, const char *name)
+{
+    struct golden_tensor pooled = family_tensor(name, "unet.pooled");
+    struct golden_tensor ids = family_tensor(name, "unet.ids");
+    size_t width = model->unet.config.added;
+    float *row = calloc(width, sizeof *row);
+    unet_added_values(&model->unet, pooled.values, ids.values, ids.count, row);
+    struct tensor added = tensor_from(DTYPE_F32, 1, 1, 1, width, row);
+    free(row);
+    free(ids.values);
+    free(pooled.values);
+    return added;
+}
+
+static void check_unet(const struct model *model, const char *name)
+{
+    const struct unet_config *c = &model->unet.config;
+    struct pass pass = {.model = model, .step = {.timestep = 500.5F}};
+    pass.x = upload(name, "unet.sample");
+    pass.context = upload(name, "unet.context");
+    pass.y = tensor_from(DTYPE_F32, 1, pass.x.h, pass.x.w, c->out_channels, NULL);
+    pass.step_buffer =
+        tensor_from(DTYPE_F32, 1, 1, 1, sizeof(struct step) / sizeof(float), NULL);
+    if (c->added)
+        pass.added = upload_added(model, name);
+    check_pass(&pass, predict, name, "unet.out");
+}
+
+static void check_vae(const struct model *model, const char *name)
+{
+    size_t f = vae_factor(&model->vae), c = model->vae.config.latent_channels;
+    struct pass pass = {.model = model, .x = upload(name, "vae.latents")};
+    pass.y = tensor_from(DTYPE_F32, 1, pass.x.h * f, pass.x.w * f, 3, NULL);
+    check_pass(&pass, decode, name, "vae.decoded");
+    pass = (struct pass){.model = model, .x = upload(name, "vae.picture")};
+    pass.y = tensor_from(DTYPE_F32, 1, pass.x.h / f, pass.x.w / f, 2 * c, NULL);
+    check_pass(&pass, encode, name, "vae.moments");
+}
+
+/* start, words, end, padding */
+static void make_ids(const struct text_part *part, const char *prompt, int32_t ids[77])
+{
+    int32_t *words;
+    size_t count, at = 0;
+    assert_ok(tokenizer_encode(part->tokenizer, prompt, &words, &count, &error));
+    ids[at++] = tokenizer_start(part->tokenizer);
+    for (size_t i = 0; i < count; i++)
+        ids[at++] = words[i];
+    ids[at++] = tokenizer_end(part->tokenizer);
+    while (at < 77)
+        ids[at++] = tokenizer_pad(part->tokenizer);
+    free(words);
+}
+
+static void check_text(struct model *model, const char *name, const char *prompt,
+                       size_t which, size_t number)
+{
+    char z_name[60], pooled_name[60];
+    int32_t ids[77];
+    const struct text_part *part = &model->text.part[which];
+    bool pools = model->text.pooled && which == model->text.pooled_by;
+    snprintf(z_name, sizeof z_name, "%.5s.%zu.z", prompt, number);
+    snprintf(pooled_name, sizeof pooled_name, "%.5s.%zu.pooled", prompt, number);
+    struct golden_tensor want = family_tensor(name, z_name), want_pooled = {0};
+    float *z = calloc(want.count, sizeof *z);
+    float *pooled = calloc(model->text.pooled + 1, sizeof *pooled);
+    assert_int_equal(want.count, 77 * part->encoder.c);
+    make_ids(part, prompt, ids);
+    assert_ok(text_stack_encode(&model->text, which, ids, 1, z, pools ? pooled : NULL,
+                                &error));
+    assert_golden(z_name, z, &want, 1e-4);
+    if (pools) {
+        want_pooled = family_tensor(name, pooled_name);
+        assert_int_equal(want_pooled.count, model->text.pooled);
+        assert_golden(pooled_name, pooled, &want_pooled, 1e-4);
+    }
+    free(pooled);
+    free(z);
+    free(want_pooled.values);
+    free(want.values);
+}
+
+static double number(const json_t *run, const char *key)
+{
+    return json_number_value(json_object_get(run, key));
+}
+
+static double pixel_distance(const struct image *image, const char *name,
+                             const char *tensor)
+{
+    struct golden_tensor want = family_tensor(name, tensor);
+    double sum = 0;
+    assert_int_equal(want.count, image->width * image->height * 3);
+    for (size_t i = 0; i < want.count; i++)
+        sum += fabs((double)want.values[i] - image->rgb[i]);
+    free(want.values);
+    return sum / (double)want.count;
+}
+
+static void check_run(struct pipeline *pipeline, const char *name, const json_t *run,
+                      size_t i)
+{
+    char latents[40], pixels[40];
+    struct image_request request = {
+        .prompt = json_string_value(json_object_get(run, "prompt")),
+        .negative = json_string_value(json_object_get(run, "negative")),
+        .seed = (uint64_t)number(run, "seed"),
+        .steps = (size_t)number(run, "steps"),
+        .cfg = number(run, "cfg"),
+        .width = (size_t)number(run, "width"),
+        .height = (size_t)number(run, "height"),
+        .original_width = (size_t)number(run, "original_width"),
+        .original_height = (size_t)number(run, "original_height"),
+        .crop_x = (size_t)number(run, "crop_x"),
+        .crop_y = (size_t)number(run, "crop_y"),
+        .aesthetic = 6,
+        .sampler = json_string_value(json_object_get(run, "sampler")),
+        .schedule = "Automatic",
+        .clip_skip = (unsigned)number(run, "clip_skip"),
+    };
+    struct image image;
+    assert_ok(pipeline_render(pipeline, &request, 1, NULL, NULL, &image, &error));
+    snprintf(latents, sizeof latents, "%zu.latents", i);
+    snprintf(pixels, sizeof pixels, "%zu.pixels", i);
+    struct golden_tensor want = family_tensor(name, latents);
+    assert_int_equal(want.count, image.c * image.h * image.w);
+    assert_golden(latents, image.latents, &want, 2e-3);
+    free(want.values);
+    if (request.steps == 20)
+        assert_true(pixel_distance(&image, name, pixels) < 0.6);
+    image_clear(&image);
+}
+
+static void check_runs(const struct family *family, const char *name)
+{
+    const json_t *runs = json_object_get(family->golden, "runs"), *run;
+    struct error error = {0};
+    struct pipeline *pipeline = pipeline_load(gpu, &family->files, DTYPE_F32, &error);
+    if (!pipeline)
+        fail_msg("%s: %s", name, error.text);
+    size_t i;
+    json_array_foreach((json_t *)(uintptr_t)runs, i, run)
+        check_run(pipeline, name, run, i);
+    pipeline_destroy(&pipeline);
+}
+
+static void check_family(const char *name)
+{
+    struct family family;
+    struct model model;
+    struct error error = {0};
+    print_message("  %s\n", name);
+    family_open(&family, name);
+    if (!model_load(&model, gpu, &family.files, DTYPE_F32, &error))
+        fail_msg("%s: %s", name, error.text);
+    check_unet(&model, name);
+    check_vae(&model, name);
+    for (size_t i = 0; i < model.text.count; i++) {
+        bool second = model.text.count == 1 && model.text.penultimate;
+        check_text(&model, name, golden_text(family.golden, "prompt"), i, i + second);
+        check_text(&model, name, "", i, i + second);
+    }
+    model_clear(&model);
+    check_runs(&family, name);
+    family_close(&family);
+}
+
+static void an_sdxl_folder_equals_diffusers(void **state)
+{
+    check_family("sdxl");
+}
+
+static void an_sdxl_refiner_folder_equals_diffusers(void **state)
+{
+    check_family("refiner");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_sdxl_folder_equals_diffusers),
+        cmocka_unit_test(an_sdxl_refiner_folder_equals_diffusers),
+    };
+    return cmocka_run_group_tests(tests, open_cpu_path, close_gpu);
+}

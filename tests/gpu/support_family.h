@@ -1,0 +1,25 @@
+/* The tiny models of tests/golden/families: their weights are invented, not stored. */
+#ifndef FARM_SUPPORT_FAMILY_H
+#define FARM_SUPPORT_FAMILY_H
+
+#include "tests/gpu/support_model.h"
+#include "worker/sd/model_files.h"
+
+struct family {
+    json_t *golden; /* families/NAME.json */
+    struct model_files files;
+    char *folder; /* where what is not the bundled model's lies */
+};
+
+/* Writes the files of families/NAME.json into a folder of their own. */
+void family_open(struct family *self, const char *name);
+void family_close(struct family *self);
+
+/* Tensor of families/NAME.safetensors. */
+struct golden_tensor family_tensor(const char *name, const char *tensor);
+
+/* A safetensors file of invented tensors ([name, dtype, shape, exponent, offset] each), as
+ * tests/oracle/invent.py describes them. */
+void family_write_tensors(const char *path, const json_t *tensors);
+
+#endif

@@ -1,0 +1,211 @@
+"""Passes and whole runs of the tiny models of family_models.py, by diffusers.
+
+families/NAME.json: the model's files and what was asked; families/NAME.safetensors: what came out.
+"""
+
+import tempfile
+from pathlib import Path
+
+import diffusers
+import torch
+from diffusers import (
+    StableDiffusionPipeline,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLPipeline,
+)
+from safetensors.torch import save_file
+
+import family_models
+import invent
+from model_cases import normal
+from run_cases import lend_text_model, pixels
+from sampler_cases import SAMPLERS
+
+PROMPT = "a red apple, noto style!"
+USUAL = {
+    "prompt": PROMPT,
+    "negative": None,
+    "seed": 42,
+    "steps": 4,
+    "cfg": 5.0,
+    "width": 16,
+    "height": 16,
+    "sampler": "Euler",
+    "clip_skip": 1,
+}
+PIPELINES = {"sdxl": StableDiffusionXLPipeline, "refiner": StableDiffusionXLImg2ImgPipeline}
+
+
+def is_xl(pipe):
+    return getattr(pipe, "text_encoder_2", None) is not None
+
+
+def text_outputs(pipe, prompt):
+    """Each encoder's vectors as the pipeline takes them, and the pooled one."""
+    found = {}
+    for i, (tokenizer, encoder) in enumerate(
+        [
+            (getattr(pipe, "tokenizer", None), getattr(pipe, "text_encoder", None)),
+            (getattr(pipe, "tokenizer_2", None), getattr(pipe, "text_encoder_2", None)),
+        ]
+    ):
+        if encoder is None:
+            continue
+        ids = tokenizer(
+            prompt, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
+        ).input_ids
+        out = encoder(ids, output_hidden_states=True)
+        name = f"{prompt[:5].strip()}.{i}"
+        found[f"{name}.z"] = out.hidden_states[-2] if is_xl(pipe) else out.last_hidden_state
+        if is_xl(pipe) and i:
+            found[f"{name}.pooled"] = out.text_embeds
+    return found
+
+
+def unet_outputs(pipe):
+    config = pipe.unet.config
+    sample = normal(9, 1, config.in_channels, 9, 13)
+    context = normal(10, 1, 77, config.cross_attention_dim)
+    more, tensors = {}, {"unet.sample": sample, "unet.context": context}
+    if config.addition_embed_type:
+        ids = torch.tensor([[1024.0, 900, 8, 0, 6]])
+        if config.projection_class_embeddings_input_dim == 64:
+            ids = torch.tensor([[1024.0, 900, 8, 0, 1024, 512]])
+        pooled = normal(11, 1, 16)
+        tensors |= {"unet.pooled": pooled, "unet.ids": ids}
+        more["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": ids}
+    out = pipe.unet(sample, 500.5, encoder_hidden_states=context, **more).sample
+    return {**tensors, "unet.out": out}
+
+
+def vae_outputs(pipe):
+    latents = normal(5, 1, 4, 5, 7)
+    picture = normal(6, 1, 3, 10, 14).clamp(-1, 1)
+    return {
+        "vae.latents": latents,
+        "vae.picture": picture,
+        "vae.decoded": pipe.vae.decode(latents).sample,
+        "vae.moments": pipe.vae.encode(picture).latent_dist.parameters,
+    }
+
+
+def requests(family):
+    yield {}
+    yield {"sampler": "DPM++ 2M", "steps": 20}
+    yield {"sampler": "DDIM", "width": 40, "height": 24, "negative": "blue"}
+    yield {"negative": "", "seed": 7}
+    yield {"cfg": 1.0, "sampler": "Euler a"}
+    yield {"clip_skip": 2, "sampler": "DDIM"}
+    if family == "sdxl":
+        yield {"original_width": 40, "original_height": 20, "crop_x": 3, "crop_y": 5}
+
+
+def run(pipe, request):
+    # Clip skip of ours is on both prompts; diffusers' leaves the negative alone.
+    more = {"clip_skip": request["clip_skip"] - 1 or None}
+    if more["clip_skip"]:
+        request["cfg"] = 1.0
+    if "original_width" in request:
+        more["original_size"] = (request["original_height"], request["original_width"])
+        more["crops_coords_top_left"] = (request["crop_y"], request["crop_x"])
+    return pipe(
+        request["prompt"],
+        negative_prompt=request["negative"],
+        num_inference_steps=request["steps"],
+        guidance_scale=request["cfg"],
+        width=request["width"],
+        height=request["height"],
+        generator=torch.Generator().manual_seed(request["seed"]),
+        output_type="latent",
+        **more,
+    ).images
+
+
+def runs(pipe, family):
+    tensors, cases = {}, []
+    if family == "refiner":
+        return tensors, cases  # renders only from a picture in diffusers
+    pipe.set_progress_bar_config(disable=True)
+    if not hasattr(pipe.text_encoder, "text_model") and not is_xl(pipe):
+        lend_text_model(pipe.text_encoder)
+    config = pipe.scheduler.config
+    for i, more in enumerate(requests(family)):
+        request = {**USUAL, **more}
+        pipe.scheduler = getattr(diffusers, SAMPLERS[request["sampler"]]).from_config(config)
+        latents = run(pipe, request)
+        tensors[f"{i}.latents"] = latents.clone()
+        if request["steps"] == 20:
+            tensors[f"{i}.pixels"] = pixels(pipe, latents)
+        cases.append(request)
+    return tensors, cases
+
+
+def check_loaded(pipe, parts, files):
+    """from_single_file leaves what it does not find as it is: every value must be the file's."""
+    stored = torch.cat([t.flatten().float() for t in invent.tensors(files).values()]).unique()
+    for name in parts:
+        for key, value in getattr(pipe, name).state_dict().items():
+            if "position_ids" in key:
+                continue
+            assert torch.isfinite(value).all(), key
+            assert torch.isin(value.float(), stored).all(), (name, key)
+
+
+def make_one(name, family, layout, parts, files, bundled, into):
+    cls = PIPELINES.get(family, StableDiffusionPipeline)
+    with tempfile.TemporaryDirectory() as place:
+        place = Path(place)
+        family_models.lay_out(files, bundled, place / "model")
+        if layout == "single":
+            config = family_models.folder_of(family, parts, "F32")
+            config = {k: v for k, v in config.items() if "tensors" not in v}
+            family_models.lay_out(config, bundled, place / "config")
+            pipe = cls.from_single_file(
+                str(place / "model/model.safetensors"),
+                config=str(place / "config"),
+                torch_dtype=torch.float32,
+                safety_checker=None,
+            )
+            check_loaded(pipe, parts, files["model.safetensors"]["tensors"])
+        else:
+            pipe = cls.from_pretrained(place / "model", torch_dtype=torch.float32)
+        tensors = unet_outputs(pipe) | vae_outputs(pipe)
+        tensors |= text_outputs(pipe, PROMPT) | text_outputs(pipe, "")
+        found, cases = runs(pipe, family)
+    tensors = {k: v.contiguous().clone() for k, v in (tensors | found).items()}
+    save_file(tensors, into / f"{name}.safetensors")
+    (into / f"{name}.safetensors").chmod(0o644)
+    for key, value in tensors.items():
+        print(f"{name} {key} {tuple(value.shape)} {value.float().std():.3f}")
+    invent.write_json(
+        into / f"{name}.json",
+        {"family": family, "prompt": PROMPT, "files": files, "runs": cases},
+    )
+
+
+MODELS = (
+    ("sdxl", "sdxl", "folder", "F16", {}),
+    ("sdxl_single", "sdxl", "single", "F16", {}),
+    ("refiner", "refiner", "folder", "F16", {}),
+    ("refiner_single", "refiner", "single", "BF16", {}),
+    ("sd1_single", "sd1", "single", "F32", {"global_step": 470000}),
+    ("sd2_single", "sd2", "single", "BF16", {"global_step": 110000}),
+)
+
+
+def make(into, bundled):
+    (into / "families").mkdir(exist_ok=True)
+    for name, family, layout, dtype, extra in MODELS:
+        parts = getattr(family_models, f"{family}_parts")()
+        if layout == "single":
+            files = family_models.single_of(family, parts, dtype, **extra)
+        else:
+            files = family_models.folder_of(family, parts, dtype)
+        make_one(name, family, layout, parts, files, bundled, into / "families")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    root = Path(__file__).resolve().parents[2]
+    make(root / "tests/golden", root / "models/emoji")
