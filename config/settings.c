@@ -56,6 +56,12 @@ static const struct setting worker_rows[] = {
     COUNT(W, "batch", batch, "8", 1, 32, "most images rendered at once on a device"),
     PATH(W, "depot", depot, "",
          "blob folder of a coordinator on this machine: models are linked, not copied"),
+    TEXT(W, "peer-bind", peer_bind, "auto",
+         "where other workers get pieces of models: tcp://10.0.0.7, none, or auto"),
+    COUNT(W, "peer-port", peer_port, "0", 0, 65535,
+          "port of that; 0: one the kernel chooses, for each device"),
+    TEXT(W, "peer-address", peer_address, "",
+         "tcp:// address others reach this machine by, where the farm sees another"),
     COUNT(W, "watchdog-factor", watchdog_factor, "8", 2, 1000,
           "a step may take so many times its predicted duration"),
     COUNT(W, "watchdog-least-s", watchdog_least_s, "15", 1, 86400,
@@ -85,7 +91,7 @@ const struct config_program coordinator_program = {
 
 const struct config_program worker_program = {
     .name = "farm-worker",
-    .synopsis = "[OPTIONS] [join TOKEN | devices]",
+    .synopsis = "[OPTIONS] [join TOKEN | devices | fetch MODEL [stay]]",
     .purpose = "Renders for a farm on every OpenCL device of this machine.",
     .environment = "CLFARM_WORKER_",
     .settings = worker_rows,

@@ -26,7 +26,10 @@ struct worker_settings {
     int64_t cache_gib; /* most the model files may take */
     char *devices;     /* "all", or indices by commas: "0,2" */
     int64_t batch;     /* most images rendered at once */
-    char *depot; /* a coordinator's blob folder on this machine, to link from; "" */
+    char *depot;     /* a coordinator's blob folder on this machine, to link from; "" */
+    char *peer_bind; /* where other workers are served; "auto", "none" */
+    char *peer_address; /* what they reach this machine by; "": as it is seen */
+    int64_t peer_port;  /* 0: the kernel's choice */
     int64_t watchdog_factor, watchdog_least_s, watchdog_first_s;
     int64_t drain_s; /* how long SIGTERM lets running images finish */
     unsigned log;    /* enum log_level */

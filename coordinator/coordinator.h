@@ -22,6 +22,7 @@
 #include "proto/wire.h"
 
 struct import;
+struct swarm;
 
 struct coordinator {
     const struct coordinator_settings *settings;
@@ -46,6 +47,7 @@ struct coordinator {
     struct members members;
     struct models models;
     struct recent recent;
+    struct swarm *swarm;
     struct events *events;
     struct outbox *outbox;
 

@@ -31,6 +31,8 @@ static const struct handler {
     {FARM__ENVELOPE__BODY_COMMIT, WORKER, false, handle_commit},
     {FARM__ENVELOPE__BODY_FAILED, WORKER, false, handle_failed},
     {FARM__ENVELOPE__BODY_RETURNED, WORKER, false, handle_returned},
+    {FARM__ENVELOPE__BODY_HAVE, WORKER, false, handle_have},
+    {FARM__ENVELOPE__BODY_GRANTED, WORKER, false, handle_granted},
 
     {FARM__ENVELOPE__BODY_SUBMIT, CLIENT, false, handle_submit},
     {FARM__ENVELOPE__BODY_JOB_LIST, READER, false, handle_job_list},

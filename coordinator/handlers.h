@@ -25,6 +25,10 @@ handler_fn handle_key_role, handle_audit_get;
 handler_fn handle_ready, handle_heartbeat, handle_failed, handle_returned;
 handler_fn handle_commit;
 
+/* handlers_swarm.c: pieces between workers; all grants of a key end */
+handler_fn handle_have, handle_granted;
+void swarm_revoke(struct coordinator *self, const uint8_t key[32]);
+
 /* handlers_job.c: jobs, nodes, watching */
 handler_fn handle_submit, handle_job_list, handle_job_show, handle_job_cancel;
 handler_fn handle_node_list, handle_watch, handle_unwatch, handle_credit;

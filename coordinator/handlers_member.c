@@ -14,6 +14,7 @@
 #include "base/path.h"
 #include "coordinator/addresses.h"
 #include "coordinator/handlers.h"
+#include "coordinator/swarm.h"
 #include "coordinator/work.h"
 #include "proto/places.h"
 
@@ -94,6 +95,7 @@ void session_end(struct coordinator *self, struct session **session)
 {
     outbox_forget(self->outbox, (*session)->peer);
     events_unwatch(self->events, (*session)->peer);
+    swarm_leave(self->swarm, (*session)->peer);
     registry_part(&self->registry, session);
 }
 
@@ -141,6 +143,28 @@ static bool greet_node(struct coordinator *self, const struct request *request,
     return true;
 }
 
+/* "tcp://10.0.0.7:40123", from where the connection comes unless the worker knows better.
+ * What it says is an address and nothing else. */
+static void note_serving(struct session *session, const struct message *message)
+{
+    const Farm__Hello *hello = message->envelope->hello;
+    char *told = wire_string(hello->peer_address);
+    bool is_address = strncmp(told, "tcp://", 6) == 0 && strlen(told) < 120 &&
+                      !told[6 + strspn(told + 6, "0123456789abcdefghijklmnopqrstuvwxyz"
+                                                 "ABCDEFGHIJKLMNOPQRSTUVWXYZ.-:[]")];
+    bool v6 = strchr(message->address, ':') != NULL;
+    if (!hello->peer_port || hello->peer_port > 65535)
+        session->serves[0] = 0;
+    else if (is_address)
+        snprintf(session->serves, sizeof session->serves, "%s:%u", told,
+                 hello->peer_port);
+    else if (message->address[0])
+        snprintf(session->serves, sizeof session->serves,
+                 v6 ? "tcp://[%s]:%u" : "tcp://%s:%u", message->address,
+                 hello->peer_port);
+    free(told);
+}
+
 bool handle_hello(struct coordinator *self, struct request *request,
                   struct error *error)
 {
@@ -155,6 +179,8 @@ bool handle_hello(struct coordinator *self, struct request *request,
         &self->registry, request->peer, request->member->key, host, program, self->now);
     free(host);
     free(program);
+    if (request->role == FARM__ROLE__ROLE_WORKER)
+        note_serving(session, request->message);
     bool is_node = request->role == FARM__ROLE__ROLE_WORKER && hello->device;
     if (is_node && !greet_node(self, request, session, error)) {
         registry_part(&self->registry, &session);
@@ -348,6 +374,7 @@ void member_leaves(struct coordinator *self, const uint8_t key[32], const char *
 {
     gate_forget(self->gate, key);
     depot_role(self->depot, key, FARM__ROLE__ROLE_NONE);
+    swarm_revoke(self, key);
     for (size_t n = 0; n < self->registry.count; n++)
         if (memcmp(self->registry.node[n]->key, key, 32) == 0)
             work_release_node(self, self->registry.node[n], false, why);

@@ -21,6 +21,7 @@ struct session {
     char *host;
     char *program;
     int64_t heard;
+    char serves[160];  /* where it gives pieces to other workers; "": nowhere */
     struct node *node; /* of a worker's device, else NULL */
 };
 

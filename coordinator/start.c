@@ -17,6 +17,7 @@
 #include "coordinator/coordinator.h"
 #include "coordinator/handlers.h"
 #include "coordinator/load.h"
+#include "coordinator/swarm.h"
 #include "proto/places.h"
 
 enum { CONTROL_QUEUE = 1000, BULK_QUEUE = 16, FILES_LEAST = 16384 };
@@ -253,6 +254,7 @@ struct coordinator *coordinator_new(const struct coordinator_settings *settings,
     members_init(&self->members);
     models_init(&self->models);
     recent_init(&self->recent);
+    self->swarm = swarm_new();
     self->events = events_new(tell_event, tell_snapshot, self);
     self->outbox = outbox_new();
     self->change = change_new();
@@ -304,6 +306,7 @@ void coordinator_destroy(struct coordinator **self_p)
     members_clear(&self->members);
     models_clear(&self->models);
     recent_clear(&self->recent);
+    swarm_destroy(&self->swarm);
     events_destroy(&self->events);
     outbox_destroy(&self->outbox);
     change_destroy(&self->change);

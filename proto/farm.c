@@ -58,3 +58,10 @@ bool farm_learn_key(struct farm *self, const uint8_t *key, size_t size,
     memcpy(self->signing_key, key, SIGNING_KEY);
     return true;
 }
+
+char *farm_bulk_address(const struct farm *self, unsigned port)
+{
+    const char *colon = strrchr(self->address, ':');
+    int host = colon ? (int)(colon - self->address) : (int)strlen(self->address);
+    return path_format("%.*s:%u", host, self->address, port);
+}

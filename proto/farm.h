@@ -21,6 +21,9 @@ bool farm_load(struct farm *self, const char *folder, const char *file,
 /* Writes FOLDER/PLACE_FARM. */
 bool farm_save(const struct farm *self, const char *folder, struct error *error);
 
+/* "tcp://host:7610" and 7611 make "tcp://host:7611"; heap. */
+char *farm_bulk_address(const struct farm *self, unsigned port);
+
 /* Takes the signing key that a Welcome names (size 0: an older farm). True when it was not
  * known before and is to be saved. ERROR_DENIED in *error when another was known: a farm
  * never changes it. */

@@ -4,6 +4,7 @@
  * unpacking, one walk over the descriptors looks at every field:
  *
  *   bytes      UTF-8 without zeros; or, when `rules` names the field, so many bytes exactly
+ *              (or any number)
  *   message    must be there unless `rules` says it may be missing
  *   enum       must be a value the schema knows
  *   double     must be finite
@@ -27,6 +28,9 @@ struct rule {
     size_t size; /* of a binary field */
     bool optional;
 };
+
+/* A binary field of any size. */
+#define ANY_SIZE SIZE_MAX
 
 static const struct rule rules[] = {
     {&farm__hello__descriptor, "instance", 16, false},
@@ -61,6 +65,16 @@ static const struct rule rules[] = {
     {&farm__model_state__descriptor, "missing", 32, false},
     {&farm__model_get__descriptor, "id", 32, false},
     {&farm__key__descriptor, "public_key", 32, false},
+    {&farm__have__descriptor, "model", 32, false},
+    {&farm__have__descriptor, "pieces", ANY_SIZE, true},
+    {&farm__have__descriptor, "bad", 32, false},
+    {&farm__source__descriptor, "key", 32, false},
+    {&farm__source__descriptor, "pieces", ANY_SIZE, true},
+    {&farm__peers__descriptor, "model", 32, false},
+    {&farm__peers__descriptor, "seeds", ANY_SIZE, true},
+    {&farm__grant__descriptor, "key", 32, false},
+    {&farm__grant__descriptor, "model", 32, false},
+    {&farm__grant_end__descriptor, "key", 32, false},
     {&farm__watch__descriptor, "job", 16, true},
     {&farm__event__descriptor, "job", 16, true},
     {&farm__event__descriptor, "summary", 0, true},
@@ -114,7 +128,8 @@ static bool check_bytes(const ProtobufCMessageDescriptor *type, const char *name
                error_set_kind(error, ERROR_INPUT,
                               "%s.%s is not UTF-8 text without zeros", type->name,
                               name);
-    if (value->len == rule->size || (rule->optional && value->len == 0))
+    if (value->len == rule->size || rule->size == ANY_SIZE ||
+        (rule->optional && value->len == 0))
         return true;
     return error_set_kind(error, ERROR_INPUT, "%s.%s has %zu bytes, expected %zu",
                           type->name, name, value->len, rule->size);
@@ -262,6 +277,8 @@ static bool receive_body(void *handle, zmq_msg_t *part, size_t limit,
 {
     size_t size = zmq_msg_size(part);
     const char *user = zmq_msg_gets(part, "User-Id");
+    const char *seen = into->peer ? zmq_msg_gets(part, "Peer-Address") : NULL;
+    snprintf(into->address, sizeof into->address, "%s", seen ? seen : "");
     if (into->peer && user && !key_parse(user, into->key, error))
         memset(into->key, 0, sizeof into->key);
     if (size > limit)

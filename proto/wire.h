@@ -23,7 +23,8 @@ struct message {
     Farm__Envelope *envelope; /* never NULL in a message that was read */
     zframe_t *payload;        /* NULL when there is none */
     zframe_t *peer;           /* routing id when read from a ROUTER, else NULL */
-    uint8_t key[32]; /* who sent it: authenticated CURVE key; zeros on a DEALER */
+    uint8_t key[32];  /* who sent it: authenticated CURVE key; zeros on a DEALER */
+    char address[48]; /* the IP address it came from, on a ROUTER; else "" */
 };
 
 void message_clear(struct message *self);

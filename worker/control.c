@@ -105,6 +105,34 @@ bool control_commit(struct link *link, Farm__Commit *commit)
     return send_it(link, &envelope);
 }
 
+bool control_have(struct link *link, const struct io_event *event)
+{
+    ProtobufCBinaryData bad[PEERS_MOST];
+    Farm__Have have = FARM__HAVE__INIT;
+    have.model = wire_bytes(event->model, BLOB_ID);
+    have.pieces = wire_bytes(event->bits.data, event->bits.size);
+    have.fetching = event->fetching;
+    have.starved = event->starved;
+    have.bad = bad;
+    for (size_t i = 0; i < event->bads; i++)
+        bad[have.n_bad++] = wire_bytes(event->bad[i], KEY_SIZE);
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.body_case = FARM__ENVELOPE__BODY_HAVE;
+    envelope.have = &have;
+    return send_it(link, &envelope);
+}
+
+bool control_granted(struct link *link, const struct io_event *event)
+{
+    Farm__Granted granted = FARM__GRANTED__INIT;
+    granted.id = event->grant;
+    granted.refused = event->error.text[0] != 0;
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.body_case = FARM__ENVELOPE__BODY_GRANTED;
+    envelope.granted = &granted;
+    return send_it(link, &envelope);
+}
+
 bool control_model_get(struct link *link, uint64_t request, const uint8_t id[BLOB_ID])
 {
     Farm__ModelGet get = FARM__MODEL_GET__INIT;

@@ -5,6 +5,7 @@
 
 #include "proto/link.h"
 #include "worker/attempts.h"
+#include "worker/io.h"
 #include "worker/models.h"
 
 bool control_ready(struct link *link, uint32_t credit, uint64_t received,
@@ -16,6 +17,9 @@ bool control_refuse(struct link *link, const Farm__AttemptId *id,
                     const struct error *why); /* as Failed, for one never held */
 bool control_returned(struct link *link, struct attempt *const *attempts, size_t count);
 bool control_commit(struct link *link, Farm__Commit *commit);
+bool control_have(struct link *link,
+                  const struct io_event *have); /* IO_HAVE, IO_MODEL */
+bool control_granted(struct link *link, const struct io_event *granted);
 bool control_model_get(struct link *link, uint64_t request, const uint8_t id[BLOB_ID]);
 
 #endif

@@ -133,6 +133,8 @@ static struct io *open_io(const struct device *self, struct error *error)
         .cache_limit = (uint64_t)self->settings->cache_gib << 30,
         .own = &self->member->own,
         .server_key = self->member->farm.server_key,
+        .peer_bind = member_peer_bind(self->member, self->settings->peer_bind),
+        .peer_port = (int)self->settings->peer_port,
     };
     struct io *io = io_new(&io_options, error);
     free(spool);

@@ -34,6 +34,8 @@ bool device_connect(struct device *self, struct error *error)
     hello.instance = wire_bytes(self->instance, DEVICE_INSTANCE);
     hello.program = wire_text("farm-worker " FARM_VERSION);
     hello.device = &device;
+    hello.peer_port = (uint32_t)io_peer_port(self->io);
+    hello.peer_address = wire_text(self->settings->peer_address);
     struct link_options link = {
         .address = self->member->farm.address,
         .server_key = self->member->farm.server_key,
@@ -180,6 +182,15 @@ static void on_message(struct device *self, const Farm__Envelope *envelope)
     case FARM__ENVELOPE__BODY_REFUSED:
         on_refused(self, envelope);
         break;
+    case FARM__ENVELOPE__BODY_PEERS:
+        io_peers(self->io, envelope->peers);
+        break;
+    case FARM__ENVELOPE__BODY_GRANT:
+        io_grant(self->io, envelope->grant);
+        break;
+    case FARM__ENVELOPE__BODY_GRANT_END:
+        io_grant_end(self->io, envelope->grant_end->key.data);
+        break;
     case FARM__ENVELOPE__BODY_PULSE:
         break;
     default:
@@ -187,11 +198,15 @@ static void on_message(struct device *self, const Farm__Envelope *envelope)
     }
 }
 
-/* "tcp://host:7610" -> "tcp://host:7611" */
-static char *with_port(const char *address, uint32_t port)
+/* Whole models are told at every greeting; what is being fetched the I/O actor tells. */
+static void tell_whole_models(struct device *self)
 {
-    const char *colon = strrchr(address, ':');
-    return path_format("%.*s:%u", (int)(colon - address), address, port);
+    for (size_t i = 0; i < self->models.count; i++) {
+        struct io_event whole = {.kind = IO_HAVE};
+        memcpy(whole.model, self->models.item[i]->id, BLOB_ID);
+        if (self->models.item[i]->listed)
+            control_have(self->link, &whole);
+    }
 }
 
 /* A worker that joined before its farm signed learns the key once. */
@@ -212,12 +227,13 @@ static void on_greeted(struct device *self, const Farm__Welcome *welcome)
 {
     learn_signing_key(self, welcome->signing_key);
     char *node = wire_string(welcome->node), *farm = wire_string(welcome->farm);
-    char *bulk = with_port(self->member->farm.address, welcome->bulk_port);
+    char *bulk = farm_bulk_address(&self->member->farm, welcome->bulk_port);
     log_info("connected to farm %s as %s", farm, node);
     self->greeted = true;
     self->heartbeat_ms = welcome->heartbeat_ms ? welcome->heartbeat_ms : HEARTBEAT_MS;
     self->next_heartbeat = 0; /* at once: it says what is still held here */
     io_connect(self->io, bulk);
+    tell_whole_models(self);
     for (size_t i = 0; i < self->models.count; i++)
         self->models.item[i]->request = 0; /* the I/O actor asks again */
     self->credit = UINT32_MAX;

@@ -294,6 +294,8 @@ void device_on_io(struct device *self, struct io_event *event)
         break;
     case IO_MODEL:
         on_model(self, event);
+        if (self->greeted)
+            control_have(self->link, event);
         break;
     case IO_MODEL_FAILED:
         on_model_failed(self, event);
@@ -308,6 +310,14 @@ void device_on_io(struct device *self, struct io_event *event)
         break;
     case IO_KEPT:
         attempts_adopt(&self->attempts, event->epoch, event->counter);
+        break;
+    case IO_HAVE:
+        if (self->greeted)
+            control_have(self->link, event);
+        break;
+    case IO_GRANTED:
+        if (self->greeted)
+            control_granted(self->link, event);
         break;
     case IO_FORGOTTEN:
     case IO_STOPPED:

@@ -9,11 +9,15 @@
 enum {
     SILENCE_MS = 10000, /* without a chunk, after which ranges are asked for again */
     MODELS_WANTED = 512,
-    BAD_PIECES = 8, /* of one model, after which its source is taken for broken */
+    BAD_PIECES = 8,    /* of the coordinator's, after which it is taken for broken */
+    HAVE_MS = 500,     /* between two Haves while nothing comes */
+    HASTE_MS = 30,     /* after a piece came */
+    STARVED_MS = 2500, /* nothing is on its way since */
 };
 
 struct download {
     struct pieces *pieces;
+    struct peers *peers; /* NULL: none are asked */
     uint8_t wanted[MODELS_WANTED][BLOB_ID];
     size_t models;
     uint64_t asked; /* the request number of the ranges of wanted[0] */
@@ -22,21 +26,25 @@ struct download {
     unsigned bad_pieces;
     bool failed;
     struct error why;
-    int64_t heard_ms; /* last chunk */
+    int64_t heard_ms;          /* last chunk of the coordinator */
+    int64_t next_have, fed_ms; /* when something was last on its way */
 };
 
-struct download *download_new(struct pieces *pieces)
+struct download *download_new(struct pieces *pieces, const struct keypair *own)
 {
     struct download *self = calloc(1, sizeof *self);
     if (!self)
         abort();
     self->pieces = pieces;
+    self->peers = own ? peers_new(own, pieces) : NULL;
     self->asked = 1;
     return self;
 }
 
 void download_destroy(struct download **self)
 {
+    if (*self)
+        peers_destroy(&(*self)->peers);
     free(*self);
     *self = NULL;
 }
@@ -80,21 +88,42 @@ void download_chunk(struct download *self, const struct message *message,
     self->heard_ms = now_ms;
     if (!message->payload)
         return;
-    if (!pieces_take(self->pieces, chunk->blob.data, chunk->offset,
+    bool piece = false;
+    if (!pieces_take(self->pieces, GATHER_COORDINATOR, chunk->blob.data, chunk->offset,
                      zframe_data(message->payload), zframe_size(message->payload),
-                     &error)) {
+                     &piece, &error)) {
         if (!self->failed)
             log_warn("what came is not taken: %s", error.text);
         if (++self->bad_pieces >= BAD_PIECES || error.kind == ERROR_BUSY)
             fail(self, &error);
     }
+    if (piece && self->next_have > now_ms + HASTE_MS)
+        self->next_have = now_ms + HASTE_MS;
     fault_point("worker-mid-fetch");
 }
 
 void download_restart(struct download *self)
 {
     self->asked_manifest = false;
-    pieces_restart(self->pieces);
+    self->next_have = 0;
+    pieces_restart(self->pieces, GATHER_COORDINATOR);
+}
+
+void download_peers(struct download *self, const Farm__Peers *list, int64_t now_ms)
+{
+    struct error error = {0};
+    if (!self->models || memcmp(self->wanted[0], list->model.data, BLOB_ID) != 0)
+        return;
+    if (!pieces_source(self->pieces, GATHER_COORDINATOR, list->seeds.data,
+                       list->seeds.len, &error))
+        log_warn("what the coordinator offers: %s", error.text);
+    if (self->peers)
+        peers_list(self->peers, list, now_ms);
+}
+
+size_t download_poll(struct download *self, zmq_pollitem_t items[PEERS_ITEMS])
+{
+    return self->peers ? peers_poll(self->peers, items) : 0;
 }
 
 static void next_model(struct download *self)
@@ -104,6 +133,9 @@ static void next_model(struct download *self)
     memmove(self->wanted[0], self->wanted[1], self->models * sizeof *self->wanted);
     self->asked_manifest = self->failed = false;
     self->bad_pieces = 0;
+    self->next_have = 0;
+    if (self->peers)
+        peers_clear(self->peers);
 }
 
 void download_refused(struct download *self, const Farm__Envelope *envelope)
@@ -115,20 +147,24 @@ void download_refused(struct download *self, const Farm__Envelope *envelope)
         return;
     char *text = wire_string(envelope->refused->text);
     error_set_kind(&why, ERROR_INPUT, "%s; farmctl model add brings it back", text);
-    pieces_name(self->pieces, &why);
+    pieces_name(self->pieces, NULL, &why);
     free(text);
     fail(self, &why);
 }
 
 static void ask_ranges(struct download *self, struct link *link, int64_t now)
 {
-    if (now - self->heard_ms > SILENCE_MS) {
+    bool idle = !pieces_outstanding(self->pieces, GATHER_COORDINATOR);
+    if (idle || now - self->heard_ms > SILENCE_MS) {
         self->heard_ms = now;
-        pieces_restart(self->pieces);
+        if (!idle)
+            pieces_restart(self->pieces, GATHER_COORDINATOR);
     }
+    struct error error = {0};
     Farm__Want want = FARM__WANT__INIT;
     uint8_t blob[BLOB_ID];
-    while (link && pieces_next(self->pieces, blob, &want.offset, &want.length)) {
+    while (link && pieces_next(self->pieces, GATHER_COORDINATOR, blob, &want.offset,
+                               &want.length, &error)) {
         want.blob = wire_bytes(blob, BLOB_ID);
         Farm__Envelope envelope = FARM__ENVELOPE__INIT;
         envelope.body_case = FARM__ENVELOPE__BODY_WANT;
@@ -137,6 +173,41 @@ static void ask_ranges(struct download *self, struct link *link, int64_t now)
         if (!link_send(link, &envelope, NULL, 0, NULL))
             return; /* asked again after the silence */
     }
+    if (error.text[0])
+        fail(self, &error);
+}
+
+/* What is here now, told to the coordinator so that it tells others, and says who has the
+ * rest. */
+static bool tell_have(struct download *self, int64_t now, struct io_event *news)
+{
+    if (now < self->next_have)
+        return false;
+    self->next_have = now + HAVE_MS;
+    *news = (struct io_event){.kind = IO_HAVE, .fetching = true};
+    news->starved = now - self->fed_ms > STARVED_MS;
+    memcpy(news->model, self->wanted[0], BLOB_ID);
+    news->bads = self->peers ? peers_take_bad(self->peers, news->bad) : 0;
+    if (pieces_bits(self->pieces, news->model, &news->bits))
+        return true;
+    buffer_clear(&news->bits);
+    return false;
+}
+
+static bool fetch_on(struct download *self, struct link *link, int64_t now,
+                     struct io_event *news)
+{
+    struct error error = {0};
+    size_t pieces = 0;
+    ask_ranges(self, link, now);
+    if (self->peers && !peers_step(self->peers, now, &pieces, &error))
+        fail(self, &error);
+    if (pieces && self->next_have > now + HASTE_MS)
+        self->next_have = now + HASTE_MS;
+    if (!self->next_have || pieces_outstanding(self->pieces, GATHER_COORDINATOR) ||
+        (self->peers && peers_outstanding(self->peers)))
+        self->fed_ms = now;
+    return !self->failed && tell_have(self, now, news);
 }
 
 /* wanted[0] failed: tells so and gives it up. */
@@ -180,8 +251,7 @@ bool download_next(struct download *self, struct link *link, int64_t now_ms,
         memcpy(news->model, self->wanted[0], BLOB_ID);
         return true;
     case PIECES_FETCHING:
-        ask_ranges(self, link, now_ms);
-        return false;
+        return fetch_on(self, link, now_ms, news);
     case PIECES_BUSY:
         return false;
     }

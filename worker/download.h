@@ -1,4 +1,5 @@
-/* Models on their way down the bulk link, one at a time, first come first.
+/* Models on their way here, one at a time, first come first: from the coordinator over the
+ * bulk link, and from other workers (peers.h).
  *
  * While another process of this host fetches, and while nothing comes, it looks or asks
  * again; an owner therefore calls download_next every second at least.
@@ -8,12 +9,13 @@
 
 #include "proto/link.h"
 #include "worker/io.h"
+#include "worker/peers.h"
 #include "worker/pieces.h"
 
 struct download;
 
-/* Borrows the piece cache. */
-struct download *download_new(struct pieces *pieces);
+/* Borrows both; `own` NULL: only the coordinator is asked. */
+struct download *download_new(struct pieces *pieces, const struct keypair *own);
 void download_destroy(struct download **self);
 
 /* Puts a model behind those wanted already; ERROR_BUSY when those are too many. */
@@ -28,6 +30,12 @@ void download_manifest(struct download *self, const uint8_t id[BLOB_ID],
 void download_chunk(struct download *self, const struct message *message,
                     int64_t now_ms);
 
+/* Who may be asked for pieces of a model, and what the coordinator may be asked for. */
+void download_peers(struct download *self, const Farm__Peers *list, int64_t now_ms);
+
+/* What a poller waits for besides the link; gives their number. */
+size_t download_poll(struct download *self, zmq_pollitem_t items[PEERS_ITEMS]);
+
 /* A Refused that came: a file that the farm does not have ends its model's fetch. */
 void download_refused(struct download *self, const Farm__Envelope *envelope);
 
@@ -35,7 +43,7 @@ void download_refused(struct download *self, const Farm__Envelope *envelope);
 void download_restart(struct download *self);
 
 /* Goes on as far as it can, sending Wants over `link` (NULL: none yet). True when there is
- * news: IO_MANIFEST_WANTED, IO_MODEL or IO_MODEL_FAILED; call again then. */
+ * news: IO_MANIFEST_WANTED, IO_HAVE, IO_MODEL or IO_MODEL_FAILED; call again then. */
 bool download_next(struct download *self, struct link *link, int64_t now_ms,
                    struct io_event *news);
 

@@ -1,7 +1,8 @@
 /* One thread, one poll: orders from the loop, the bulk link, and a tick. Results go up as
  * upload.h says, models come down as download.h says.
  */
-#include "worker/io.h"
+
+#include "worker/io_private.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,159 +12,14 @@
 #include "base/log.h"
 #include "proto/files/manifest.h"
 #include "proto/link.h"
-#include "worker/download.h"
-#include "worker/pieces.h"
-#include "worker/spool.h"
-#include "worker/upload.h"
 
 enum {
     TICK_MS = 1000,
     BULK_HIGH_WATER = 32,
     BULK_SILENCE_MS = 10000,
+    WAITING_MS = 20,   /* until a peer's full queue is looked at again */
+    FETCHING_MS = 200, /* between looks at who is silent */
 };
-
-enum order_kind {
-    ORDER_CONNECT,
-    ORDER_MODEL,
-    ORDER_MANIFEST,
-    ORDER_KEEP,
-    ORDER_COMMITTED,
-    ORDER_STOP,
-};
-
-struct order {
-    enum order_kind kind;
-    char address[160];
-    uint8_t model[32];
-    Farm__Manifest *manifest;
-    struct result *result;
-    uint64_t epoch, counter;
-    Farm__CommitAnswer answer;
-    struct error error;
-};
-
-struct io {
-    zactor_t *actor;
-    size_t spooled_at_start;
-    /* the actor's from here on */
-    zsock_t *pipe;
-    bool stop;
-    struct spool *spool;
-    struct upload *upload;
-    struct pieces *pieces;
-    struct download *download;
-    struct keypair own;
-    uint8_t server_key[KEY_SIZE];
-    char address[160];
-    struct link *link;
-};
-
-/* ---- the loop's side */
-
-static struct order *order_new(enum order_kind kind)
-{
-    struct order *order = calloc(1, sizeof *order);
-    if (!order)
-        abort();
-    order->kind = kind;
-    return order;
-}
-
-static void order_destroy(struct order *order)
-{
-    manifest_destroy(&order->manifest);
-    if (order->result)
-        result_clear(order->result);
-    free(order->result);
-    free(order);
-}
-
-static void give(struct io *self, struct order *order)
-{
-    zsock_send(self->actor, "p", order);
-}
-
-void io_connect(struct io *self, const char *address)
-{
-    struct order *order = order_new(ORDER_CONNECT);
-    snprintf(order->address, sizeof order->address, "%s", address);
-    give(self, order);
-}
-
-void io_want_model(struct io *self, const uint8_t id[32])
-{
-    struct order *order = order_new(ORDER_MODEL);
-    memcpy(order->model, id, sizeof order->model);
-    give(self, order);
-}
-
-void io_manifest(struct io *self, const uint8_t id[32], const Farm__Manifest *manifest)
-{
-    struct order *order = order_new(ORDER_MANIFEST);
-    memcpy(order->model, id, sizeof order->model);
-    order->manifest = wire_copy(&manifest->base);
-    give(self, order);
-}
-
-void io_no_manifest(struct io *self, const uint8_t id[32], const struct error *why)
-{
-    struct order *order = order_new(ORDER_MANIFEST);
-    memcpy(order->model, id, sizeof order->model);
-    order->error = *why;
-    give(self, order);
-}
-
-void io_keep(struct io *self, struct result **result)
-{
-    struct order *order = order_new(ORDER_KEEP);
-    order->result = *result;
-    *result = NULL;
-    give(self, order);
-}
-
-void io_committed(struct io *self, uint64_t epoch, uint64_t counter,
-                  Farm__CommitAnswer answer)
-{
-    struct order *order = order_new(ORDER_COMMITTED);
-    order->epoch = epoch;
-    order->counter = counter;
-    order->answer = answer;
-    give(self, order);
-}
-
-zsock_t *io_socket(struct io *self)
-{
-    return zactor_sock(self->actor);
-}
-
-size_t io_spooled_at_start(const struct io *self)
-{
-    return self->spooled_at_start;
-}
-
-static bool receive(struct io *self, struct io_event *into)
-{
-    struct io_event *event = NULL;
-    if (zsock_recv(self->actor, "p", &event) != 0 || !event)
-        return false;
-    *into = *event;
-    free(event);
-    return true;
-}
-
-bool io_next(struct io *self, struct io_event *into)
-{
-    return (zsock_events(self->actor) & ZMQ_POLLIN) && receive(self, into);
-}
-
-void io_event_clear(struct io_event *self)
-{
-    model_files_clear(&self->files);
-    manifest_destroy(&self->manifest);
-    if (self->commit)
-        farm__commit__free_unpacked(self->commit, NULL);
-    *self = (struct io_event){0};
-}
 
 /* ---- the actor's side */
 
@@ -264,6 +120,18 @@ static void want_model(struct io *self, const uint8_t id[BLOB_ID])
     tell(self, event);
 }
 
+static void take_grant(struct io *self, const struct order *order, int64_t now)
+{
+    struct io_event *event = event_new(IO_GRANTED);
+    event->grant = order->grant;
+    if (!self->serve)
+        error_set(&event->error, "this worker serves nobody");
+    else
+        serve_grant(self->serve, order->key, order->model,
+                    now + (int64_t)order->lasts_s * 1000, &event->error);
+    tell(self, event);
+}
+
 static void take_order(struct io *self, int64_t now)
 {
     struct order *order = NULL;
@@ -286,6 +154,16 @@ static void take_order(struct io *self, int64_t now)
         break;
     case ORDER_COMMITTED:
         take_answer(self, order, now);
+        break;
+    case ORDER_PEERS:
+        download_peers(self->download, order->peers, now);
+        break;
+    case ORDER_GRANT:
+        take_grant(self, order, now);
+        break;
+    case ORDER_GRANT_END:
+        if (self->serve)
+            serve_end(self->serve, order->key);
         break;
     case ORDER_STOP:
         self->stop = true;
@@ -336,9 +214,18 @@ static void step_link(struct io *self, int64_t now)
 
 static void wait_for_something(struct io *self, int64_t now)
 {
-    zmq_pollitem_t items[3] = {{zsock_resolve(self->pipe), 0, ZMQ_POLLIN, 0}};
+    zmq_pollitem_t items[4 + PEERS_ITEMS] = {
+        {zsock_resolve(self->pipe), 0, ZMQ_POLLIN, 0}};
     int count = 1;
     long patience = TICK_MS;
+    if (self->serve) {
+        items[count++] = (zmq_pollitem_t){zsock_resolve(serve_socket(self->serve)), 0,
+                                          ZMQ_POLLIN, 0};
+        patience = serve_is_waiting(self->serve) ? WAITING_MS : patience;
+    }
+    count += (int)download_poll(self->download, items + count);
+    if (count > 2 && patience > FETCHING_MS)
+        patience = FETCHING_MS;
     if (self->link) {
         items[count++] =
             (zmq_pollitem_t){zsock_resolve(link_socket(self->link)), 0, ZMQ_POLLIN, 0};
@@ -346,7 +233,8 @@ static void wait_for_something(struct io *self, int64_t now)
             (zmq_pollitem_t){zsock_resolve(link_monitor(self->link)), 0, ZMQ_POLLIN, 0};
         int link = link_patience(self->link, now);
         patience = link >= 0 && link < patience ? link : patience;
-        patience = upload_is_waiting(self->upload) && patience > 20 ? 20 : patience;
+        patience = upload_is_waiting(self->upload) && patience > WAITING_MS ? WAITING_MS
+                                                                            : patience;
     }
     zmq_poll(items, count, patience);
 }
@@ -359,6 +247,9 @@ static void list_models(struct io *self)
         struct io_event *event = event_new(IO_LISTED);
         memcpy(event->model, ids[i], BLOB_ID);
         tell(self, event);
+        struct io_event *have = event_new(IO_HAVE);
+        memcpy(have->model, ids[i], BLOB_ID);
+        tell(self, have);
     }
     free(ids);
 }
@@ -406,6 +297,8 @@ static void io_actor(zsock_t *pipe, void *argument)
         while (!self->stop && zsock_events(pipe) & ZMQ_POLLIN)
             take_order(self, now);
         step_link(self, now);
+        if (self->serve)
+            serve_step(self->serve, now);
         pull_models(self, now);
         push_results(self, now);
     }
@@ -424,9 +317,16 @@ struct io *io_new(const struct io_options *options, struct error *error)
     if (self->spool)
         self->pieces =
             pieces_open(options->cache, options->depot, options->cache_limit, error);
-    if (self->pieces) {
+    bool ok = self->pieces != NULL;
+    if (ok && options->peer_bind) {
+        self->serve = serve_new(&self->own, options->peer_bind, options->peer_port,
+                                self->pieces, &self->peer_port, error);
+        ok = self->serve != NULL;
+    }
+    if (ok) {
         self->upload = upload_new(self->spool);
-        self->download = download_new(self->pieces);
+        self->download =
+            download_new(self->pieces, options->peer_bind ? &self->own : NULL);
         self->spooled_at_start = spool_count(self->spool);
         self->actor = zactor_new(io_actor, self);
         if (!self->actor)
@@ -444,14 +344,15 @@ void io_destroy(struct io **self)
         return;
     bool stopped = !io->actor;
     if (io->actor)
-        give(io, order_new(ORDER_STOP));
+        order_give(io, order_new(ORDER_STOP));
     while (!stopped) { /* what is still in the pipe has an owner: us */
         struct io_event event = {0};
-        stopped = !receive(io, &event) || event.kind == IO_STOPPED;
+        stopped = !io_receive(io, &event) || event.kind == IO_STOPPED;
         io_event_clear(&event);
     }
     zactor_destroy(&io->actor);
     download_destroy(&io->download);
+    serve_destroy(&io->serve);
     pieces_close(&io->pieces);
     upload_destroy(&io->upload);
     spool_close(&io->spool);

@@ -11,6 +11,7 @@
 
 #include "proto/farm.pb-c.h"
 #include "proto/keys.h"
+#include "worker/peers.h"
 #include "worker/result.h"
 #include "worker/sd/pipeline.h"
 
@@ -20,6 +21,8 @@ struct io_options {
     uint64_t cache_limit;      /* bytes */
     const struct keypair *own;
     const uint8_t *server_key;
+    const char *peer_bind; /* where other workers are served; NULL: nowhere */
+    int peer_port;         /* 0: the kernel's choice */
 };
 
 struct io;
@@ -41,6 +44,16 @@ void io_want_model(struct io *self, const uint8_t id[32]);
 void io_manifest(struct io *self, const uint8_t id[32], const Farm__Manifest *manifest);
 void io_no_manifest(struct io *self, const uint8_t id[32], const struct error *why);
 
+/* Who may be asked for pieces of the model being fetched. */
+void io_peers(struct io *self, const Farm__Peers *list);
+
+/* A grant to serve another worker, answered by IO_GRANTED with its number; its end. */
+void io_grant(struct io *self, const Farm__Grant *grant);
+void io_grant_end(struct io *self, const uint8_t key[KEY_SIZE]);
+
+/* Where other workers are served, 0: nowhere. */
+int io_peer_port(const struct io *self);
+
 /* Takes *result and nulls it: IO_KEPT or IO_NOT_KEPT comes, then IO_UPLOADED. */
 void io_keep(struct io *self, struct result **result);
 
@@ -51,12 +64,14 @@ void io_committed(struct io *self, uint64_t epoch, uint64_t counter,
 enum io_event_kind {
     IO_LISTED, /* found at start: a model whose files are all here */
     IO_MANIFEST_WANTED,
+    IO_HAVE,  /* of a model that is being fetched, or is whole: to be told */
     IO_MODEL, /* files and manifest */
     IO_MODEL_FAILED,
     IO_KEPT, /* in the spool; also for each result found there at start */
     IO_NOT_KEPT,
     IO_UPLOADED, /* the coordinator has the blobs: commit is to be sent, and may come again */
     IO_FORGOTTEN,
+    IO_GRANTED, /* or not: the error says so */
     IO_STOPPED, /* the last one; seen by io_destroy only */
 };
 
@@ -69,6 +84,11 @@ struct io_event {
     Farm__Manifest *manifest;
     Farm__Commit *commit;
     struct error error;
+    struct buffer bits; /* HAVE: pieces.h */
+    bool fetching, starved;
+    uint8_t bad[PEERS_MOST][KEY_SIZE]; /* who sent wrong pieces */
+    size_t bads;
+    uint64_t grant;
 };
 
 /* The next event, if there is one. */

@@ -7,6 +7,7 @@
 #include "worker/devices.h"
 #include "worker/host.h"
 #include "worker/member.h"
+#include "worker/prefetch.h"
 
 #ifdef __SANITIZE_ADDRESS__
 /* OpenCL's compiler puts its own signal stack under the thread that calls it; at the
@@ -77,6 +78,20 @@ static int child(const struct worker_settings *settings, const char *index,
     return status;
 }
 
+static int fetch(const struct worker_settings *settings, const char *model, bool stay)
+{
+    struct member member;
+    struct error error = {0};
+    uint8_t id[BLOB_ID];
+    bool ok =
+        blob_parse(model, id, &error) && member_load(&member, settings->state, &error);
+    if (!ok)
+        return fail(&error);
+    ok = prefetch_run(settings, &member, id, stay, &error);
+    member_wipe(&member);
+    return ok ? 0 : fail(&error);
+}
+
 static bool take_flag(int *argc, char **argv, const char *flag)
 {
     for (int i = 1; i < *argc; i++)
@@ -112,12 +127,15 @@ int main(int argc, char **argv)
             status = join(&settings, argv[2]);
         else if (argc == 2 && strcmp(argv[1], "devices") == 0)
             status = devices_show(json);
+        else if ((argc == 3 || (argc == 4 && strcmp(argv[3], "stay") == 0)) &&
+                 strcmp(argv[1], "fetch") == 0)
+            status = fetch(&settings, argv[2], argc == 4);
         else if (argc == 4 && strcmp(argv[1], "child") == 0)
             status = child(&settings, argv[2], argv[3]);
         else
             fprintf(stderr,
                     "farm-worker: \"%s\" is no command, or lacks a word or has one too "
-                    "many: join TOKEN, devices\n",
+                    "many: join TOKEN, devices, fetch MODEL [stay]\n",
                     argv[1]);
         config_clear(&worker_program, &settings);
     } else if (result == CONFIG_SHOWN) {

@@ -1,6 +1,7 @@
 #include "worker/member.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/path.h"
@@ -23,6 +24,17 @@ bool member_load(struct member *self, const char *state, struct error *error)
     bool ok = keypair_load(&self->own, path, error);
     free(path);
     return ok;
+}
+
+const char *member_peer_bind(const struct member *self, const char *setting)
+{
+    bool local = strncmp(self->farm.address, "tcp://127.", 10) == 0 ||
+                 strncmp(self->farm.address, "tcp://localhost", 15) == 0;
+    if (strcmp(setting, "none") == 0)
+        return NULL;
+    if (strcmp(setting, "auto") == 0)
+        return local ? "tcp://127.0.0.1" : "tcp://*";
+    return setting;
 }
 
 void member_wipe(struct member *self)

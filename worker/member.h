@@ -11,6 +11,10 @@ struct member {
 
 /* ERROR_NOT_FOUND when this worker never joined; says how to. */
 bool member_load(struct member *self, const char *state, struct error *error);
+/* Where a worker of that farm serves others, by its setting: NULL for "none"; "auto" is
+ * this machine alone when the farm is on it, else every address. */
+const char *member_peer_bind(const struct member *self, const char *setting);
+
 void member_wipe(struct member *self);
 
 /* Joins with a token (the text itself, a file's name, or "-" for stdin): makes a key in the

@@ -11,6 +11,7 @@
 #ifndef FARM_PIECES_H
 #define FARM_PIECES_H
 
+#include "base/buffer.h"
 #include "proto/farm.pb-c.h"
 #include "proto/files/blob.h"
 #include "worker/sd/pipeline.h"
@@ -47,20 +48,39 @@ enum pieces_state pieces_want(struct pieces *self, const uint8_t id[BLOB_ID],
 bool pieces_manifest(struct pieces *self, const uint8_t id[BLOB_ID],
                      const Farm__Manifest *manifest, struct error *error);
 
-/* The next range of the present fetch to ask for; false when none is to be asked for now. */
-bool pieces_next(struct pieces *self, uint8_t blob[BLOB_ID], uint64_t *offset,
-                 uint32_t *length);
+/* Sources of the present fetch, numbered as gather.h does, and what they have; a source that
+ * is gone; ranges to ask one for, and how many it has not answered. Without a fetch nothing
+ * happens. ERROR_INPUT for bits that do not fit the model, an error of the disk. */
+bool pieces_source(struct pieces *self, size_t source, const uint8_t *bits, size_t size,
+                   struct error *error);
+void pieces_drop(struct pieces *self, size_t source);
+bool pieces_next(struct pieces *self, size_t source, uint8_t blob[BLOB_ID],
+                 uint64_t *offset, uint32_t *length, struct error *error);
+size_t pieces_outstanding(const struct pieces *self, size_t source);
 
-/* A range that came. What was not asked for is dropped without a word (an answer from
- * before a restart); ERROR_INPUT when a piece is not what its hash says. */
-bool pieces_take(struct pieces *self, const uint8_t blob[BLOB_ID], uint64_t offset,
-                 const void *data, size_t size, struct error *error);
+/* A range that came from a source. What was not asked of it is dropped without a word (an
+ * answer from before a restart); *piece: one is whole. ERROR_INPUT when a piece is not what
+ * its hash says. */
+bool pieces_take(struct pieces *self, size_t source, const uint8_t blob[BLOB_ID],
+                 uint64_t offset, const void *data, size_t size, bool *piece,
+                 struct error *error);
 
-/* Asks again for all that is outstanding (the link reopened). */
-void pieces_restart(struct pieces *self);
+/* Asks a source again for all that is outstanding with it (the link reopened). */
+void pieces_restart(struct pieces *self, size_t source);
 
-/* Puts the model and the file being fetched before an error's text. Returns false. */
-bool pieces_name(const struct pieces *self, struct error *error);
+/* Puts the model's name, and that of the file where it is known, before an error's text.
+ * Returns false. */
+bool pieces_name(const struct pieces *self, const uint8_t *blob, struct error *error);
+
+/* Which pieces of the model are here, appended (gather_bits); false when it is neither whole
+ * nor being fetched. */
+bool pieces_bits(struct pieces *self, const uint8_t id[BLOB_ID], struct buffer *into);
+
+/* The model's manifest where one lies here, the caller's; NULL. A range of a file, whole or
+ * of a piece that was verified: ERROR_NOT_FOUND. */
+Farm__Manifest *pieces_known(const struct pieces *self, const uint8_t id[BLOB_ID]);
+bool pieces_read(const struct pieces *self, const uint8_t blob[BLOB_ID],
+                 uint64_t offset, void *into, size_t size, struct error *error);
 
 /* Gives the present fetch up; a later one goes on from its last good piece. */
 void pieces_stop(struct pieces *self);

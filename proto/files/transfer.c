@@ -277,6 +277,55 @@ bool transfer_next(struct transfer *self, uint64_t *offset, uint32_t *length)
     return true;
 }
 
+bool transfer_next_of(struct transfer *self, size_t piece, uint64_t *offset,
+                      uint32_t *length)
+{
+    for (size_t f = piece * FRAMES_A_PIECE; f < piece_end(self, piece); f++) {
+        if (self->frame[f] != FRAME_UNASKED)
+            continue;
+        *offset = (uint64_t)f * TRANSFER_FRAME;
+        *length = (uint32_t)frame_size(self, f);
+        mark(self, f, FRAME_ASKED);
+        return true;
+    }
+    return false;
+}
+
+bool transfer_has_piece(const struct transfer *self, size_t piece)
+{
+    for (size_t f = piece * FRAMES_A_PIECE; f < piece_end(self, piece); f++)
+        if (self->frame[f] != FRAME_HERE)
+            return false;
+    return true;
+}
+
+bool transfer_read(const struct transfer *self, uint64_t offset, void *into,
+                   size_t size, struct error *error)
+{
+    size_t piece = (size_t)(offset / BLOB_PIECE);
+    if (offset >= self->size || size > piece_size(self, piece) - offset % BLOB_PIECE)
+        return error_set_kind(error, ERROR_INPUT,
+                              "%zu bytes at %llu are not within a piece", size,
+                              (unsigned long long)offset);
+    if (!transfer_has_piece(self, piece))
+        return error_set_kind(error, ERROR_NOT_FOUND, "piece %zu is not here", piece);
+    return read_at(self->file, offset, into, size) || fail_errno(self, error);
+}
+
+void transfer_give_back(struct transfer *self, uint64_t offset)
+{
+    uint64_t frame = offset / TRANSFER_FRAME;
+    if (frame < self->frame_count && self->frame[frame] == FRAME_ASKED)
+        mark(self, (size_t)frame, FRAME_UNASKED);
+}
+
+void transfer_restart_piece(struct transfer *self, size_t piece)
+{
+    for (size_t f = piece * FRAMES_A_PIECE; f < piece_end(self, piece); f++)
+        if (self->frame[f] == FRAME_ASKED)
+            mark(self, f, FRAME_UNASKED);
+}
+
 void transfer_restart(struct transfer *self)
 {
     for (size_t f = 0; self->asked && f < self->frame_count; f++)

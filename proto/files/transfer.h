@@ -32,6 +32,20 @@ uint64_t transfer_size(const struct transfer *self);
  * frame that comes unasked with an Offer is its blob's first: call this once, then take. */
 bool transfer_next(struct transfer *self, uint64_t *offset, uint32_t *length);
 
+/* The same for one piece alone (of a blob whose pieces are known), whatever the window; and
+ * whether that piece is here, verified. */
+bool transfer_next_of(struct transfer *self, size_t piece, uint64_t *offset,
+                      uint32_t *length);
+bool transfer_has_piece(const struct transfer *self, size_t piece);
+
+/* A range within one piece that is here. */
+bool transfer_read(const struct transfer *self, uint64_t offset, void *into,
+                   size_t size, struct error *error);
+
+/* A range that was asked for is to be asked for again; all of a piece; everything. */
+void transfer_give_back(struct transfer *self, uint64_t offset);
+void transfer_restart_piece(struct transfer *self, size_t piece);
+
 /* Everything asked for and not received is to be asked for again (the link reopened). */
 void transfer_restart(struct transfer *self);
 
