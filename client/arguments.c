@@ -148,7 +148,8 @@ bool arguments_read(struct arguments *self, const struct command *command, int a
     bool ok = true, only_rest = false;
     for (int at = 1; ok && at < argc; at++) {
         const char *given = argv[at];
-        if (only_rest || given[0] != '-' || !given[1])
+        bool negative = given[0] == '-' && given[1] >= '0' && given[1] <= '9';
+        if (only_rest || negative || given[0] != '-' || !given[1])
             self->rest[self->rest_count++] = argv[at];
         else if (!strcmp(given, "--"))
             only_rest = true;
@@ -212,4 +213,18 @@ bool arguments_number(const struct arguments *self, const char *name, long least
                               "%s: \"%.40s\" is not a whole number from %ld to %ld",
                               name, text, least, most);
     return true;
+}
+
+bool argument_priority(const char *text, int32_t *priority, struct error *error)
+{
+    enum { MOST = 1000 };
+    char *end = NULL;
+    long value = strtol(text, &end, 10);
+    *priority = (int32_t)value;
+    if (*text && !*end && text[strspn(text, "+-0123456789")] == 0 && value >= -MOST &&
+        value <= MOST)
+        return true;
+    return error_set_kind(error, ERROR_INPUT,
+                          "priority: \"%.40s\" is not a whole number from %d to %d",
+                          text, -MOST, MOST);
 }

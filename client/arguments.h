@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 
@@ -47,6 +48,9 @@ const char *arguments_value(const struct arguments *self, const char *name,
                             const char *fallback);
 bool arguments_has(const struct arguments *self, const char *name);
 const char *arguments_next(const struct arguments *self, const char *name, size_t *at);
+
+/* "-5": a job's priority, from -1000 to 1000. */
+bool argument_priority(const char *text, int32_t *priority, struct error *error);
 
 /* A whole number from least to most, or fallback when it was not given. */
 bool arguments_number(const struct arguments *self, const char *name, long least,

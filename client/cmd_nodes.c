@@ -19,7 +19,8 @@ static void add_node(struct table *table, const Farm__Node *node)
                       : path_format("%s", "-");
     char *rate = path_format("%.1f", node->images_per_minute);
     char *images = path_format("%" PRIu64, node->images);
-    char *seen = format_age(node->last_seen_ms / 1000);
+    char *seen = node->last_seen_ms < 0 ? path_format("%s", "-")
+                                        : format_age(node->last_seen_ms / 1000);
     table_row(table, (const char *[]){name, state, model, driver, leased, images, rate,
                                       speed, seen});
     char *texts[] = {name, state, model, driver, leased, speed, rate, images, seen};

@@ -17,6 +17,7 @@ const struct flag flags_of_jobs[] = {
      "KEY=@FILE: one a line"},
     {"from", 0, "FILE", "prompts, one a line; or a whole job as JSON"},
     {"label", 0, "TEXT", "a name for the job"},
+    {"priority", 0, "N", "before (above 0) or behind your other jobs"},
     {"latents", 0, NULL, "keep each image's final latents too"},
     {"force", 0, NULL, "render again what is known"},
     {"dry-run", 0, NULL, "only say what it would be"},
@@ -143,6 +144,9 @@ static bool take_arguments(Farm__Job *job, const struct arguments *arguments,
     const char *label = arguments_value(arguments, "label", NULL);
     if (label)
         draft_set_label(job, label);
+    const char *priority = arguments_value(arguments, "priority", NULL);
+    if (priority && !argument_priority(priority, &job->priority, error))
+        return false;
     job->latents = job->latents || arguments_has(arguments, "latents");
     job->force = job->force || arguments_has(arguments, "force");
     return true;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/path.h"
+#include "client/arguments.h"
 #include "proto/wire.h"
 
 enum { AXIS_FILE_MOST = 1 << 20 };
@@ -209,8 +210,8 @@ static bool take_key(Farm__Job *job, const char *key, const json_t *value,
         return take_flag(key, value, &job->latents, error);
     if (!strcmp(key, "force"))
         return take_flag(key, value, &job->force, error);
-    bool label = !strcmp(key, "label");
-    if (!label && !option_find(key))
+    bool label = !strcmp(key, "label"), priority = !strcmp(key, "priority");
+    if (!label && !priority && !option_find(key))
         return error_set_kind(
             error, ERROR_INPUT,
             "there is no option \"%.60s\"; `farmctl help render` lists "
@@ -220,12 +221,13 @@ static bool take_key(Farm__Job *job, const char *key, const json_t *value,
     if (!text)
         return error_set_kind(error, ERROR_INPUT, "\"%s\" must be a text or a number",
                               key);
+    bool ok = !priority || argument_priority(text, &job->priority, error);
     if (label)
         draft_set_label(job, text);
-    else
+    else if (!priority)
         draft_set(job, key, text);
     free(text);
-    return true;
+    return ok;
 }
 
 bool draft_take_json(Farm__Job *job, const char *text, struct error *error)

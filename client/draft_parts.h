@@ -16,7 +16,7 @@ bool draft_add_axis(Farm__Job *job, const char *text, struct error *error);
 
 /* A whole job as an object: option names with text or numbers, "prompt" a text or several,
  * "seed" a number, a text as --seed takes it, or several, "axis" an object of arrays,
- * "label", "latents", "force". ERROR_INPUT names the key. */
+ * "label", "priority", "latents", "force". ERROR_INPUT names the key. */
 bool draft_take_json(Farm__Job *job, const char *text, struct error *error);
 
 #endif

@@ -54,13 +54,14 @@ static json_t *json_whole(uint64_t value)
 json_t *json_job(const Farm__JobSummary *summary)
 {
     return json_pack(
-        "{so so ss so so so so so sI sI so so}", "job", json_hex(summary->job), "label",
-        json_text(summary->label), "state", job_state_name(summary->state), "tasks",
-        json_whole(summary->tasks), "done", json_whole(summary->done), "failed",
-        json_whole(summary->failed), "canceled", json_whole(summary->canceled),
-        "leased", json_whole(summary->leased), "created", (json_int_t)summary->created,
-        "ended", (json_int_t)summary->ended, "submitter", json_text(summary->submitter),
-        "first_prompt", json_text(summary->first_prompt));
+        "{so so ss so so so so so sI sI so so si sb}", "job", json_hex(summary->job),
+        "label", json_text(summary->label), "state", job_state_name(summary->state),
+        "tasks", json_whole(summary->tasks), "done", json_whole(summary->done),
+        "failed", json_whole(summary->failed), "canceled",
+        json_whole(summary->canceled), "leased", json_whole(summary->leased), "created",
+        (json_int_t)summary->created, "ended", (json_int_t)summary->ended, "submitter",
+        json_text(summary->submitter), "first_prompt", json_text(summary->first_prompt),
+        "priority", (int)summary->priority, "paused", (int)summary->paused);
 }
 
 static json_t *json_result(const Farm__Result *result)
@@ -152,6 +153,7 @@ json_t *json_specification(const Farm__Job *job)
     json_object_set_new(made, "label", json_text(job->label));
     json_object_set_new(made, "latents", json_boolean(job->latents));
     json_object_set_new(made, "force", json_boolean(job->force));
+    json_object_set_new(made, "priority", json_integer(job->priority));
     return made;
 }
 

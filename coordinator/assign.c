@@ -1,8 +1,11 @@
-/* Nodes with credit are served in rounds, one batch each, so that a job's tasks spread
- * over all of them. A node whose batch was cut down to its share of what is left gets no
- * second one until it asks again: what is left belongs to the others, busy as they are. */
+/* Nodes with credit are served in rounds, one batch each, so that a job's tasks spread over
+ * all of them. How many a node gets is its portion of what is left: a slow one is given
+ * nothing that the others would finish sooner without it. A node for which nothing is left
+ * at all tries a task again that a slower one holds.
+ */
 #include "coordinator/assign.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,9 +15,14 @@ enum {
     BATCH_MOST = 64,
     SKIPPED_MOST = 256, /* tasks found known or under way, for one batch */
     ROUNDS_MOST = 64,   /* of a turn; messages wait meanwhile */
+    JOBS_TRIED = 8,     /* for a node that others need not wait for */
     RETRY_LOOK_MS = 200,
+    COLD_PART = 4, /* an unmeasured node gets this part of an equal share */
     ASSIGN_BYTES = WIRE_CONTROL_LIMIT / 2, /* of one message */
 };
+
+/* Work of others may wait so long for a model that lies on the node. */
+static const double PATIENCE_S = 300;
 
 struct batch {
     Farm__Attempt *attempt[BATCH_MOST];
@@ -37,7 +45,6 @@ static void add_inputs(Farm__Attempt *attempt, const struct task *task)
 }
 
 static Farm__Attempt *attempt_of(const struct queue_lease *lease,
-                                 const struct scheduler_task *view,
                                  const struct task *task)
 {
     Farm__Attempt *attempt = malloc(sizeof *attempt);
@@ -52,12 +59,21 @@ static Farm__Attempt *attempt_of(const struct queue_lease *lease,
     attempt->index = lease->index;
     attempt->latents = lease->job->latents;
     attempt->job = wire_own(wire_bytes(lease->job->id, QUEUE_JOB_ID));
-    attempt->key = wire_own(wire_bytes(view->key, 32));
-    attempt->model = wire_own(wire_bytes(view->model, 32));
+    attempt->key = wire_own(wire_bytes(lease->key, 32));
+    attempt->model = wire_own(wire_bytes(lease->model, 32));
     if (!task_pack(task, &attempt->settings, &attempt->n_settings))
         abort();
     add_inputs(attempt, task);
     return attempt;
+}
+
+static void batch_add(struct batch *batch, const struct queue_lease *lease,
+                      const struct scheduler_task *view, const struct task *task)
+{
+    Farm__Attempt *attempt = attempt_of(lease, task);
+    batch->attempt[batch->count++] = attempt;
+    batch->bytes += farm__attempt__get_packed_size(attempt);
+    memcpy(batch->group, view->group, 32);
 }
 
 /* Deals with the job's next task for the node: leases it into the batch, or finds that
@@ -83,59 +99,218 @@ static bool add_next(struct coordinator *self, struct node *node, struct queue_j
         return false;
     if (!work_look(self, job, index, &view, &task, NULL))
         return false;
-    struct queue_lease *lease = work_lease(self, node, job, index, &view);
-    Farm__Attempt *attempt = attempt_of(lease, &view, &task);
-    batch->attempt[batch->count++] = attempt;
-    batch->bytes += farm__attempt__get_packed_size(attempt);
-    memcpy(batch->group, view.group, 32);
+    batch_add(batch, work_lease(self, node, job, index, &view), &view, &task);
     task_clear(&task);
     return true;
 }
 
-static void send_batch(struct coordinator *self, struct node *node, struct batch *batch)
+static void send_batch(struct coordinator *self, struct node *node, struct batch *batch,
+                       uint32_t at_once)
 {
     Farm__Assign assign = FARM__ASSIGN__INIT;
     assign.n_attempts = batch->count;
     assign.attempts = batch->attempt;
     assign.lease_ms = (uint32_t)self->settings->lease_ms;
+    assign.at_once = at_once;
     tell_node(self, node, ANSWER(assign, ASSIGN, &assign));
+    node_assigned(node, (uint32_t)batch->count);
     for (size_t a = 0; a < batch->count; a++)
         farm__attempt__free_unpacked(batch->attempt[a], NULL);
+}
+
+/* Whether the node takes part now: it asks for work or has some. */
+static bool takes_part(const struct coordinator *self, const struct node *node)
+{
+    return node_works(node, self->now) && (node->offer.credit || node->leased);
+}
+
+/* Seconds until a node is through with what it holds; *late as scheduler_left says. */
+static double busy_for(const struct coordinator *self, const struct node *node,
+                       double speed, bool *late)
+{
+    *late = false;
+    if (!node->leased)
+        return 0;
+    double elapsed = (double)(self->now - node->busy_since) / 1000;
+    return scheduler_left(node->held, speed, elapsed, late);
+}
+
+/* The measured speeds of nodes that were measured, on average; 1 when none was. */
+static double usual_speed(const struct coordinator *self,
+                          const struct scheduler_task *task)
+{
+    double sum = 0;
+    size_t count = 0;
+    for (size_t n = 0; n < self->registry.count; n++) {
+        const struct node *node = self->registry.node[n];
+        double speed = takes_part(self, node)
+                           ? speeds_expect(&node->speeds, task->model, task->size_class)
+                           : 0;
+        sum += speed;
+        count += speed > 0;
+    }
+    return count ? sum / (double)count : 1;
+}
+
+/* What the node gets of the job now, at most `most`. */
+static uint32_t portion_of(const struct coordinator *self, const struct node *node,
+                           const struct queue_job *job,
+                           const struct scheduler_task *task, uint32_t most)
+{
+    struct scheduler_pace *pace = calloc(self->registry.count, sizeof *pace);
+    if (!pace)
+        abort();
+    double usual = usual_speed(self, task);
+    size_t count = 0, own = 0;
+    for (size_t n = 0; n < self->registry.count; n++) {
+        const struct node *other = self->registry.node[n];
+        if (other != node && !takes_part(self, other))
+            continue;
+        bool late;
+        double speed = speeds_expect(&other->speeds, task->model, task->size_class);
+        speed = speed > 0 ? speed : usual;
+        double busy = busy_for(self, other, speed, &late);
+        if (late && other != node)
+            continue;
+        if (other == node)
+            own = count;
+        pace[count++] =
+            (struct scheduler_pace){speed / (double)task->step_pixels, busy};
+    }
+    uint32_t portion = scheduler_portion(pace, count, own, queue_ready(job), most);
+    free(pace);
+    return portion;
+}
+
+/* Before anything was measured a node gets little, so that little waits for a slow one. */
+static uint32_t cold_portion(const struct node *node, const struct queue_job *job,
+                             uint32_t workers)
+{
+    uint64_t part = queue_ready(job) / (COLD_PART * (uint64_t)workers);
+    part = part ? part : 1;
+    return part > node->leased ? (uint32_t)(part - node->leased) : 0;
 }
 
 static bool look(void *context, struct queue_job *job, uint64_t index,
                  struct scheduler_task *into)
 {
-    return work_look(context, job, index, into, NULL, NULL);
+    struct coordinator *self = context;
+    const struct job *own = job->tag;
+    return own->passed != self->served && work_look(self, job, index, into, NULL, NULL);
+}
+
+/* How many of the job's tasks the node gets; at_once: to be rendered at once. */
+static uint32_t amount_of(struct coordinator *self, struct node *node,
+                          struct queue_job *job, uint32_t workers, uint32_t *at_once)
+{
+    uint64_t index;
+    struct scheduler_task task;
+    if (!queue_next(job, node->number, node->offer.alone, self->now, &index) ||
+        !work_look(self, job, index, &task, NULL, NULL))
+        return 0;
+    uint32_t most = node->offer.batch < BATCH_MOST ? node->offer.batch : BATCH_MOST;
+    *at_once = speeds_batch(&node->speeds, task.model, task.size_class, most);
+    most = *at_once < node->offer.credit ? *at_once : node->offer.credit;
+    if (queue_trouble(job, index))
+        return most; /* who may take it must not leave it to those who failed */
+    if (workers > 1 && speeds_expect(&node->speeds, task.model, task.size_class) <= 0) {
+        uint32_t cold = cold_portion(node, job, workers);
+        most = cold < most ? cold : most;
+    }
+    return most && workers > 1 ? portion_of(self, node, job, &task, most) : most;
 }
 
 /* One batch for the node; false when there is nothing for it. */
 static bool serve(struct coordinator *self, struct node *node, uint32_t workers)
 {
     struct batch batch = {0};
-    struct queue_job *job =
-        scheduler_choose(self->queue, &node->offer, self->now, look, self);
-    if (!job)
+    struct queue_job *job = NULL;
+    uint32_t most = 0, at_once = 1;
+    self->served++;
+    node->offer.patience =
+        node->speeds.any > 0 ? node->speeds.any * PATIENCE_S : INFINITY;
+    for (int tried = 0; tried < JOBS_TRIED && !most; tried++) {
+        job = scheduler_choose(self->queue, &node->offer, self->now, look, self);
+        if (!job)
+            return false;
+        most = amount_of(self, node, job, workers, &at_once);
+        ((struct job *)job->tag)->passed = self->served;
+    }
+    if (!most)
         return false;
-    uint32_t most = scheduler_batch(job, &node->offer, workers);
-    if (most > BATCH_MOST)
-        most = BATCH_MOST;
-    uint32_t liked =
-        node->offer.batch < node->offer.credit ? node->offer.batch : node->offer.credit;
     while (batch.count < most && add_next(self, node, job, &batch))
         ;
     if (!batch.count)
-        return queue_ready(job) > 0; /* what came next was known or under way */
-    node->rationed = most < liked;
-    node_assigned(node, (uint32_t)batch.count);
-    send_batch(self, node, &batch);
+        return batch.skipped > 0; /* what came next was known or under way */
+    send_batch(self, node, &batch, at_once);
+    return true;
+}
+
+/* The lease that will take longest, of those the node would end sooner. */
+static struct queue_lease *worth_a_twin(const struct coordinator *self,
+                                        const struct node *node)
+{
+    struct queue_lease *lease, *best = NULL;
+    double longest = 0;
+    for (lease = TAILQ_FIRST(&self->queue->leases); lease;
+         lease = TAILQ_NEXT(lease, by_expiry)) {
+        const struct node *holder =
+            registry_node_numbered(&self->registry, lease->node);
+        if (lease->twin || holder == node || lease->job->paused ||
+            lease->state == FARM__ATTEMPT_STATE__ATTEMPT_UPLOADING ||
+            queue_failed_on(lease->job, lease->index, node->number))
+            continue;
+        double own = speeds_expect(&node->speeds, lease->model, lease->size_class);
+        double its = speeds_expect(&holder->speeds, lease->model, lease->size_class);
+        double age = (double)(self->now - lease->started) / 1000;
+        bool late = its <= 0;
+        double left = late ? age : busy_for(self, holder, its, &late);
+        left = late ? fmax(left, age) : left;
+        if (own <= 0 || left <= longest ||
+            !scheduler_twin_pays((node->held + (double)lease->step_pixels) / own, left))
+            continue;
+        best = lease;
+        longest = left;
+    }
+    return best;
+}
+
+/* A second attempt at somebody's task; false when none is worth while. */
+static bool serve_twin(struct coordinator *self, struct node *node)
+{
+    struct batch batch = {0};
+    struct scheduler_task view;
+    struct task task;
+    struct queue_lease *lease = worth_a_twin(self, node);
+    if (!lease || !work_look(self, lease->job, lease->index, &view, &task, NULL))
+        return false;
+    batch_add(&batch, work_twin(self, node, lease), &view, &task);
+    send_batch(self, node, &batch, 1);
+    task_clear(&task);
     return true;
 }
 
 static bool wants(const struct coordinator *self, const struct node *node)
 {
-    return node->offer.credit && node_works(node, self->now) &&
-           (!node->rationed || !node->leased);
+    return node->offer.credit && node_works(node, self->now);
+}
+
+/* Nodes that nothing is left for look at what others hold, now and then. */
+static void serve_twins(struct coordinator *self)
+{
+    bool idle = false;
+    for (size_t n = 0; n < self->registry.count; n++) {
+        struct node *node = self->registry.node[n];
+        if (!wants(self, node) || TAILQ_EMPTY(&self->queue->leases))
+            continue;
+        idle = true;
+        if (self->now - node->twins_at < RETRY_LOOK_MS)
+            continue;
+        node->twins_at = self->now;
+        while (wants(self, node) && serve_twin(self, node))
+            ;
+    }
+    self->twins_wait = idle;
 }
 
 void assign_all(struct coordinator *self)
@@ -145,7 +320,7 @@ void assign_all(struct coordinator *self)
     for (job = TAILQ_FIRST(&self->queue->open); job; job = next) {
         next = TAILQ_NEXT(job, open);
         work_settle(self, job);
-        ready += queue_ready(job);
+        ready += job->paused ? 0 : queue_ready(job);
     }
     uint32_t workers = 0;
     for (size_t n = 0; n < self->registry.count; n++)
@@ -161,12 +336,14 @@ void assign_all(struct coordinator *self)
         }
     }
     self->match = served;
+    if (!served)
+        serve_twins(self);
 }
 
 int assign_patience(const struct coordinator *self)
 {
     struct queue_job *job;
-    bool waits = false;
+    bool waits = self->twins_wait;
     for (job = TAILQ_FIRST(&self->queue->open); job; job = TAILQ_NEXT(job, open)) {
         const struct job *own = job->tag;
         if (job->cursor < job->tasks && own->probed != job->cursor)

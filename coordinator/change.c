@@ -123,9 +123,10 @@ void change_model(struct change *self, const struct model_row *model)
 
 void change_job(struct change *self, const struct job_row *job)
 {
-    row(self, CHANGE_JOB, "ijkkbiii", job->number, job->id, job->submitter,
+    row(self, CHANGE_JOB, "ijkkbiiii", job->number, job->id, job->submitter,
         job->content, job->specification, job->specification_size,
-        (int64_t)job->latents, (int64_t)job->tasks, job->created);
+        (int64_t)job->latents, (int64_t)job->tasks, job->created,
+        (int64_t)job->priority);
 }
 
 void change_job_cursor(struct change *self, int64_t number, uint64_t cursor)
@@ -138,6 +139,12 @@ void change_job_ended(struct change *self, const struct job_row *job)
     row(self, CHANGE_JOB_ENDED, "iiiiiii", job->number, (int64_t)job->cursor,
         (int64_t)job->state, (int64_t)job->done, (int64_t)job->failed,
         (int64_t)job->canceled, job->ended);
+}
+
+void change_job_steered(struct change *self, const struct job_row *job)
+{
+    row(self, CHANGE_JOB_STEERED, "iii", job->number, (int64_t)job->priority,
+        (int64_t)job->paused);
 }
 
 void change_result(struct change *self, const struct result_row *result)
@@ -194,4 +201,22 @@ void change_attempt_ended(struct change *self, uint64_t epoch, uint64_t counter,
 {
     row(self, CHANGE_ATTEMPT_ENDED, "iiti", (int64_t)epoch, (int64_t)counter, ended,
         (int64_t)fault);
+}
+
+void change_node(struct change *self, const struct node_row *node)
+{
+    row(self, CHANGE_NODE, "kiit", node->worker, (int64_t)node->device,
+        (int64_t)node->state, node->reason);
+}
+
+void change_speed(struct change *self, const struct speed_row *speed)
+{
+    row(self, CHANGE_SPEED, "kikiidi", speed->worker, (int64_t)speed->device,
+        speed->model, (int64_t)speed->size_class, (int64_t)speed->batch,
+        speed->step_pixels_per_s, (int64_t)speed->images);
+}
+
+void change_usage(struct change *self, const struct usage_row *usage)
+{
+    row(self, CHANGE_USAGE, "kdi", usage->submitter, usage->step_pixels, usage->at);
 }

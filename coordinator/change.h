@@ -49,6 +49,8 @@ struct job_row {
     int state; /* enum queue_state */
     uint64_t done, failed, canceled;
     int64_t created, ended;
+    int32_t priority;
+    bool paused;
 };
 
 struct result_row {
@@ -89,6 +91,28 @@ struct attempt_row {
     bool fault;
 };
 
+struct node_row {
+    uint8_t worker[32];
+    uint32_t device;
+    int state; /* enum node_order */
+    const char *reason;
+};
+
+struct speed_row {
+    uint8_t worker[32];
+    uint32_t device;
+    uint8_t model[32];
+    uint32_t size_class, batch;
+    double step_pixels_per_s;
+    uint64_t images;
+};
+
+struct usage_row {
+    uint8_t submitter[32];
+    double step_pixels;
+    int64_t at;
+};
+
 struct change {
     struct buffer rows;
     bool blobs; /* names files that must be on disk first */
@@ -113,12 +137,16 @@ enum change_kind {
     CHANGE_JOB,
     CHANGE_JOB_CURSOR,
     CHANGE_JOB_ENDED,
+    CHANGE_JOB_STEERED,
     CHANGE_RESULT,
     CHANGE_PROVENANCE,
     CHANGE_TASK,
     CHANGE_ATTEMPT,
     CHANGE_ATTEMPT_MOVED,
     CHANGE_ATTEMPT_ENDED,
+    CHANGE_NODE,
+    CHANGE_SPEED,
+    CHANGE_USAGE,
     CHANGE_KINDS,
 };
 
@@ -134,11 +162,15 @@ void change_model(struct change *self, const struct model_row *row); /* new or o
 void change_job(struct change *self, const struct job_row *row);
 void change_job_cursor(struct change *self, int64_t number, uint64_t cursor);
 void change_job_ended(struct change *self, const struct job_row *row);
+void change_job_steered(struct change *self, const struct job_row *row);
 void change_result(struct change *self, const struct result_row *row);
 void change_task(struct change *self, const struct task_row *row); /* new or other */
 void change_attempt(struct change *self, const struct attempt_row *row);
 void change_attempt_moved(struct change *self, const struct attempt_row *row);
 void change_attempt_ended(struct change *self, uint64_t epoch, uint64_t counter,
                           const char *ended, bool fault);
+void change_node(struct change *self, const struct node_row *row);   /* new or other */
+void change_speed(struct change *self, const struct speed_row *row); /* new or other */
+void change_usage(struct change *self, const struct usage_row *row); /* new or other */
 
 #endif

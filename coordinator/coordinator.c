@@ -22,11 +22,13 @@
 #include "base/log.h"
 #include "coordinator/assign.h"
 #include "coordinator/handlers.h"
+#include "coordinator/learned.h"
 
 enum {
     BURST = 256,     /* messages of a turn */
     TELL_MS = 100,   /* between progress events */
     SWEEP_MS = 2000, /* between looks for connections that are gone */
+    LEARN_MS = 5000, /* between notes of speeds and usage */
     PATIENCE_MS = 1000,
 };
 
@@ -124,6 +126,10 @@ static void now_and_then(struct coordinator *self)
         if (is_in_use(self))
             self->idle_since = self->now;
     }
+    if (self->now - self->learned >= LEARN_MS) {
+        self->learned = self->now;
+        learned_store(self);
+    }
     int64_t idle_s = self->settings->exit_when_idle_s;
     if (idle_s && self->now - self->idle_since >= idle_s * 1000 && !is_in_use(self)) {
         log_info("nobody was here for %lld s: ending", (long long)idle_s);
@@ -185,6 +191,7 @@ bool coordinator_run(struct coordinator *self, struct error *error)
         now_and_then(self);
         end_turn(self);
     }
+    learned_store(self);
     coordinator_hand_over(self, true);
     return true;
 }

@@ -48,6 +48,7 @@ struct coordinator {
     struct models models;
     struct recent recent;
     struct swarm *swarm;
+    struct shares shares;
     struct events *events;
     struct outbox *outbox;
 
@@ -59,8 +60,10 @@ struct coordinator {
     uint64_t tickets;
 
     int64_t now; /* clock_ms() at the start of the turn */
-    int64_t swept, told, idle_since;
-    bool match; /* credit or work came: look whether they meet */
+    int64_t swept, told, learned, idle_since;
+    uint64_t served; /* how often a node was looked after */
+    bool twins_wait; /* nodes are idle while others work */
+    bool match;      /* credit or work came: look whether they meet */
     bool stopping;
 };
 

@@ -38,11 +38,13 @@ static const struct handler {
     {FARM__ENVELOPE__BODY_JOB_LIST, READER, false, handle_job_list},
     {FARM__ENVELOPE__BODY_JOB_SHOW, READER, false, handle_job_show},
     {FARM__ENVELOPE__BODY_JOB_CANCEL, CLIENT, false, handle_job_cancel},
+    {FARM__ENVELOPE__BODY_JOB_STEER, CLIENT, false, handle_job_steer},
     {FARM__ENVELOPE__BODY_NODE_LIST, READER, false, handle_node_list},
     {FARM__ENVELOPE__BODY_MODEL_ADD, CLIENT, false, handle_model_add},
     {FARM__ENVELOPE__BODY_MODEL_LIST, READER, false, handle_model_list},
     {FARM__ENVELOPE__BODY_MODEL_GET, MEMBER, false, handle_model_get},
 
+    {FARM__ENVELOPE__BODY_NODE_STEER, ADMIN, false, handle_node_steer},
     {FARM__ENVELOPE__BODY_TOKEN_NEW, ADMIN, false, handle_token_new},
     {FARM__ENVELOPE__BODY_KEY_LIST, ADMIN, false, handle_key_list},
     {FARM__ENVELOPE__BODY_KEY_REVOKE, ADMIN, false, handle_key_revoke},

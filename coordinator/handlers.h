@@ -29,9 +29,12 @@ handler_fn handle_commit;
 handler_fn handle_have, handle_granted;
 void swarm_revoke(struct coordinator *self, const uint8_t key[32]);
 
-/* handlers_job.c: jobs, nodes, watching */
+/* handlers_node.c */
+handler_fn handle_node_list, handle_node_steer;
+
+/* handlers_job.c: jobs, watching */
 handler_fn handle_submit, handle_job_list, handle_job_show, handle_job_cancel;
-handler_fn handle_node_list, handle_watch, handle_unwatch, handle_credit;
+handler_fn handle_job_steer, handle_watch, handle_unwatch, handle_credit;
 
 /* handlers_model.c */
 handler_fn handle_model_add, handle_model_list, handle_model_get;

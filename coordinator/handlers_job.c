@@ -60,6 +60,7 @@ static struct queue_job *add_job(struct coordinator *self,
     struct job_row row = {.number = ++self->last_job,
                           .latents = resolved->latents,
                           .tasks = tasks,
+                          .priority = resolved->priority,
                           .created = clock_unix()};
     memcpy(row.id, request->message->envelope->submit->id.data, QUEUE_JOB_ID);
     memcpy(row.submitter, request->member->key, 32);
@@ -71,7 +72,10 @@ static struct queue_job *add_job(struct coordinator *self,
     Farm__Job *copy = wire_copy(&resolved->base);
     struct queue_job *job =
         queue_add(self->queue, row.id, (uint64_t)row.number, tasks, resolved->latents);
-    job->tag = job_new(&row, &copy);
+    struct job *own = job_new(&row, &copy);
+    own->share = shares_of(&self->shares, row.submitter);
+    job->priority = row.priority;
+    job->tag = own;
     return job;
 }
 
@@ -174,27 +178,31 @@ bool handle_job_cancel(struct coordinator *self, struct request *request,
     return true;
 }
 
-bool handle_node_list(struct coordinator *self, struct request *request,
+bool handle_job_steer(struct coordinator *self, struct request *request,
                       struct error *error)
 {
-    (void)error;
-    size_t count = self->registry.count;
-    Farm__Node *node = calloc(count + 1, sizeof *node);
-    Farm__Nodes nodes = FARM__NODES__INIT;
-    nodes.nodes = calloc(count + 1, sizeof *nodes.nodes);
-    if (!node || !nodes.nodes)
-        abort();
-    for (size_t n = 0; n < count; n++) {
-        farm__node__init(&node[n]);
-        tell_show_node(self, self->registry.node[n], NULL, &node[n]);
-        nodes.nodes[n] = &node[n];
-    }
-    nodes.n_nodes = count;
-    tell_answer(self, request, ANSWER(nodes, NODES, &nodes));
-    for (size_t n = 0; n < count; n++)
-        tell_clear_node(&node[n]);
-    free(nodes.nodes);
-    free(node);
+    const Farm__JobSteer *steer = request->message->envelope->job_steer;
+    struct queue_job *job = job_named(self, request, steer->job, error);
+    if (!job)
+        return false;
+    if (job->state != QUEUE_OPEN)
+        return error_set_kind(error, ERROR_INPUT,
+                              "the job has ended; only open ones can be steered");
+    if (steer->change_case == FARM__JOB_STEER__CHANGE_PRIORITY &&
+        !job_priority_fits(steer->priority, error))
+        return false;
+    if (steer->change_case == FARM__JOB_STEER__CHANGE_PRIORITY)
+        job->priority = steer->priority;
+    else if (steer->change_case == FARM__JOB_STEER__CHANGE_PAUSED)
+        job->paused = steer->paused;
+    struct job_row row = {.number = ((const struct job *)job->tag)->number,
+                          .priority = job->priority,
+                          .paused = job->paused};
+    change_job_steered(self->change, &row);
+    tell_job_event(self, job);
+    self->match = true;
+    Farm__Done done = FARM__DONE__INIT;
+    tell_answer(self, request, ANSWER(done, DONE, &done));
     return true;
 }
 

@@ -14,6 +14,7 @@
 #include "base/path.h"
 #include "coordinator/addresses.h"
 #include "coordinator/handlers.h"
+#include "coordinator/learned.h"
 #include "coordinator/swarm.h"
 #include "coordinator/work.h"
 #include "proto/places.h"
@@ -127,6 +128,7 @@ static bool greet_node(struct coordinator *self, const struct request *request,
     }
     if (!registry_free_for(node, hello->instance.data, self->now, error))
         return false;
+    learned_load(self, node);
     bool same =
         registry_attach(node, session, hello->instance.data, hello->device, self->now);
     struct queue_lease *lease;
@@ -198,6 +200,8 @@ bool handle_hello(struct coordinator *self, struct request *request,
     welcome.node = wire_text(session->node ? session->node->name : NULL);
     welcome.signing_key = wire_bytes(self->signer.public_key, SIGNING_KEY);
     tell_answer(self, request, ANSWER(welcome, WELCOME, &welcome));
+    if (session->node && session->node->order != NODE_FREE)
+        tell_drain(self, session->node);
     return true;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "coordinator/handlers.h"
+#include "coordinator/learned.h"
 #include "coordinator/work.h"
 
 enum { CREDIT_MOST = 256, REASON_MOST = 300 };
@@ -44,7 +45,6 @@ bool handle_ready(struct coordinator *self, struct request *request,
         ready->n_models < SCHEDULER_MODELS ? ready->n_models : SCHEDULER_MODELS;
     for (size_t m = 0; m < offer->models; m++)
         memcpy(offer->model[m], ready->models[m].data, 32);
-    request->session->node->rationed = false;
     self->match = true;
     return true;
 }
@@ -213,6 +213,10 @@ bool handle_commit(struct coordinator *self, struct request *request,
     struct result_row row, known;
     struct queue_job *job = queue_find(self->queue, commit->job.data);
     struct queue_lease *lease = queue_attempt(self->queue, attempt_id(commit->attempt));
+    if (request->session->node->order == NODE_BLOCKED) {
+        answer_commit(self, request, FARM__COMMIT_ANSWER__COMMIT_DISCARD, NULL);
+        return true;
+    }
     if (!row_of(self, commit->result, &row)) {
         answer_commit(self, request, FARM__COMMIT_ANSWER__COMMIT_RETRY,
                       "the depot lacks a file of this result, or has it with another "
@@ -236,6 +240,9 @@ bool handle_commit(struct coordinator *self, struct request *request,
         answer_commit(self, request, FARM__COMMIT_ANSWER__COMMIT_DISCARD, NULL);
         return true;
     }
+    if (lease)
+        learned_measure(request->session->node, lease->model, lease->size_class,
+                        commit->result->at_once, row.seconds, lease->step_pixels);
     withdraw_other(self, lease, commit);
     work_take(self, &lease, job, commit->index, request->session->node,
               commit->key.data, &row);

@@ -8,6 +8,8 @@
 #include "proto/job/files.h"
 #include "proto/wire.h"
 
+enum { PRIORITY_MOST = 1000 };
+
 /* The first `most` bytes of a text, not cutting a UTF-8 character. */
 static char *shortened(ProtobufCBinaryData text, size_t most)
 {
@@ -224,11 +226,19 @@ static bool check_sizes(Farm__Job *job, const struct models *models,
     return ok;
 }
 
+bool job_priority_fits(int32_t priority, struct error *error)
+{
+    return (priority >= -PRIORITY_MOST && priority <= PRIORITY_MOST) ||
+           error_set_kind(error, ERROR_INPUT, "priority: %" PRId32 ", from %d to %d",
+                          priority, -PRIORITY_MOST, PRIORITY_MOST);
+}
+
 bool job_resolve(Farm__Job *job, const struct models *models, uint64_t *tasks,
                  struct error *error)
 {
-    if (!job_check(job, tasks, error) || !resolve_models(job, models, error) ||
-        !resolve_files(job, models, error) || !check_sizes(job, models, error))
+    if (!job_priority_fits(job->priority, error) || !job_check(job, tasks, error) ||
+        !resolve_models(job, models, error) || !resolve_files(job, models, error) ||
+        !check_sizes(job, models, error))
         return false;
     resolve_precision(job);
     job->expansion = JOB_EXPANSION;
@@ -332,6 +342,8 @@ void job_summary(const struct queue_job *job, const char *submitter,
     into->canceled = job->canceled;
     into->leased = job->leased;
     into->created = own->created;
+    into->priority = job->priority;
+    into->paused = job->paused;
     into->ended = own->ended;
     into->submitter = wire_text(submitter);
     into->first_prompt = wire_text(own->first_prompt);

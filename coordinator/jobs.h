@@ -5,6 +5,7 @@
 #include "coordinator/change.h"
 #include "coordinator/models.h"
 #include "coordinator/scheduler.h"
+#include "coordinator/shares.h"
 #include "proto/job/job.h"
 
 enum { PROMPT_SHOWN = 200 };
@@ -13,6 +14,7 @@ enum { PROMPT_SHOWN = 200 };
 struct job {
     int64_t number; /* in the database */
     uint8_t submitter[32];
+    struct share *share; /* the submitter's */
     uint8_t content[32];
     char *label, *first_prompt;
     Farm__Job
@@ -21,6 +23,7 @@ struct job {
     uint64_t cursor_stored;
     uint64_t
         probed; /* the cursor at which no known result was found; UINT64_MAX: none */
+    uint64_t passed;            /* when no task of it was for the node being served */
     struct scheduler_task view; /* of task view_index */
     uint64_t view_index;        /* UINT64_MAX: none */
 };
@@ -37,6 +40,9 @@ void job_shut(struct job *self);
  * against each model's factor. Gives the number of tasks. */
 bool job_resolve(Farm__Job *job, const struct models *models, uint64_t *tasks,
                  struct error *error);
+
+/* Priorities are -1000 to 1000. */
+bool job_priority_fits(int32_t priority, struct error *error);
 
 /* The task at the index with everything resolved; the caller clears it. */
 bool job_task(const Farm__Job *job, const struct models *models, uint64_t index,

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "coordinator/learned.h"
+#include "coordinator/work.h"
 
 static void load_key(void *context, const struct key_row *row)
 {
@@ -66,11 +68,14 @@ static void load_job(void *context, const struct job_row *row)
         .failed = row->failed,
         .canceled = row->canceled,
         .latents = row->latents,
+        .paused = row->paused,
+        .priority = row->priority,
         .state = (enum queue_state)row->state,
     };
     memcpy(stored.id, row->id, QUEUE_JOB_ID);
     struct queue_job *job = queue_restore(self->queue, &stored);
     struct job *own = job_new(row, &specification);
+    own->share = shares_of(&self->shares, row->submitter);
     if (job->state != QUEUE_OPEN)
         job_shut(own);
     job->tag = own;
@@ -103,8 +108,12 @@ static void load_attempt(void *context, const struct attempt_row *row)
     struct queue_attempt id = {row->epoch, row->counter};
     queue_restore_lease(self->queue, job, row->index, row->key, id, node->number,
                         self->now);
-    if (queue_attempt(self->queue, id))
-        node->leased++;
+    struct queue_lease *lease = queue_attempt(self->queue, id);
+    struct scheduler_task view;
+    if (lease && work_look(self, job, row->index, &view, NULL, NULL))
+        work_cost(lease, &view);
+    if (lease)
+        node_lease(node, lease->step_pixels, self->now);
     else
         change_attempt_ended(self->change, row->epoch, row->counter, "superseded",
                              false);
@@ -115,6 +124,7 @@ bool load_all(struct coordinator *self, struct error *error)
     if (!store_keys(self->store, load_key, self, error) ||
         !store_tokens(self->store, load_token, self, error) ||
         !store_models(self->store, load_model, self, error) ||
+        !learned_start(self, error) ||
         !store_jobs(self->store, load_job, self, error) ||
         !store_last_result(self->store, &self->last_result, error))
         return false;

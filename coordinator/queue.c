@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/queue_trouble.h"
 #include "coordinator/table.h"
 
 static void *need(void *memory)
@@ -43,13 +44,6 @@ struct queue *queue_new(uint64_t epoch, int64_t lease_ms)
     return self;
 }
 
-static void trouble_destroy(struct queue_trouble *trouble)
-{
-    for (unsigned f = 0; f < trouble->count; f++)
-        free(trouble->fault[f].text);
-    free(trouble);
-}
-
 /* Frees what only open jobs have. */
 static void job_shut(struct queue_job *job)
 {
@@ -58,11 +52,7 @@ static void job_shut(struct queue_job *job)
     job->task = NULL;
     job->returned = NULL;
     job->returned_count = job->returned_room = 0;
-    if (!job->troubles)
-        return;
-    for (void *t = zhashx_first(job->troubles); t; t = zhashx_next(job->troubles))
-        trouble_destroy(t);
-    zhashx_destroy(&job->troubles);
+    troubles_clear(job);
 }
 
 static void lease_destroy(struct queue *self, struct queue_lease **lease)
@@ -70,7 +60,17 @@ static void lease_destroy(struct queue *self, struct queue_lease **lease)
     struct queue_lease *gone = *lease;
     TAILQ_REMOVE(&self->leases, gone, by_expiry);
     zhashx_delete(self->attempts, &gone->id);
-    zhashx_delete(self->keys, gone->key);
+    struct queue_lease *twin = gone->twin;
+    if (!gone->marked)
+        zhashx_delete(self->keys, gone->key);
+    if (twin && !gone->marked) {
+        twin->marked = false;
+        twin->sharers = gone->sharers;
+        gone->sharers = NULL;
+        zhashx_insert(self->keys, twin->key, twin);
+    }
+    if (twin)
+        twin->twin = NULL;
     while (gone->sharers) {
         struct queue_sharer *next = gone->sharers->next;
         free(gone->sharers);
@@ -135,27 +135,13 @@ uint64_t queue_ready(const struct queue_job *job)
                                     : 0;
 }
 
-const struct queue_trouble *queue_trouble(const struct queue_job *job, uint64_t index)
-{
-    return job->troubles ? zhashx_lookup(job->troubles, &index) : NULL;
-}
-
-static bool failed_on(const struct queue_job *job, uint64_t index, uint32_t node)
-{
-    const struct queue_trouble *trouble = queue_trouble(job, index);
-    for (unsigned f = 0; trouble && f < trouble->count; f++)
-        if (trouble->fault[f].node == node)
-            return true;
-    return false;
-}
-
 bool queue_next(const struct queue_job *job, uint32_t node, bool alone, int64_t now,
                 uint64_t *index)
 {
     for (size_t r = 0; r < job->returned_count; r++) {
         *index = job->returned[r].index;
         if (job->returned[r].not_before <= now &&
-            (alone || !failed_on(job, *index, node)))
+            (alone || !queue_failed_on(job, *index, node)))
             return true;
     }
     *index = job->cursor;
@@ -205,10 +191,20 @@ static struct queue_lease *lease_new(struct queue *self, struct queue_job *job,
     lease->node = node;
     lease->started = now;
     lease->expires = now + self->lease_ms;
-    job->leased++;
     TAILQ_INSERT_TAIL(&self->leases, lease, by_expiry);
     zhashx_insert(self->attempts, &lease->id, lease);
+    return lease;
+}
+
+/* The first attempt of its task. */
+static struct queue_lease *lease_first(struct queue *self, struct queue_job *job,
+                                       uint64_t index, const uint8_t key[QUEUE_KEY],
+                                       struct queue_attempt id, uint32_t node,
+                                       int64_t now)
+{
+    struct queue_lease *lease = lease_new(self, job, index, key, id, node, now);
     zhashx_insert(self->keys, lease->key, lease);
+    job->leased++;
     return lease;
 }
 
@@ -218,9 +214,25 @@ struct queue_lease *queue_lease(struct queue *self, struct queue_job *job,
 {
     struct queue_attempt id = {self->epoch, ++self->counter};
     take(job, index, QUEUE_LEASED);
-    struct queue_lease *lease = lease_new(self, job, index, key, id, node, now);
+    struct queue_lease *lease = lease_first(self, job, index, key, id, node, now);
     lease->confirmed = true;
     return lease;
+}
+
+struct queue_lease *queue_twin(struct queue *self, struct queue_lease *lease,
+                               uint32_t node, int64_t now)
+{
+    assert(!lease->twin);
+    struct queue_attempt id = {self->epoch, ++self->counter};
+    struct queue_lease *twin =
+        lease_new(self, lease->job, lease->index, lease->key, id, node, now);
+    twin->confirmed = twin->marked = true;
+    memcpy(twin->model, lease->model, sizeof twin->model);
+    twin->size_class = lease->size_class;
+    twin->step_pixels = lease->step_pixels;
+    twin->twin = lease;
+    lease->twin = twin;
+    return twin;
 }
 
 void queue_share(struct queue_lease *lease, struct queue_job *job, uint64_t index)
@@ -272,41 +284,12 @@ static void sharers_return(struct queue_lease *lease, int64_t not_before)
 
 void queue_release(struct queue *self, struct queue_lease **lease, int64_t not_before)
 {
-    (*lease)->job->leased--;
-    give_back((*lease)->job, (*lease)->index, not_before);
-    sharers_return(*lease, not_before);
-    lease_destroy(self, lease);
-}
-
-static struct queue_trouble *trouble_add(struct queue_job *job, uint64_t index,
-                                         uint32_t node, const char *text)
-{
-    struct queue_trouble *trouble = zhashx_lookup(job->troubles, &index);
-    if (!trouble) {
-        trouble = need(calloc(1, sizeof *trouble));
-        trouble->index = index;
-        zhashx_insert(job->troubles, &trouble->index, trouble);
+    if (!(*lease)->twin) {
+        (*lease)->job->leased--;
+        give_back((*lease)->job, (*lease)->index, not_before);
+        sharers_return(*lease, not_before);
     }
-    trouble->faults++;
-    unsigned f = 0;
-    while (f < trouble->count && trouble->fault[f].node != node)
-        f++;
-    if (f == QUEUE_FAULTS)
-        f--;
-    if (f == trouble->count)
-        trouble->count++;
-    free(trouble->fault[f].text);
-    trouble->fault[f].node = node;
-    trouble->fault[f].text = need(strdup(text));
-    return trouble;
-}
-
-bool queue_fault(struct queue_lease *lease, unsigned nodes, const char *text)
-{
-    struct queue_trouble *trouble =
-        trouble_add(lease->job, lease->index, lease->node, text);
-    unsigned needed = nodes < QUEUE_FAULTS ? nodes : QUEUE_FAULTS;
-    return trouble->faults >= QUEUE_FAULTS && trouble->count >= needed;
+    lease_destroy(self, lease);
 }
 
 static void mark(struct queue_job *job, uint64_t index, enum queue_task state)
@@ -316,11 +299,8 @@ static void mark(struct queue_job *job, uint64_t index, enum queue_task state)
         job->done++;
     else
         job->failed++;
-    struct queue_trouble *trouble = zhashx_lookup(job->troubles, &index);
-    if (trouble && state == QUEUE_DONE) {
-        zhashx_delete(job->troubles, &index);
-        trouble_destroy(trouble);
-    }
+    if (state == QUEUE_DONE)
+        trouble_forget(job, index);
 }
 
 /* The primary task and the sharers for which `fits` get the state, others are ready. */
@@ -329,6 +309,7 @@ static void lease_end(struct queue *self, struct queue_lease **lease,
                       void *context)
 {
     struct queue_lease *ending = *lease;
+    assert(!ending->twin);
     ending->job->leased--;
     mark(ending->job, ending->index, state);
     each(context, ending->job, ending->index);
@@ -408,6 +389,13 @@ void queue_cancel(struct queue *self, struct queue_job *job, queue_lease_fn *dro
     struct queue_lease *next;
     for (struct queue_lease *lease = TAILQ_FIRST(&self->leases); lease; lease = next) {
         next = TAILQ_NEXT(lease, by_expiry);
+        if (lease->job == job && lease->marked) {
+            dropped(context, lease);
+            lease_destroy(self, &lease);
+        }
+    }
+    for (struct queue_lease *lease = TAILQ_FIRST(&self->leases); lease; lease = next) {
+        next = TAILQ_NEXT(lease, by_expiry);
         stop_sharing(lease, job);
         if (lease->job != job)
             continue;
@@ -446,13 +434,7 @@ void queue_restore_lease(struct queue *self, struct queue_job *job, uint64_t ind
         queue_rendering(self, key))
         return;
     job->task[index] = QUEUE_LEASED;
-    lease_new(self, job, index, key, id, node, now);
-}
-
-void queue_restore_fault(struct queue_job *job, uint64_t index, uint32_t node,
-                         const char *text)
-{
-    trouble_add(job, index, node, text);
+    lease_first(self, job, index, key, id, node, now);
 }
 
 void queue_restored(struct queue_job *job)

@@ -45,6 +45,8 @@ struct queue_job {
     uint64_t cursor; /* tasks from here on never left ready */
     uint64_t done, failed, canceled, leased, sharing;
     bool latents; /* its results must hold latents */
+    bool paused;  /* nothing new of it is leased */
+    int32_t priority;
     enum queue_state state;
     void *tag; /* the owner's; not freed here */
 
@@ -63,6 +65,7 @@ struct queue_trouble {
     unsigned faults;
     struct {
         uint32_t node;
+        uint64_t mark; /* the owner's */
         char *text;
     } fault
         [QUEUE_FAULTS]; /* of distinct nodes where there are so many; the last ones */
@@ -76,6 +79,8 @@ struct queue_sharer {
     struct queue_sharer *next;
 };
 
+/* A task may have two leases near its job's end, twins: the first, which keys and sharers
+ * belong to, and the marked one. When the first ends, the marked one takes its place. */
 struct queue_lease {
     struct queue_attempt id;
     uint8_t key[QUEUE_KEY];
@@ -86,6 +91,13 @@ struct queue_lease {
     bool confirmed; /* the node named it in a heartbeat since it last greeted */
     uint32_t state, step, steps; /* progress, as the node reports it */
     struct queue_sharer *sharers;
+    struct queue_lease *twin; /* NULL: none */
+    bool marked;
+
+    /* the owner's: what the task needs and costs */
+    uint8_t model[32];
+    uint32_t size_class;
+    uint64_t step_pixels;
     TAILQ_ENTRY(queue_lease) by_expiry;
 };
 TAILQ_HEAD(queue_leases, queue_lease);
@@ -120,6 +132,10 @@ struct queue_lease *queue_lease(struct queue *self, struct queue_job *job,
                                 uint64_t index, const uint8_t key[QUEUE_KEY],
                                 uint32_t node, int64_t now);
 
+/* A second attempt at a leased task that has no twin yet. */
+struct queue_lease *queue_twin(struct queue *self, struct queue_lease *lease,
+                               uint32_t node, int64_t now);
+
 /* ready -> sharing: it gets the result of that rendering. */
 void queue_share(struct queue_lease *lease, struct queue_job *job, uint64_t index);
 
@@ -134,23 +150,26 @@ void queue_renew(struct queue *self, struct queue_lease *lease, int64_t now);
 struct queue_lease *queue_expired(const struct queue *self, int64_t now);
 int64_t queue_next_expiry(const struct queue *self);
 
-/* The attempt ends without a result: its tasks are ready again, not before that time. */
+/* The attempt ends without a result: its tasks are ready again, not before that time,
+ * unless its twin goes on. */
 void queue_release(struct queue *self, struct queue_lease **lease, int64_t not_before);
 
 /* The attempt failed for a reason of the task's own or the node's: true when the task has
  * had its chances (faults on QUEUE_FAULTS nodes, or on all there are). It stays leased. */
-bool queue_fault(struct queue_lease *lease, unsigned nodes, const char *text);
+bool queue_fault(struct queue_lease *lease, unsigned nodes, uint64_t mark,
+                 const char *text);
+bool queue_failed_on(const struct queue_job *job, uint64_t index, uint32_t node);
 const struct queue_trouble *queue_trouble(const struct queue_job *job, uint64_t index);
 
 typedef void(queue_task_fn)(void *context, struct queue_job *job, uint64_t index);
 typedef void(queue_lease_fn)(void *context, struct queue_lease *lease);
 
-/* A result came: the task and those sharing it are done, `done` is called for each; a
- * sharer that asks for latents which the result lacks is ready again. */
+/* A result came (the lease has no twin any more): the task and those sharing it are done,
+ * `done` is called for each; a sharer that asks for latents which the result lacks is ready again. */
 void queue_finish(struct queue *self, struct queue_lease **lease, bool latents,
                   queue_task_fn *done, void *context);
 
-/* All tasks of the lease failed; `failed` is called for each. */
+/* All tasks of the lease, which has no twin, failed; `failed` is called for each. */
 void queue_give_up(struct queue *self, struct queue_lease **lease,
                    queue_task_fn *failed, void *context);
 

@@ -52,6 +52,8 @@ void registry_clear(struct registry *self)
     zhashx_destroy(&self->nodes);
     for (size_t n = 0; n < self->count; n++) {
         device_destroy(&self->node[n]->device);
+        speeds_clear(&self->node[n]->speeds);
+        free(self->node[n]->reason);
         free(self->node[n]->name);
         free(self->node[n]->host);
         free(self->node[n]);
@@ -95,6 +97,21 @@ void registry_part(struct registry *self, struct session **session)
     *session = NULL;
 }
 
+static void name_node(struct node *node, const char *name)
+{
+    free(node->name);
+    node->name =
+        node->index ? path_format("%s:%u", name, node->index) : path_format("%s", name);
+    node->changed = true;
+}
+
+void registry_rename(struct registry *self, const uint8_t key[32], const char *name)
+{
+    for (size_t n = 0; n < self->count; n++)
+        if (memcmp(self->node[n]->key, key, 32) == 0)
+            name_node(self->node[n], name);
+}
+
 struct node *registry_node(struct registry *self, const uint8_t key[32], uint32_t index,
                            const char *name)
 {
@@ -117,7 +134,8 @@ struct node *registry_node(struct registry *self, const uint8_t key[32], uint32_
     node->number = (uint32_t)self->count;
     node->offer.node = node->number;
     node->suspect_ms = self->suspect_ms;
-    node->name = index ? path_format("%s:%u", name, index) : path_format("%s", name);
+    node->index = index;
+    name_node(node, name);
     node->host = path_format("%s", "");
     zhashx_insert(self->nodes, node->identity, node);
     return node;
@@ -157,7 +175,6 @@ bool registry_attach(struct node *node, struct session *session,
     free(node->host);
     node->host = path_format("%s", session->host);
     node->heard = now;
-    node->draining = node->rationed = false;
     node->resync = true;
     node->offer.credit = 0;
     node->assigned = 0;
@@ -167,8 +184,8 @@ bool registry_attach(struct node *node, struct session *session,
 
 bool node_works(const struct node *node, int64_t now)
 {
-    return node->session && now - node->heard < node->suspect_ms && !node->draining &&
-           node->device && node->device->unfit.len == 0;
+    return node->session && now - node->heard < node->suspect_ms &&
+           node->order == NODE_FREE && node->device && node->device->unfit.len == 0;
 }
 
 bool node_offers(struct node *node, uint32_t credit, uint64_t received,
@@ -192,6 +209,8 @@ void node_assigned(struct node *node, uint32_t count)
 
 char *node_state(const struct node *node, int64_t now)
 {
+    if (node->order == NODE_BLOCKED)
+        return path_format("blocked: %s", node->reason);
     if (!node->session || !node->device)
         return path_format("offline");
     if (node->device->unfit.len)
@@ -199,7 +218,16 @@ char *node_state(const struct node *node, int64_t now)
                            (const char *)node->device->unfit.data);
     if (now - node->heard >= node->suspect_ms)
         return path_format("suspect");
-    return path_format(node->draining ? "draining" : "ok");
+    return path_format(node->order == NODE_DRAINING ? "draining" : "ok");
+}
+
+void node_set_order(struct node *node, enum node_order order, const char *reason)
+{
+    free(node->reason);
+    node->order = order;
+    node->reason = path_format("%s", reason);
+    node->faults = 0;
+    node->changed = true;
 }
 
 void node_account(struct node *node, int64_t now)
@@ -213,17 +241,38 @@ void node_account(struct node *node, int64_t now)
     node->recent_busy_ms = node->recent_busy_ms * kept + RECENT_MS * (1 - kept);
 }
 
-void node_credit_image(struct node *node, double seconds, uint64_t step_pixels,
-                       int64_t now)
+void node_lease(struct node *node, uint64_t step_pixels, int64_t now)
+{
+    node_account(node, now);
+    if (node->leased++ == 0)
+        node->busy_since = now;
+    node->held += (double)step_pixels;
+    node->changed = true;
+}
+
+void node_release(struct node *node, uint64_t step_pixels, int64_t now)
+{
+    node_account(node, now);
+    node->held -= (double)step_pixels;
+    if (--node->leased == 0 || node->held < 0)
+        node->held = 0;
+    node->changed = true;
+}
+
+void node_credit_image(struct node *node, int64_t now)
 {
     node_account(node, now);
     node->images++;
     node->recent_images++;
+    node->busy_since = now;
+    node->faults = 0;
     node->changed = true;
-    if (!isfinite(seconds) || seconds <= 0 || step_pixels == 0)
-        return;
-    double speed = (double)step_pixels / seconds;
-    node->speed = node->speed > 0 ? 0.8 * node->speed + 0.2 * speed : speed;
+}
+
+bool node_blame(struct node *node, uint64_t images)
+{
+    return node->images == images && ++node->faults >= NODE_FAULTS &&
+           node->order != NODE_BLOCKED;
 }
 
 double node_images_per_minute(const struct node *node)

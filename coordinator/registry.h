@@ -9,9 +9,17 @@
 
 #include "base/error.h"
 #include "coordinator/scheduler.h"
+#include "coordinator/speeds.h"
 #include "proto/farm.pb-c.h"
 
-enum { PEER_ID = 5, INSTANCE_ID = 16 };
+enum {
+    PEER_ID = 5,
+    INSTANCE_ID = 16,
+    NODE_FAULTS = 3, /* in a row, on tasks that others finish: the node is blocked */
+};
+
+/* What an administrator, or its faults, made of a node; the database knows the numbers. */
+enum node_order { NODE_FREE, NODE_DRAINING, NODE_BLOCKED };
 
 struct node;
 
@@ -27,6 +35,7 @@ struct session {
 
 struct node {
     uint32_t number;      /* from 1; never given to another */
+    uint32_t index;       /* of the device */
     uint8_t identity[32]; /* hash of key and device index, the table's key */
     uint8_t key[32];
     char *name, *host;
@@ -35,15 +44,20 @@ struct node {
     struct session *session; /* NULL while it is away */
     int64_t heard;
     int64_t suspect_ms; /* silent for so long it gets no work */
-    bool draining;
+    enum node_order order;
+    char *reason;                /* of its order; heap, NULL: none */
+    bool learned;                /* order and speeds were read from the database */
     bool resync;                 /* its next heartbeat tells what it still holds */
-    bool rationed;               /* got its share; more when it asks again */
     struct scheduler_node offer; /* credit, batch and models it last named */
     uint64_t assigned;           /* attempts since it greeted */
     uint32_t leased;
+    double held;        /* step-pixels of what is leased to it */
+    int64_t busy_since; /* it began with the first of these */
+    int64_t twins_at;   /* when it last looked for a second attempt */
 
-    double speed; /* step-pixels per second, moving average; 0: not measured */
+    struct speeds speeds;
     uint64_t images;
+    unsigned faults; /* since its last image, on tasks that others finished */
     double recent_images, recent_busy_ms; /* decaying, for images per minute */
     int64_t recent_at;
     bool changed; /* watchers are to be told */
@@ -74,6 +88,9 @@ void registry_part(struct registry *self, struct session **session);
 /* The node of that key and device index, made when it is new. */
 struct node *registry_node(struct registry *self, const uint8_t key[32], uint32_t index,
                            const char *name);
+/* All devices of that key get the name. */
+void registry_rename(struct registry *self, const uint8_t key[32], const char *name);
+
 struct node *registry_node_numbered(const struct registry *self, uint32_t number);
 
 /* Whether the node may be driven by this instance: ERROR_BUSY names the host that drives
@@ -87,7 +104,7 @@ bool registry_attach(struct node *node, struct session *session,
                      const uint8_t instance[INSTANCE_ID], const Farm__Device *device,
                      int64_t now);
 
-/* May it get work: connected, heard lately, proved itself, not draining. */
+/* May it get work: connected, heard lately, proved itself, neither draining nor blocked. */
 bool node_works(const struct node *node, int64_t now);
 
 /* The node takes `credit` attempts beside the `received` ones that came to it since it
@@ -99,15 +116,25 @@ bool node_offers(struct node *node, uint32_t credit, uint64_t received,
 /* So many attempts are on their way to it. */
 void node_assigned(struct node *node, uint32_t count);
 
-/* "ok", "draining", "suspect", "offline" or "unfit: why"; heap. */
+/* Gives an order; the reason is copied. */
+void node_set_order(struct node *node, enum node_order order, const char *reason);
+
+/* "ok", "draining", "blocked: why", "suspect", "offline" or "unfit: why"; heap. */
 char *node_state(const struct node *node, int64_t now);
 
 /* Time passes; called before `leased` changes, and at any other moment. */
 void node_account(struct node *node, int64_t now);
 
+/* A task is leased to it, or no longer. */
+void node_lease(struct node *node, uint64_t step_pixels, int64_t now);
+void node_release(struct node *node, uint64_t step_pixels, int64_t now);
+
 /* A result of it was accepted. */
-void node_credit_image(struct node *node, double seconds, uint64_t step_pixels,
-                       int64_t now);
+void node_credit_image(struct node *node, int64_t now);
+
+/* A task failed there that was finished elsewhere; `images` is how many it had made when
+ * it failed. True when these are too many since its last image. */
+bool node_blame(struct node *node, uint64_t images);
 double node_images_per_minute(const struct node *node);
 
 #endif

@@ -255,6 +255,7 @@ struct coordinator *coordinator_new(const struct coordinator_settings *settings,
     models_init(&self->models);
     recent_init(&self->recent);
     self->swarm = swarm_new();
+    shares_init(&self->shares);
     self->events = events_new(tell_event, tell_snapshot, self);
     self->outbox = outbox_new();
     self->change = change_new();
@@ -307,6 +308,7 @@ void coordinator_destroy(struct coordinator **self_p)
     models_clear(&self->models);
     recent_clear(&self->recent);
     swarm_destroy(&self->swarm);
+    shares_clear(&self->shares);
     events_destroy(&self->events);
     outbox_destroy(&self->outbox);
     change_destroy(&self->change);

@@ -39,6 +39,16 @@ bool store_models(struct store *self, void (*take)(void *, const struct model_ro
 bool store_jobs(struct store *self, void (*take)(void *, const struct job_row *),
                 void *context, struct error *error);
 
+/* Of one device of a worker: how it is steered, if it is; what was measured there. */
+bool store_node(struct store *self, const uint8_t worker[32], uint32_t device,
+                void (*take)(void *, const struct node_row *), void *context,
+                struct error *error);
+bool store_speeds(struct store *self, const uint8_t worker[32], uint32_t device,
+                  void (*take)(void *, const struct speed_row *), void *context,
+                  struct error *error);
+bool store_usages(struct store *self, void (*take)(void *, const struct usage_row *),
+                  void *context, struct error *error);
+
 bool store_blobs(struct store *self,
                  void (*take)(void *, const uint8_t id[32], uint64_t size),
                  void *context, struct error *error);

@@ -14,10 +14,13 @@ static const char *const statements[CHANGE_KINDS] = {
     [CHANGE_MODEL] = "INSERT INTO model VALUES (?, ?, ?, ?, ?) "
                      "ON CONFLICT (id) DO UPDATE SET name = ?2, manifest = ?3, "
                      "complete = ?4",
-    [CHANGE_JOB] = "INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, ?, 0)",
+    [CHANGE_JOB] = "INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, ?, 0, "
+                   "?, 0)",
     [CHANGE_JOB_CURSOR] = "UPDATE job SET cursor = ?2 WHERE number = ?1",
     [CHANGE_JOB_ENDED] = "UPDATE job SET cursor = ?2, state = ?3, done = ?4, "
                          "failed = ?5, canceled = ?6, ended = ?7 WHERE number = ?1",
+    [CHANGE_JOB_STEERED] = "UPDATE job SET priority = ?2, paused = ?3 "
+                           "WHERE number = ?1",
     [CHANGE_RESULT] =
         "INSERT INTO result (number, key, png, png_size, pixels, seconds, "
         "step_pixels, node, superseded, latents_size, latents) "
@@ -31,6 +34,14 @@ static const char *const statements[CHANGE_KINDS] = {
                              "WHERE epoch = ?1 AND counter = ?2",
     [CHANGE_ATTEMPT_ENDED] = "UPDATE attempt SET ended = ?3, fault = ?4 "
                              "WHERE epoch = ?1 AND counter = ?2 AND ended = ''",
+    [CHANGE_NODE] = "INSERT INTO node VALUES (?, ?, ?, ?) "
+                    "ON CONFLICT (worker, device) DO UPDATE SET state = ?3, "
+                    "reason = ?4",
+    [CHANGE_SPEED] = "INSERT INTO speed VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT "
+                     "(worker, device, model, size_class, batch) DO UPDATE SET "
+                     "step_pixels_per_s = ?6, images = ?7",
+    [CHANGE_USAGE] = "INSERT INTO usage VALUES (?, ?, ?) ON CONFLICT (submitter) "
+                     "DO UPDATE SET step_pixels = ?2, at = ?3",
 };
 
 /* Takes `size` bytes off the rows. */

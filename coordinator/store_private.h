@@ -6,12 +6,30 @@
 
 #include "coordinator/store.h"
 
-enum { STORE_READS = 16 };
+/* Slots of prepared statements: those of changes, then those that read. */
+enum {
+    READ_KEYS = CHANGE_KINDS,
+    READ_TOKENS,
+    READ_MODELS,
+    READ_JOBS,
+    READ_ATTEMPTS,
+    READ_TASKS,
+    READ_TASK_STATES,
+    READ_HISTORY,
+    READ_RESULT,
+    READ_LAST_RESULT,
+    READ_SPECIFICATION,
+    READ_BLOBS,
+    READ_NODE,
+    READ_SPEEDS,
+    READ_USAGES,
+    STORE_SLOTS,
+};
 
 struct store {
     sqlite3 *database;
     char *path;
-    sqlite3_stmt *prepared[CHANGE_KINDS + STORE_READS];
+    sqlite3_stmt *prepared[STORE_SLOTS];
 };
 
 /* A connection with the pragmas set and the schema as it is found. */

@@ -3,22 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Slots of prepared reads. */
-enum {
-    READ_KEYS = CHANGE_KINDS,
-    READ_TOKENS,
-    READ_MODELS,
-    READ_JOBS,
-    READ_ATTEMPTS,
-    READ_TASKS,
-    READ_TASK_STATES,
-    READ_HISTORY,
-    READ_RESULT,
-    READ_LAST_RESULT,
-    READ_SPECIFICATION,
-    READ_BLOBS,
-};
-
 /* Copies a blob column of exactly `size` bytes; anything else, NULL too, becomes zeros. */
 static void bytes(sqlite3_stmt *row, int column, void *into, size_t size)
 {
@@ -127,7 +111,8 @@ bool store_jobs(struct store *self, void (*take)(void *, const struct job_row *)
     sqlite3_stmt *row =
         store_prepared(self, READ_JOBS,
                        "SELECT number, id, submitter, content, specification, latents, "
-                       "tasks, cursor, state, done, failed, canceled, created, ended "
+                       "tasks, cursor, state, done, failed, canceled, created, ended, "
+                       "priority, paused "
                        "FROM job ORDER BY number",
                        error);
     int status = SQLITE_DONE;
@@ -145,6 +130,8 @@ bool store_jobs(struct store *self, void (*take)(void *, const struct job_row *)
             .canceled = count(row, 11),
             .created = integer(row, 12),
             .ended = integer(row, 13),
+            .priority = (int32_t)integer(row, 14),
+            .paused = integer(row, 15) != 0,
         };
         bytes(row, 1, job.id, 16);
         bytes(row, 2, job.submitter, 32);

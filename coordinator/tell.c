@@ -42,6 +42,13 @@ void tell_withdraw(struct coordinator *self, const struct node *node,
     tell_node(self, node, ANSWER(withdraw, WITHDRAW, &withdraw));
 }
 
+void tell_drain(struct coordinator *self, const struct node *node)
+{
+    Farm__Drain drain = FARM__DRAIN__INIT;
+    drain.over = node->order == NODE_FREE;
+    tell_node(self, node, ANSWER(drain, DRAIN, &drain));
+}
+
 void tell_result(const struct result_row *row, Farm__Result *into)
 {
     farm__result__init(into);
@@ -129,9 +136,9 @@ bool tell_show_node(void *context, const struct node *node, const uint8_t *job,
     into->state = (ProtobufCBinaryData){strlen(state), (uint8_t *)state};
     into->credit = node->offer.credit;
     into->leased = node->leased;
-    into->step_pixels_per_s = node->speed;
+    into->step_pixels_per_s = node->speeds.any;
     into->images = node->images;
-    into->last_seen_ms = self->now - node->heard;
+    into->last_seen_ms = node->heard ? self->now - node->heard : -1;
     into->key = wire_bytes(node->key, 32);
     into->images_per_minute = node_images_per_minute(node);
 

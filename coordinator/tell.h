@@ -34,6 +34,9 @@ void tell_node(struct coordinator *self, const struct node *node,
 void tell_withdraw(struct coordinator *self, const struct node *node,
                    struct queue_attempt attempt);
 
+/* Whether it may ask for work. */
+void tell_drain(struct coordinator *self, const struct node *node);
+
 /* A result as a message shows it; borrows from the row. */
 void tell_result(const struct result_row *row, Farm__Result *into);
 

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/path.h"
 #include "proto/provenance.h"
 
 enum {
@@ -29,6 +30,7 @@ bool work_look(struct coordinator *self, struct queue_job *job, uint64_t index,
     struct job *own = job->tag;
     if (own->view_index == index && !task) {
         *view = own->view;
+        view->used = share_used(own->share, clock_unix());
         return true;
     }
     struct task expanded;
@@ -36,17 +38,27 @@ bool work_look(struct coordinator *self, struct queue_job *job, uint64_t index,
     if (ok) {
         task_key(&expanded, own->specification->force ? job->id : NULL, view->key);
         group_of(&expanded, view->group);
+        uint64_t pixels = expanded.width * expanded.height;
+        view->size_class = speeds_class(pixels);
+        view->step_pixels = pixels * (expanded.steps ? expanded.steps : 1);
         ok = blob_parse(expanded.model, view->model, error);
     }
     if (ok) {
         own->view = *view;
         own->view_index = index;
     }
+    view->used = share_used(own->share, clock_unix());
     if (ok && task)
         *task = expanded;
     else
         task_clear(&expanded);
     return ok;
+}
+
+/* What the task costs is its submitter's, from the lease on. */
+static void charge(const struct queue_job *job, double step_pixels)
+{
+    share_charge(((const struct job *)job->tag)->share, step_pixels, clock_unix());
 }
 
 static void task_done(struct coordinator *self, struct queue_job *job, uint64_t index,
@@ -88,28 +100,50 @@ void work_settle(struct coordinator *self, struct queue_job *job)
     }
 }
 
+/* The attempt's row, and what it means for its node. */
+static void attempt_begins(struct coordinator *self, struct node *node,
+                           const struct queue_lease *lease)
+{
+    struct attempt_row row = {
+        .epoch = lease->id.epoch,
+        .counter = lease->id.counter,
+        .job = ((const struct job *)lease->job->tag)->number,
+        .index = lease->index,
+        .device = node->index,
+        .node = node->name,
+        .started = clock_unix(),
+    };
+    memcpy(row.key, lease->key, 32);
+    memcpy(row.worker, node->key, 32);
+    change_attempt(self->change, &row);
+    node_lease(node, lease->step_pixels, self->now);
+}
+
+void work_cost(struct queue_lease *lease, const struct scheduler_task *view)
+{
+    memcpy(lease->model, view->model, 32);
+    lease->size_class = view->size_class;
+    lease->step_pixels = view->step_pixels;
+}
+
 struct queue_lease *work_lease(struct coordinator *self, struct node *node,
                                struct queue_job *job, uint64_t index,
                                const struct scheduler_task *view)
 {
     struct queue_lease *lease =
         queue_lease(self->queue, job, index, view->key, node->number, self->now);
-    struct attempt_row row = {
-        .epoch = lease->id.epoch,
-        .counter = lease->id.counter,
-        .job = ((const struct job *)job->tag)->number,
-        .index = index,
-        .device = node->device->index,
-        .node = node->name,
-        .started = clock_unix(),
-    };
-    memcpy(row.key, view->key, 32);
-    memcpy(row.worker, node->key, 32);
-    change_attempt(self->change, &row);
-    node_account(node, self->now);
-    node->leased++;
-    node->changed = true;
+    work_cost(lease, view);
+    charge(job, (double)view->step_pixels);
+    attempt_begins(self, node, lease);
     return lease;
+}
+
+struct queue_lease *work_twin(struct coordinator *self, struct node *node,
+                              struct queue_lease *lease)
+{
+    struct queue_lease *twin = queue_twin(self->queue, lease, node->number, self->now);
+    attempt_begins(self, node, twin);
+    return twin;
 }
 
 /* What every end of an attempt has in common. */
@@ -118,20 +152,41 @@ static void attempt_ends(struct coordinator *self, const struct queue_lease *lea
 {
     struct node *node = registry_node_numbered(&self->registry, lease->node);
     change_attempt_ended(self->change, lease->id.epoch, lease->id.counter, why, fault);
-    node_account(node, self->now);
-    node->leased--;
-    node->changed = true;
-    node->rationed = false;
+    node_release(node, lease->step_pixels, self->now);
     self->match = true;
+}
+
+/* Ends a lease that has no result: it goes on elsewhere, or the task is ready again and
+ * its submitter has not had it. */
+static void give_back(struct coordinator *self, struct queue_lease **lease,
+                      int64_t not_before)
+{
+    if (!(*lease)->twin)
+        charge((*lease)->job, -(double)(*lease)->step_pixels);
+    queue_release(self->queue, lease, not_before);
 }
 
 void work_release(struct coordinator *self, struct queue_lease **lease, const char *why)
 {
     struct queue_job *job = (*lease)->job;
     uint64_t index = (*lease)->index;
+    bool goes_on = (*lease)->twin != NULL;
     attempt_ends(self, *lease, why, false);
-    queue_release(self->queue, lease, 0);
-    tell_task_event(self, job, index, FARM__TASK_STATE__TASK_READY, NULL, NULL, why);
+    give_back(self, lease, 0);
+    if (!goes_on)
+        tell_task_event(self, job, index, FARM__TASK_STATE__TASK_READY, NULL, NULL,
+                        why);
+}
+
+/* The other attempt at the lease's task, if any, is not wanted any more. */
+static void drop_twin(struct coordinator *self, struct queue_lease *lease)
+{
+    struct queue_lease *twin = lease->twin;
+    if (!twin)
+        return;
+    attempt_ends(self, twin, "done elsewhere", false);
+    tell_withdraw(self, registry_node_numbered(&self->registry, twin->node), twin->id);
+    queue_release(self->queue, &twin, 0);
 }
 
 struct failure {
@@ -179,21 +234,57 @@ void work_fail(struct coordinator *self, struct queue_lease **lease, bool final,
     struct node *node = registry_node_numbered(&self->registry, (*lease)->node);
     struct queue_job *job = (*lease)->job;
     uint64_t index = (*lease)->index;
-    bool spent = queue_fault(*lease, working_nodes(self), text);
+    bool spent = queue_fault(*lease, working_nodes(self), node->images, text);
     attempt_ends(self, *lease, text, true);
     log_warn("%s failed a task: %s", node->name, text);
-    if (final || spent) {
+    if (final)
+        drop_twin(self, *lease);
+    if (final || (spent && !(*lease)->twin)) {
         struct buffer reason = {0};
         explain(self, *lease, &reason);
         struct failure failure = {self, node->name, buffer_text(&reason)};
+        charge(job, -(double)(*lease)->step_pixels);
         queue_give_up(self->queue, lease, task_failed, &failure);
         buffer_clear(&reason);
         return;
     }
     int64_t faults = queue_trouble(job, index)->faults;
-    queue_release(self->queue, lease, self->now + faults * RETRY_MS);
-    tell_task_event(self, job, index, FARM__TASK_STATE__TASK_READY, NULL, node->name,
-                    text);
+    bool goes_on = (*lease)->twin != NULL;
+    give_back(self, lease, self->now + faults * RETRY_MS);
+    if (!goes_on)
+        tell_task_event(self, job, index, FARM__TASK_STATE__TASK_READY, NULL,
+                        node->name, text);
+}
+
+/* Nodes that failed a task which another finished, once too often. */
+struct guilty {
+    struct node *node[QUEUE_FAULTS];
+    char *why[QUEUE_FAULTS];
+    unsigned count;
+};
+
+static void blame(struct coordinator *self, const struct queue_job *job, uint64_t index,
+                  const struct node *finisher, struct guilty *guilty)
+{
+    const struct queue_trouble *trouble = queue_trouble(job, index);
+    for (unsigned f = 0; trouble && f < trouble->count; f++) {
+        struct node *node =
+            registry_node_numbered(&self->registry, trouble->fault[f].node);
+        if (node == finisher || !node_blame(node, trouble->fault[f].mark))
+            continue;
+        guilty->node[guilty->count] = node;
+        guilty->why[guilty->count++] = path_format(
+            "%d tasks in a row failed there that others finished; the last one: %s",
+            NODE_FAULTS, trouble->fault[f].text);
+    }
+}
+
+static void block_guilty(struct coordinator *self, struct guilty *guilty)
+{
+    for (unsigned g = 0; g < guilty->count; g++) {
+        work_order(self, guilty->node[g], NODE_BLOCKED, guilty->why[g]);
+        free(guilty->why[g]);
+    }
 }
 
 struct taking {
@@ -242,15 +333,22 @@ void work_take(struct coordinator *self, struct queue_lease **lease,
         change_blob(self->change, result->latents, result->latents_size);
     change_result(self->change, result);
     recent_add(&self->recent, result, self->handed + 1);
-    node_credit_image(node, result->seconds, result->step_pixels, self->now);
+    node_credit_image(node, self->now);
+    struct guilty guilty = {.count = 0};
+    blame(self, *lease ? (*lease)->job : job, *lease ? (*lease)->index : index, node,
+          &guilty);
     if (*lease) {
         struct taking taking = {self, result};
-        attempt_ends(self, *lease, "done", false);
+        drop_twin(self, *lease);
+        attempt_ends(self, *lease,
+                     (*lease)->node == node->number ? "done" : "done elsewhere", false);
         queue_finish(self->queue, lease, result->has_latents, take_task, &taking);
     } else {
+        charge(job, (double)result->step_pixels);
         queue_known(job, index);
         task_done(self, job, index, result);
     }
+    block_guilty(self, &guilty);
     result->provenance = "";
     buffer_clear(&provenance);
 }
@@ -260,6 +358,8 @@ static void attempt_dropped(void *context, struct queue_lease *lease)
     struct coordinator *self = context;
     struct node *node = registry_node_numbered(&self->registry, lease->node);
     attempt_ends(self, lease, "canceled", false);
+    if (!lease->marked)
+        charge(lease->job, -(double)lease->step_pixels);
     tell_withdraw(self, node, lease->id);
 }
 
@@ -311,6 +411,34 @@ void work_release_node(struct coordinator *self, struct node *node, bool unconfi
         if (lease->node == node->number && !(unconfirmed && lease->confirmed))
             work_release(self, &lease, why);
     }
+}
+
+/* Nothing that the node holds is wanted of it any more. */
+static void withdraw_all(struct coordinator *self, const struct node *node)
+{
+    const struct queue_lease *lease;
+    for (lease = TAILQ_FIRST(&self->queue->leases); lease;
+         lease = TAILQ_NEXT(lease, by_expiry)) {
+        if (lease->node == node->number)
+            tell_withdraw(self, node, lease->id);
+    }
+}
+
+void work_order(struct coordinator *self, struct node *node, enum node_order order,
+                const char *reason)
+{
+    struct node_row row = {
+        .device = node->index, .state = (int)order, .reason = reason};
+    memcpy(row.worker, node->key, 32);
+    change_node(self->change, &row);
+    node_set_order(node, order, reason);
+    tell_drain(self, node);
+    if (order == NODE_BLOCKED) {
+        log_warn("%s is blocked: %s", node->name, reason);
+        withdraw_all(self, node);
+        work_release_node(self, node, false, "the node was blocked");
+    }
+    self->match = true;
 }
 
 void work_close_jobs(struct coordinator *self)

@@ -22,6 +22,13 @@ struct queue_lease *work_lease(struct coordinator *self, struct node *node,
                                struct queue_job *job, uint64_t index,
                                const struct scheduler_task *view);
 
+/* What the task of a lease that was restored costs. */
+void work_cost(struct queue_lease *lease, const struct scheduler_task *view);
+
+/* A second attempt at a leased task, by another node. */
+struct queue_lease *work_twin(struct coordinator *self, struct node *node,
+                              struct queue_lease *lease);
+
 /* The attempt ends without a result and blames nobody. */
 void work_release(struct coordinator *self, struct queue_lease **lease,
                   const char *why);
@@ -31,11 +38,15 @@ void work_release(struct coordinator *self, struct queue_lease **lease,
 void work_fail(struct coordinator *self, struct queue_lease **lease, bool final,
                const char *text);
 
-/* A verified result, rendered by `node`: the lease's tasks are done; without a lease, the
- * one task is. The row's number, key and node are filled here. */
+/* A verified result, rendered by `node`: the lease's tasks are done and its twin ends;
+ * without a lease, the one task is done. The row's number, key and node are filled here. */
 void work_take(struct coordinator *self, struct queue_lease **lease,
                struct queue_job *job, uint64_t index, struct node *node,
                const uint8_t key[32], struct result_row *result);
+
+/* Drains, blocks or frees a node. What a blocked one holds is ready again. */
+void work_order(struct coordinator *self, struct node *node, enum node_order order,
+                const char *reason);
 
 void work_cancel(struct coordinator *self, struct queue_job *job);
 

@@ -6,6 +6,7 @@
 static void attempt_destroy(struct attempt *attempt)
 {
     task_clear(&attempt->task);
+    free(attempt->failed);
     free(attempt);
 }
 
@@ -28,7 +29,8 @@ static bool fields_fit(const Farm__Attempt *from, struct error *error)
                           "an attempt without a whole id, job, key, model or inputs");
 }
 
-bool attempts_add(struct attempts *self, const Farm__Attempt *from, struct error *error)
+bool attempts_add(struct attempts *self, const Farm__Attempt *from, uint32_t at_once,
+                  struct error *error)
 {
     if (!fields_fit(from, error))
         return false;
@@ -54,6 +56,7 @@ bool attempts_add(struct attempts *self, const Farm__Attempt *from, struct error
         memcpy(attempt->input[attempt->inputs], from->inputs[attempt->inputs].data,
                BLOB_ID);
     attempt->latents = from->latents;
+    attempt->at_once = at_once;
     self->item[self->count++] = attempt;
     return true;
 }
@@ -131,11 +134,23 @@ size_t attempts_batch(const struct attempts *self, const uint8_t model[BLOB_ID],
             continue;
         if (count && (attempt->alone || batch[0]->alone))
             continue;
+        if (!count && attempt->at_once && attempt->at_once < most)
+            most = attempt->at_once;
         if (!count || (same_inputs(batch[0], attempt) &&
                        may_share_a_batch(&batch[0]->task, &attempt->task)))
             batch[count++] = attempt;
     }
     return count;
+}
+
+void attempt_keep_failure(struct attempt *attempt, const struct error *why)
+{
+    if (!attempt->failed)
+        attempt->failed = malloc(sizeof *attempt->failed);
+    if (!attempt->failed)
+        abort();
+    *attempt->failed = *why;
+    attempt->state = FARM__ATTEMPT_STATE__ATTEMPT_UPLOADING;
 }
 
 size_t attempts_unrendered(const struct attempts *self)

@@ -21,10 +21,12 @@ struct attempt {
     size_t inputs;
     struct task task;
     bool latents;
+    uint32_t at_once; /* images its batch should have; 0: as many as there may be */
     Farm__AttemptState state;
     bool withdrawn; /* nobody wants it; it only waits for its batch to end */
     bool alone;     /* shares no batch: its last one failed for somebody's input */
     uint32_t step, steps;
+    struct error *failed; /* what the coordinator must still hear; heap, else NULL */
 };
 
 struct attempts {
@@ -34,9 +36,9 @@ struct attempts {
 
 void attempts_clear(struct attempts *self);
 
-/* Takes a copy of what was assigned. ERROR_INPUT when a setting or a field is not what it
+/* Takes a copy of what was assigned, to be rendered `at_once` with others. ERROR_INPUT when a setting or a field is not what it
  * must be, ERROR_BUSY above ATTEMPTS_MOST. One that is held already is left as it is. */
-bool attempts_add(struct attempts *self, const Farm__Attempt *from,
+bool attempts_add(struct attempts *self, const Farm__Attempt *from, uint32_t at_once,
                   struct error *error);
 
 /* One whose result lies in the spool from an earlier run: UPLOADING, its id is all that is
@@ -48,10 +50,13 @@ struct attempt *attempts_find(const struct attempts *self, uint64_t epoch,
 void attempts_remove(struct attempts *self, uint64_t epoch, uint64_t counter);
 
 /* The next batch: the oldest attempt in state ASSIGNED of this model, and others of that
- * state that differ from it in prompt, negative prompt and seed only; at most `most`, as
- * they came. Gives their number. */
+ * state that differ from it in prompt, negative prompt and seed only; at most `most`, and
+ * no more than its batch should have, as they came. Gives their number. */
 size_t attempts_batch(const struct attempts *self, const uint8_t model[BLOB_ID],
                       size_t most, struct attempt *batch[BATCH_MOST]);
+
+/* The attempt failed; it stays, not to be rendered any more, until that was told. */
+void attempt_keep_failure(struct attempt *attempt, const struct error *why);
 
 /* How many are not rendered yet and still wanted. */
 size_t attempts_unrendered(const struct attempts *self);

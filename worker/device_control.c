@@ -62,10 +62,10 @@ void device_tell_ready(struct device *self)
         self->credit = credit;
 }
 
-static void assign(struct device *self, const Farm__Attempt *from)
+static void assign(struct device *self, const Farm__Attempt *from, uint32_t at_once)
 {
     struct error error = {0};
-    if (!attempts_add(&self->attempts, from, &error)) {
+    if (!attempts_add(&self->attempts, from, at_once, &error)) {
         control_refuse(self->link, from->id, &error);
         return;
     }
@@ -98,7 +98,8 @@ static void withdraw(struct device *self, const Farm__Withdraw *message)
             continue;
         if (attempt->state == FARM__ATTEMPT_STATE__ATTEMPT_RENDERING)
             attempt->withdrawn = true;
-        else if (attempt->state != FARM__ATTEMPT_STATE__ATTEMPT_UPLOADING)
+        else if (attempt->failed ||
+                 attempt->state != FARM__ATTEMPT_STATE__ATTEMPT_UPLOADING)
             attempts_remove(&self->attempts, id->epoch, id->counter);
     }
     bool wanted = false;
@@ -160,7 +161,7 @@ static void on_message(struct device *self, const Farm__Envelope *envelope)
     switch (envelope->body_case) {
     case FARM__ENVELOPE__BODY_ASSIGN:
         for (size_t i = 0; i < envelope->assign->n_attempts; i++)
-            assign(self, envelope->assign->attempts[i]);
+            assign(self, envelope->assign->attempts[i], envelope->assign->at_once);
         self->received += envelope->assign->n_attempts;
         self->credit = UINT32_MAX; /* what was told is used up */
         if (self->drain)
@@ -173,8 +174,10 @@ static void on_message(struct device *self, const Farm__Envelope *envelope)
         withdraw(self, envelope->withdraw);
         break;
     case FARM__ENVELOPE__BODY_DRAIN:
-        log_info("draining: the coordinator says so");
-        self->drain = true;
+        self->drain = self->leave || !envelope->drain->over;
+        log_info("the coordinator says: %s", envelope->drain->over
+                                                 ? "work as usual"
+                                                 : "finish what is here, no more");
         break;
     case FARM__ENVELOPE__BODY_MANIFEST:
         on_manifest(self, envelope);
@@ -223,6 +226,16 @@ static void learn_signing_key(struct device *self, ProtobufCBinaryData key)
     memcpy(self->signing_key, farm.signing_key, SIGNING_KEY);
 }
 
+/* What failed while nobody could be told. */
+static void tell_failures(struct device *self)
+{
+    for (size_t i = self->attempts.count; i-- > 0;) {
+        struct attempt *attempt = self->attempts.item[i];
+        if (attempt->failed && control_failed(self->link, attempt, attempt->failed))
+            attempts_remove(&self->attempts, attempt->epoch, attempt->counter);
+    }
+}
+
 static void on_greeted(struct device *self, const Farm__Welcome *welcome)
 {
     learn_signing_key(self, welcome->signing_key);
@@ -238,6 +251,7 @@ static void on_greeted(struct device *self, const Farm__Welcome *welcome)
         self->models.item[i]->request = 0; /* the I/O actor asks again */
     self->credit = UINT32_MAX;
     self->received = 0;
+    tell_failures(self);
     free(bulk);
     free(farm);
     free(node);

@@ -14,9 +14,11 @@ enum {
 void device_fail(struct device *self, struct attempt *attempt, const struct error *why)
 {
     log_warn("task %llu: %s", (unsigned long long)attempt->index, why->text);
-    if (self->greeted && !attempt->withdrawn)
-        control_failed(self->link, attempt, why);
-    attempts_remove(&self->attempts, attempt->epoch, attempt->counter);
+    if (attempt->withdrawn ||
+        (self->greeted && control_failed(self->link, attempt, why)))
+        attempts_remove(&self->attempts, attempt->epoch, attempt->counter);
+    else
+        attempt_keep_failure(attempt, why);
 }
 
 /* Asks for the model or file where it is not here; false when there is no place for it. */

@@ -66,6 +66,7 @@ static void keep(struct io *self, const struct result *result)
     fields.pixels = wire_bytes(result->pixels, sizeof result->pixels);
     fields.seconds = result->seconds;
     fields.step_pixels = result->step_pixels;
+    fields.at_once = (uint32_t)result->at_once;
     Farm__Commit commit = FARM__COMMIT__INIT;
     commit.attempt = &id;
     commit.job = wire_bytes(result->job, sizeof result->job);

@@ -212,6 +212,7 @@ static struct result *make_result(const struct order *order,
     memcpy(result->job, attempt->job, sizeof result->job);
     memcpy(result->key, attempt->key, sizeof result->key);
     result->seconds = seconds;
+    result->at_once = order->count;
     result->step_pixels = attempt->task.steps * image->width * image->height;
     blob_id(image->rgb, image->width * image->height * 3, result->pixels);
 

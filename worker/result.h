@@ -14,6 +14,7 @@ struct result {
     uint8_t pixels[32];    /* BLAKE2b-256 of the RGB bytes */
     double seconds;        /* of rendering, this image's share of its batch */
     uint64_t step_pixels;
+    size_t at_once; /* images of its batch */
 };
 
 static inline void result_clear(struct result *self)

@@ -169,7 +169,7 @@ static void faults_on_three_nodes_use_up_a_task(void **state)
         assert_int_equal(index, 0);
         uint8_t key[QUEUE_KEY] = {1};
         struct queue_lease *lease = queue_lease(queue, job, index, key, node, 0);
-        assert_int_equal(queue_fault(lease, 5, "broken"), node == 3);
+        assert_int_equal(queue_fault(lease, 5, 0, "broken"), node == 3);
         if (node < 3)
             queue_release(queue, &lease, 0);
         else
@@ -190,7 +190,7 @@ static void a_single_node_gets_three_tries(void **state)
     struct queue_job *job = add(1, 1, false);
     for (int tried = 1; tried <= 3; tried++) {
         struct queue_lease *lease = lease_next(job, 1, 0, 0);
-        assert_int_equal(queue_fault(lease, 1, "broken"), tried == 3);
+        assert_int_equal(queue_fault(lease, 1, 0, "broken"), tried == 3);
         queue_release(queue, &lease, 0);
     }
     assert_int_equal(queue_trouble(job, 0)->count, 1);
@@ -226,6 +226,55 @@ static void a_late_result_makes_a_failed_task_done(void **state)
     assert_int_equal(job->state, QUEUE_ALL_DONE);
 }
 
+static void a_twin_goes_on_when_the_first_attempt_ends(void **state)
+{
+    struct queue_job *one = add(1, 1, false), *two = add(2, 1, false);
+    struct queue_lease *lease = lease_next(one, 1, 5, 0);
+    queue_share(lease, two, 0);
+    struct queue_lease *twin = queue_twin(queue, lease, 2, 10);
+    assert_true(twin->marked);
+    assert_int_equal(one->leased, 1);
+    assert_ptr_equal(queue_rendering(queue, twin->key), lease);
+    queue_release(queue, &lease, 0);
+    assert_int_equal(queue_ready(one), 0);
+    assert_ptr_equal(queue_rendering(queue, twin->key), twin);
+    assert_false(twin->marked);
+    calls = 0;
+    queue_finish(queue, &twin, false, count_task, NULL);
+    assert_int_equal(calls, 2);
+    assert_true(queue_close(queue, one));
+    assert_true(queue_close(queue, two));
+}
+
+static void a_twin_that_ends_leaves_the_first_attempt_alone(void **state)
+{
+    struct queue_job *job = add(1, 1, false);
+    struct queue_lease *lease = lease_next(job, 1, 5, 0);
+    struct queue_lease *twin = queue_twin(queue, lease, 2, 0);
+    queue_release(queue, &twin, 0);
+    assert_null(lease->twin);
+    assert_int_equal(queue_ready(job), 0);
+    assert_ptr_equal(queue_rendering(queue, lease->key), lease);
+    queue_release(queue, &lease, 0);
+    assert_int_equal(queue_ready(job), 1);
+}
+
+static void canceling_a_job_drops_twins_too(void **state)
+{
+    struct queue_job *one = add(1, 1, false), *two = add(2, 1, false);
+    struct queue_lease *lease = lease_next(one, 1, 5, 0);
+    queue_share(lease, two, 0);
+    queue_twin(queue, lease, 2, 0);
+    unsigned dropped = 0;
+    queue_cancel(queue, one, count_lease, ignore_lease, &dropped);
+    assert_int_equal(dropped, 1);
+    assert_ptr_equal(lease->job, two);
+    assert_null(lease->twin);
+    queue_cancel(queue, two, count_lease, ignore_lease, &dropped);
+    assert_int_equal(dropped, 2);
+    assert_null(queue_expired(queue, INT64_MAX));
+}
+
 #define QUEUE_TEST(name) cmocka_unit_test_setup_teardown(name, open_queue, close_queue)
 
 int main(void)
@@ -242,6 +291,9 @@ int main(void)
         QUEUE_TEST(faults_on_three_nodes_use_up_a_task),
         QUEUE_TEST(a_single_node_gets_three_tries),
         QUEUE_TEST(what_a_crash_left_before_the_cursor_is_ready_again),
+        QUEUE_TEST(a_twin_goes_on_when_the_first_attempt_ends),
+        QUEUE_TEST(a_twin_that_ends_leaves_the_first_attempt_alone),
+        QUEUE_TEST(canceling_a_job_drops_twins_too),
         QUEUE_TEST(a_late_result_makes_a_failed_task_done),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -100,12 +100,34 @@ static void images_per_minute_count_only_time_with_work(void **state)
         node->leased = second % 2 ? 1 : 0; /* busy half the time */
         node_account(node, second * 1000);
         if (second % 4 == 0)
-            node_credit_image(node, 2.0, 1000, second * 1000);
+            node_credit_image(node, second * 1000);
     }
     /* One image in two busy seconds. */
     assert_true(node_images_per_minute(node) > 28 && node_images_per_minute(node) < 32);
     assert_int_equal(node->images, 150);
-    assert_true(node->speed > 499 && node->speed < 501);
+}
+
+static void three_faults_in_a_row_that_others_make_good_are_too_many(void **state)
+{
+    struct node *node = registry_node(&registry, key, 0, "iris");
+    assert_false(node_blame(node, 0));
+    assert_false(node_blame(node, 0));
+    node_credit_image(node, 0);
+    assert_false(node_blame(node, 0)); /* before that image */
+    assert_false(node_blame(node, 1));
+    assert_false(node_blame(node, 1));
+    assert_true(node_blame(node, 1));
+    node_set_order(node, NODE_BLOCKED, "it fails");
+    assert_state(node, 0, "blocked: it fails");
+}
+
+static void a_renamed_worker_gives_all_its_devices_the_name(void **state)
+{
+    struct node *first = registry_node(&registry, key, 0, "iris");
+    struct node *second = registry_node(&registry, key, 1, "iris");
+    registry_rename(&registry, key, "oak");
+    assert_string_equal(first->name, "oak");
+    assert_string_equal(second->name, "oak:1");
 }
 
 static void what_is_on_its_way_to_a_node_is_of_the_credit_it_names(void **state)
@@ -143,6 +165,8 @@ int main(void)
         REGISTRY_TEST(the_same_instance_may_still_hold_what_it_was_given),
         REGISTRY_TEST(a_node_that_is_silent_or_unfit_gets_no_work),
         REGISTRY_TEST(images_per_minute_count_only_time_with_work),
+        REGISTRY_TEST(three_faults_in_a_row_that_others_make_good_are_too_many),
+        REGISTRY_TEST(a_renamed_worker_gives_all_its_devices_the_name),
         REGISTRY_TEST(what_is_on_its_way_to_a_node_is_of_the_credit_it_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -56,17 +56,68 @@ static void jobs_with_nothing_ready_or_that_cannot_be_read_are_passed_over(void 
     assert_null(scheduler_choose(queue, &node, 0, look, NULL));
 }
 
-static void the_last_tasks_of_a_job_are_spread_over_the_nodes_with_credit(void **state)
+static double used[256]; /* by the first byte of the job's id */
+
+static bool look_used(void *context, struct queue_job *job, uint64_t index,
+                      struct scheduler_task *into)
 {
-    struct queue_job *job = add(1, 10);
-    struct scheduler_node node = {.node = 1, .credit = 9, .batch = 8};
-    assert_int_equal(scheduler_batch(job, &node, 1), 8);
-    assert_int_equal(scheduler_batch(job, &node, 2), 5);
-    assert_int_equal(scheduler_batch(job, &node, 20), 1);
-    node.credit = 3;
-    assert_int_equal(scheduler_batch(job, &node, 2), 3);
-    node.batch = 0;
-    assert_int_equal(scheduler_batch(job, &node, 2), 1);
+    *into = (struct scheduler_task){.model = {job->id[0]}, .used = used[job->id[0]]};
+    return true;
+}
+
+static void whose_submitter_had_least_goes_first(void **state)
+{
+    struct queue_job *first = add(1, 5), *second = add(2, 5);
+    struct scheduler_node node = {.node = 1, .credit = 1, .batch = 1, .patience = 50};
+    used[1] = 100;
+    used[2] = 10;
+    assert_ptr_equal(scheduler_choose(queue, &node, 0, look_used, NULL), second);
+    /* A model that is there is worth some waiting, not all. */
+    node.models = 1;
+    node.model[0][0] = 1;
+    assert_ptr_equal(scheduler_choose(queue, &node, 0, look_used, NULL), second);
+    node.patience = 90;
+    assert_ptr_equal(scheduler_choose(queue, &node, 0, look_used, NULL), first);
+}
+
+static void
+among_jobs_of_one_submitter_priority_goes_before_order_and_model(void **state)
+{
+    add(1, 5);
+    struct queue_job *urgent = add(2, 5), *late = add(3, 5);
+    struct scheduler_node node = {.node = 1, .models = 1, .model = {{1}}};
+    used[1] = used[2] = used[3] = 7;
+    urgent->priority = 5;
+    assert_ptr_equal(scheduler_choose(queue, &node, 0, look_used, NULL), urgent);
+    urgent->paused = true;
+    late->priority = -1;
+    assert_int_equal(scheduler_choose(queue, &node, 0, look_used, NULL)->id[0], 1);
+}
+
+static void a_node_gets_what_it_ends_before_the_others_would(void **state)
+{
+    struct scheduler_pace pace[] = {{1, 0}, {5, 0}};
+    /* 60 tasks take 10 s: the slow one renders 10 of them. */
+    assert_int_equal(scheduler_portion(pace, 2, 0, 60, 64), 10);
+    assert_int_equal(scheduler_portion(pace, 2, 1, 60, 64), 50);
+    assert_int_equal(scheduler_portion(pace, 2, 1, 60, 8), 8);
+    /* Of five the slow one would be the last. */
+    assert_int_equal(scheduler_portion(pace, 2, 0, 4, 64), 0);
+    assert_int_equal(scheduler_portion(pace, 2, 1, 4, 64), 4);
+    /* Unless the fast one is busy. */
+    pace[1].busy = 2;
+    assert_int_equal(scheduler_portion(pace, 2, 0, 4, 64), 2);
+    assert_int_equal(scheduler_portion(pace, 1, 0, 7, 64), 7);
+}
+
+static void a_node_that_takes_twice_as_long_as_it_should_is_late(void **state)
+{
+    bool late;
+    assert_true(scheduler_left(1000, 10, 30, &late) == 70 && !late);
+    assert_true(scheduler_left(1000, 10, 150, &late) == 0 && !late);
+    assert_true(scheduler_left(1000, 10, 206, &late) == 0 && late);
+    assert_true(scheduler_twin_pays(1, 5));
+    assert_false(scheduler_twin_pays(4.5, 5));
 }
 
 #define QUEUE_TEST(name) cmocka_unit_test_setup_teardown(name, open_queue, close_queue)
@@ -76,7 +127,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         QUEUE_TEST(the_model_that_is_there_goes_before_the_order),
         QUEUE_TEST(jobs_with_nothing_ready_or_that_cannot_be_read_are_passed_over),
-        QUEUE_TEST(the_last_tasks_of_a_job_are_spread_over_the_nodes_with_credit),
+        QUEUE_TEST(whose_submitter_had_least_goes_first),
+        QUEUE_TEST(among_jobs_of_one_submitter_priority_goes_before_order_and_model),
+        cmocka_unit_test(a_node_gets_what_it_ends_before_the_others_would),
+        cmocka_unit_test(a_node_that_takes_twice_as_long_as_it_should_is_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

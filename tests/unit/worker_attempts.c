@@ -5,6 +5,7 @@
 #include "proto/wire.h"
 #include "worker/attempts.h"
 
+static uint32_t at_once; /* of what is added next */
 static const uint8_t model_a[BLOB_ID] = {1}, model_b[BLOB_ID] = {2};
 
 /* Adds attempt (1, counter) of the model with these settings: name, value, ..., NULL. */
@@ -34,7 +35,7 @@ static bool add_with(struct attempts *attempts, uint64_t counter, const uint8_t 
     ProtobufCBinaryData inputs = wire_bytes(input, BLOB_ID);
     attempt.inputs = &inputs;
     attempt.n_inputs = input != NULL;
-    return attempts_add(attempts, &attempt, error);
+    return attempts_add(attempts, &attempt, at_once, error);
 }
 
 static bool add(struct attempts *attempts, uint64_t counter, const uint8_t *model,
@@ -75,6 +76,33 @@ static void a_batch_differs_in_prompt_and_seed_only(void **state)
     assert_int_equal(batch[0]->counter, 1);
     assert_int_equal(batch[1]->counter, 5);
     assert_int_equal(attempts_batch(&attempts, model_a, 1, batch), 1);
+    attempts_clear(&attempts);
+}
+
+static void a_batch_is_as_large_as_was_measured_best(void **state)
+{
+    struct attempts attempts = {0};
+    struct attempt *batch[BATCH_MOST];
+    at_once = 2;
+    for (uint64_t i = 1; i <= 4; i++)
+        assert_true(add(&attempts, i, model_a, NULL, NULL));
+    at_once = 0;
+    assert_int_equal(attempts_batch(&attempts, model_a, 4, batch), 2);
+    assert_int_equal(attempts_batch(&attempts, model_a, 1, batch), 1);
+    attempts_clear(&attempts);
+}
+
+static void what_failed_unheard_is_kept_and_not_rendered_again(void **state)
+{
+    struct attempts attempts = {0};
+    struct attempt *batch[BATCH_MOST];
+    struct error why = {.text = "the device is gone"};
+    assert_true(add(&attempts, 1, model_a, NULL, NULL));
+    attempt_keep_failure(attempts_find(&attempts, 1, 1), &why);
+    assert_int_equal(attempts_batch(&attempts, model_a, 4, batch), 0);
+    assert_int_equal(attempts_unrendered(&attempts), 0);
+    assert_string_equal(attempts_find(&attempts, 1, 1)->failed->text,
+                        "the device is gone");
     attempts_clear(&attempts);
 }
 
@@ -132,6 +160,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_differs_in_prompt_and_seed_only),
         cmocka_unit_test(a_batch_shares_its_files),
+        cmocka_unit_test(a_batch_is_as_large_as_was_measured_best),
+        cmocka_unit_test(what_failed_unheard_is_kept_and_not_rendered_again),
         cmocka_unit_test(what_renders_is_in_no_second_batch),
         cmocka_unit_test(the_same_attempt_twice_is_held_once),
         cmocka_unit_test(a_setting_that_is_none_is_refused_by_name),

@@ -1,0 +1,184 @@
+"""What farmctl's steering commands say to the coordinator, and what comes of it."""
+import os
+import time
+
+import pytest
+
+from peer import INPUT, Farm, Refused, commit, job, pb
+
+
+@pytest.fixture
+def farm(tmp_path):
+    farm = Farm(tmp_path / "state").start()
+    yield farm
+    farm.stop()
+
+
+@pytest.fixture
+def admin(farm):
+    admin = farm.admin()
+    farm.add_model(admin)
+    return admin
+
+
+def submit(peer, content):
+    return peer.ask(submit=pb.Submit(id=os.urandom(16), job=content)).job
+
+
+def state_of(admin, index=0):
+    return admin.ask(node_list=pb.NodeList()).nodes[index].state.decode()
+
+
+def test_a_paused_job_is_given_out_again_when_it_is_resumed(farm, admin):
+    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=0)
+    submit(admin, job(seeds=[(0, 1)]))
+    admin.ask(job_steer=pb.JobSteer(job=b"last", paused=True))
+    worker.ready(1)
+    assert worker.receive(0.4) is None
+    farm.kill()
+    farm.start()  # it is still paused
+    admin = farm.admin()
+    worker = farm.worker(worker.key, credit=1)
+    assert admin.ask(job_list=pb.JobList()).jobs[0].paused
+    assert worker.receive(0.4) is None
+    admin.ask(job_steer=pb.JobSteer(job=b"last", paused=False))
+    assert worker.wait("assign")
+
+
+def test_the_job_of_higher_priority_goes_first(farm, admin):
+    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=0)
+    usual, urgent = job(seeds=[(0, 2)]), job(seeds=[(10, 2)])
+    urgent.priority = 5
+    first, second = submit(admin, usual), submit(admin, urgent)
+    worker.ready(1)
+    assert worker.wait("assign").attempts[0].job == second
+    admin.ask(job_steer=pb.JobSteer(job=first.hex().encode(), priority=6))
+    worker.ready(1)
+    assert worker.wait("assign").attempts[0].job == first
+    with pytest.raises(Refused, match="from -1000 to 1000"):
+        admin.ask(job_steer=pb.JobSteer(job=b"last", priority=2000))
+
+
+def test_submitters_get_equal_shares_whoever_came_first(farm, admin):
+    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=0)
+    clients = [farm.peer(farm.member(admin, pb.ROLE_SUBMIT)) for _ in range(2)]
+    jobs = []
+    for number, client in enumerate(clients):
+        client.hello()
+        jobs.append(submit(client, job(seeds=[(1000 * number, 50)])))
+    given = []
+    for _ in range(20):
+        worker.ready(1)
+        attempt, = worker.wait("assign").attempts
+        given.append(attempt.job)
+        commit(farm, worker, attempt)
+    assert given.count(jobs[0]) == given.count(jobs[1]) == 10
+
+
+def test_a_drained_node_gets_no_work_until_it_is_released_over_restarts(farm, admin):
+    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER, b"iris"), credit=1)
+    submit(admin, job(seeds=[(0, 3)]))
+    attempt, = worker.wait("assign").attempts
+    admin.ask(node_steer=pb.NodeSteer(node=b"iris", order=pb.NODE_DRAIN))
+    assert not worker.wait("drain").over
+    assert state_of(admin) == "draining"
+    assert commit(farm, worker, attempt).answer == pb.COMMIT_ACCEPTED
+    worker.ready(1)
+    assert worker.receive(0.4) is None
+    farm.kill()
+    farm.start()
+    admin = farm.admin()
+    worker = farm.worker(worker.key, credit=1)
+    worker.wait("drain")
+    assert worker.receive(0.4) is None
+    admin.ask(node_steer=pb.NodeSteer(node=b"iris", order=pb.NODE_RELEASE))
+    assert worker.wait("drain").over
+    assert worker.wait("assign")
+
+
+def test_a_blocked_nodes_work_goes_elsewhere_and_its_results_are_discarded(farm, admin):
+    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER, b"iris"), credit=1)
+    other = farm.worker(farm.member(admin, pb.ROLE_WORKER, b"oak"), credit=0)
+    submit(admin, job(seeds=[(0, 1)]))
+    attempt, = worker.wait("assign").attempts
+    admin.ask(node_steer=pb.NodeSteer(node=b"iris", order=pb.NODE_BLOCK, text=b"too hot"))
+    assert worker.wait("withdraw").attempts[0] == attempt.id
+    assert state_of(admin) == "blocked: too hot"
+    assert commit(farm, worker, attempt).answer == pb.COMMIT_DISCARD
+    other.ready(1)
+    again, = other.wait("assign").attempts
+    assert again.index == attempt.index
+    with pytest.raises(Refused, match='no node "elm"'):
+        admin.ask(node_steer=pb.NodeSteer(node=b"elm", order=pb.NODE_DRAIN))
+
+
+def test_a_worker_is_renamed_and_keeps_its_name(farm, admin):
+    farm.worker(farm.member(admin, pb.ROLE_WORKER, b"iris"), credit=0)
+    farm.worker(farm.member(admin, pb.ROLE_WORKER, b"oak"), credit=0)
+    admin.ask(node_steer=pb.NodeSteer(node=b"iris", order=pb.NODE_RENAME, text=b"elm"))
+    names = {node.name for node in admin.ask(node_list=pb.NodeList()).nodes}
+    assert names == {b"elm", b"oak"}
+    with pytest.raises(Refused, match="taken") as refused:
+        admin.ask(node_steer=pb.NodeSteer(node=b"elm", order=pb.NODE_RENAME, text=b"oak"))
+    assert refused.value.kind == INPUT
+    farm.kill()
+    farm.start()
+    admin = farm.admin()
+    assert {key.name for key in admin.ask(key_list=pb.KeyList()).keys} >= {b"elm", b"oak"}
+
+
+def test_a_node_whose_faults_others_make_good_is_blocked(farm, admin):
+    bad = farm.worker(farm.member(admin, pb.ROLE_WORKER, b"bad"), credit=0)
+    good = farm.worker(farm.member(admin, pb.ROLE_WORKER, b"good"), credit=0)
+    for number in range(3):
+        submit(admin, job(seeds=[(number, 1)]))
+        bad.ready(1)
+        attempt, = bad.wait("assign").attempts
+        bad.send(failed=pb.Failed(attempt=attempt.id, kind=7, text=b"it glows"))
+        good.ready(1)
+        again, = good.wait("assign").attempts
+        assert commit(farm, good, again).answer == pb.COMMIT_ACCEPTED
+    nodes = {n.name: n.state.decode() for n in admin.ask(node_list=pb.NodeList()).nodes}
+    assert nodes[b"bad"].startswith("blocked: 3 tasks in a row failed there")
+    assert "it glows" in nodes[b"bad"]
+    assert nodes[b"good"] == "ok"
+
+
+def test_measured_speeds_survive_kill_9(farm, admin):
+    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=1)
+    submit(admin, job(seeds=[(0, 1)]))
+    attempt, = worker.wait("assign").attempts
+    commit(farm, worker, attempt)  # 64 x 64 x 20 steps in half a second
+    speed = 64 * 64 * 20 / 0.5
+    assert admin.ask(node_list=pb.NodeList()).nodes[0].step_pixels_per_s == pytest.approx(speed)
+    time.sleep(6)  # noted every five seconds
+    farm.kill()
+    farm.start()
+    admin = farm.admin()
+    farm.worker(worker.key, credit=0)
+    assert admin.ask(node_list=pb.NodeList()).nodes[0].step_pixels_per_s == pytest.approx(speed)
+
+
+def test_an_idle_fast_node_repeats_what_a_slow_one_holds_and_the_first_result_counts(farm, admin):
+    slow = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=0)
+    fast = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=1)
+    submit(admin, job(seeds=[(0, 1)]))
+    attempt, = fast.wait("assign").attempts
+    commit(farm, fast, attempt)
+    submit(admin, job(seeds=[(5, 1)]))
+    slow.ready(1)
+    attempt, = slow.wait("assign").attempts
+    end = time.monotonic() + 20
+    fast.ready(1)
+    again = None
+    while not again and time.monotonic() < end:  # half a second is measured, this takes longer
+        slow.send(heartbeat=pb.Heartbeat(progress=[pb.Progress(attempt=attempt.id)]))
+        fast.send(heartbeat=pb.Heartbeat())
+        message = fast.receive(0.2)
+        again = message[1] if message and message[0] == "assign" else None
+    assert again.attempts[0].index == attempt.index and again.attempts[0].id != attempt.id
+    assert commit(farm, fast, again.attempts[0]).answer == pb.COMMIT_ACCEPTED
+    assert slow.wait("withdraw").attempts[0] == attempt.id
+    assert commit(farm, slow, attempt).answer == pb.COMMIT_DUPLICATE
+    summary = admin.ask(job_list=pb.JobList()).jobs[0]
+    assert (summary.state, summary.done, summary.leased) == (pb.JOB_DONE, 1, 0)
