@@ -159,7 +159,7 @@ static long patience(const struct coordinator *self)
     return left < 0 ? 0 : (long)left;
 }
 
-static void end_turn(struct coordinator *self)
+void coordinator_end_turn(struct coordinator *self)
 {
     assign_all(self);
     work_close_jobs(self);
@@ -189,7 +189,7 @@ bool coordinator_run(struct coordinator *self, struct error *error)
         take_blobs(self);
         receive(self);
         now_and_then(self);
-        end_turn(self);
+        coordinator_end_turn(self);
     }
     learned_store(self);
     coordinator_hand_over(self, true);

@@ -80,6 +80,10 @@ bool coordinator_run(struct coordinator *self, struct error *error);
 bool coordinator_check(const struct coordinator_settings *settings,
                        struct error *error);
 
+/* What follows the messages of a turn: tasks go out, jobs end, watchers are told, and what
+ * changed is handed over. */
+void coordinator_end_turn(struct coordinator *self);
+
 /* Hands this turn's change over and stamps what was sent; with `wait`, until durable. */
 void coordinator_hand_over(struct coordinator *self, bool wait);
 

@@ -295,7 +295,7 @@ void task_init(struct task *self)
 {
     *self = (struct task){0};
     for (const struct option *option = options; option->name; option++)
-        if (!option->least || *option->fallback)
+        if (option->least <= 0 || *option->fallback)
             kinds[option->type].set(option, field_of(self, option), option->fallback,
                                     NULL);
 }

@@ -1,4 +1,5 @@
 /* A prompt of any bytes: an error, or states and runs whose text is no longer than it. */
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
