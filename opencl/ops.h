@@ -124,6 +124,19 @@ void concat(struct stream *s, struct tensor y, struct tensor a, struct tensor b)
 /* y = x scale, converted between dtypes as they are; y may be x. */
 void scale(struct stream *s, struct tensor y, struct tensor x, float factor);
 
+/* ---- op_rows.c: images with several prompts each (AND)
+ *
+ * `source`, int32 [rows], is the image of each row: the first n rows are the n images
+ * without a prompt, in order, the others their prompts. */
+
+/* y [rows, h, w, c] = x [n, h, w, c] of each row's image. */
+void rows_spread(struct stream *s, struct tensor y, struct tensor x, cl_mem source);
+
+/* y [2n, h, w, c]: x's first n rows, then of each image  e + sum weight[r] (x[r] - e)  with
+ * e its first row and r its others; x [rows, h, w, c], weight f32 [rows]. */
+void rows_compose(struct stream *s, struct tensor y, struct tensor x, cl_mem source,
+                  cl_mem weight);
+
 /* ---- op_sample.c: what happens to latents around the UNet
  *
  * One step of any sampler is linear but for one clamp, with coefficients the host knows

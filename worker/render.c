@@ -276,6 +276,7 @@ static bool render(struct render *self, const struct order *order, struct error 
             .height = task->height,
             .sampler = task->sampler,
             .schedule = task->schedule,
+            .syntax = task->syntax,
             .eta = task->eta,
             .clip_skip = (unsigned)task->clip_skip,
         };

@@ -48,6 +48,9 @@ const struct option options[OPTION_COUNT_ALL + 1] = {
      "pixels; auto: the model's own size", true},
     {"steps", OPTION_COUNT, FIELD(steps), "20", 1, 1000, NULL, "N", "denoising steps",
      true},
+    {"syntax", OPTION_CHOICE, FIELD(syntax), "auto", 0, 0, "auto|a1111|comfy|plain",
+     "NAME", "how prompts are read; auto: as where the sampler's name comes from",
+     true},
     {NULL, OPTION_TEXT, 0, NULL, 0, 0, NULL, NULL, NULL, false},
 };
 

@@ -24,6 +24,7 @@ struct task {
     double eta;             /* DDIM's */
     uint64_t clip_skip;
     char *init;      /* picture to begin from; "" none */
+    char *syntax;    /* "auto", "a1111", "comfy", "plain" */
     char *rng;       /* "torch-cpu" */
     char *precision; /* "auto", "f32", "f16" */
 };
@@ -53,7 +54,7 @@ struct option {
 
 /* All options, sorted by name; a null name ends them. `seed` and `prompt` are among them:
  * an axis may range over any. OPTION_COUNT_ALL is their number. */
-enum { OPTION_COUNT_ALL = 14 };
+enum { OPTION_COUNT_ALL = 15 };
 extern const struct option options[];
 const struct option *option_find(const char *name);
 

@@ -79,6 +79,8 @@ bool params_write(const struct task *task, const char *model_name,
             write_option(into, "Clip skip", "clip-skip", task, error)) &&
            (!(task->eta > 0) || write_option(into, "Eta DDIM", "eta", task, error)) &&
            write_field(into, "RNG", "CPU", error) &&
+           (!strcmp(task->syntax, "auto") ||
+            write_option(into, "Prompt syntax", "syntax", task, error)) &&
            (!strcmp(task->precision, "auto") ||
             write_option(into, "Precision", "precision", task, error)) &&
            write_files(into, task, error) &&

@@ -171,6 +171,7 @@ static void check_run(struct pipeline *pipeline, const char *name, const json_t 
 {
     char latents[40], pixels[40];
     struct image_request request = {
+        .syntax = "plain",
         .prompt = json_string_value(json_object_get(run, "prompt")),
         .negative = json_string_value(json_object_get(run, "negative")),
         .seed = (uint64_t)number(run, "seed"),

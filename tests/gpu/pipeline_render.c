@@ -155,6 +155,7 @@ static void a_prompt_too_long_is_said_to_be_truncated(void **state)
             memcpy(text + 4 * i, "cat ", 5);
         struct image_request wanted = request(text, 1);
         wanted.steps = 1;
+        wanted.syntax = "plain";
         assert_ok(pipeline_render(pipeline, &wanted, 1, NULL, NULL, &image, &error));
         assert_int_equal(image.truncated, words == 76);
         image_clear(&image);

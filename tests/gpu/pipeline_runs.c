@@ -38,6 +38,7 @@ static void check(struct pipeline *pipeline, const json_t *golden, struct worst 
         .height = (size_t)number(golden, "height"),
         .sampler = golden_text(golden, "sampler"),
         .schedule = golden_text(golden, "schedule"),
+        .syntax = "plain",
         .eta = number(golden, "eta"),
         .clip_skip = (unsigned)number(golden, "clip_skip"),
     };

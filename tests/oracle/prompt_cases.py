@@ -1,6 +1,6 @@
 """What stable-diffusion-webui and ComfyUI read in a prompt.
 
-    prompt_cases.py WEBUI/modules/prompt_parser.py COMFYUI/comfy/sd1_clip.py
+    prompt_cases.py WEBUI COMFYUI
 
 Neither is a package of PyPI, so this is run by hand beside checkouts of them (webui 1.6 or
 later; with lark 1.3.1, older ones break ties by chance) and make.py leaves prompts.json alone.
@@ -46,11 +46,10 @@ GROUPS += ["{0} {1}"]
 COMFY = {"parse_parentheses", "token_weights", "escape_important", "unescape_important"}
 
 
-def load(path, names):
-    """Only those functions of the file, without what it imports from its program."""
+def load(path, names, **found):
+    """Only what the file defines by those names, without what it imports from its program."""
     tree = ast.parse(Path(path).read_text())
     tree.body = [node for node in tree.body if getattr(node, "name", None) in names]
-    found = {}
     exec(compile(tree, path, "exec"), found)
     return found
 
@@ -75,10 +74,12 @@ def attempt(function, *arguments):
 
 
 def main():
-    spec = importlib.util.spec_from_file_location("prompt_parser", sys.argv[1])
+    spec = importlib.util.spec_from_file_location(
+        "prompt_parser", f"{sys.argv[1]}/modules/prompt_parser.py"
+    )
     webui = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(webui)
-    comfy = load(sys.argv[2], COMFY)
+    comfy = load(f"{sys.argv[2]}/comfy/sd1_clip.py", COMFY)
     source = random.Random(1)
     # In the list above a bar parts texts, but for one between square brackets' options.
     texts = [text for line in TEXTS.split("\n") for text in split(line)]

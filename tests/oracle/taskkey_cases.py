@@ -24,6 +24,7 @@ DEFAULTS = {
     "seed": "0",
     "size": "auto",
     "steps": "20",
+    "syntax": "auto",
 }
 ENGINE = 1
 

@@ -40,7 +40,7 @@ static void every_option_changes_the_key(void **state)
         {"model", "other"}, {"negative", "x"},   {"precision", "f32"},
         {"prompt", "x"},    {"sampler", "DDIM"}, {"schedule", "Normal"},
         {"seed", "1"},      {"size", "8x16"},    {"steps", "21"},
-        {"init", "0123"},
+        {"init", "0123"},   {"syntax", "comfy"},
     };
     struct task task;
     uint8_t plain[32], key[32];

@@ -21,7 +21,8 @@ void attention_layer_clear(struct attention_layer *self, struct gpu *gpu)
 }
 
 void attention_layer_add(struct stream *s, struct tensor x, struct tensor normed,
-                         struct tensor context, const struct attention_layer *w)
+                         struct tensor context, cl_mem key_counts,
+                         const struct attention_layer *w)
 {
     struct tensor q = tensor_take(s, x.n, x.h, x.w, w->c);
     struct tensor k = tensor_take(s, context.n, context.h, context.w, w->c);
@@ -31,7 +32,8 @@ void attention_layer_add(struct stream *s, struct tensor x, struct tensor normed
     linear(s, k, context, &w->k, ACTIVATION_NONE, NULL);
     linear(s, v, context, &w->v, ACTIVATION_NONE, NULL);
     attention(s, y, q, k, v,
-              &(struct attention_options){.heads = w->heads, .causal = w->causal});
+              &(struct attention_options){
+                  .heads = w->heads, .causal = w->causal, .key_counts = key_counts});
     linear(s, x, y, &w->out, ACTIVATION_NONE, &x);
     tensor_give(s, &y);
     tensor_give(s, &v);

@@ -26,8 +26,9 @@ void attention_layer_load(struct attention_layer *self, struct loader *l,
 void attention_layer_clear(struct attention_layer *self, struct gpu *gpu);
 
 /* x += out(attention(q(normed), k(context), v(context))); x and normed [n, h, w, c],
- * context [n, h', w', context width]. */
+ * context [n, h', w', context width]. key_counts as in attention_options. */
 void attention_layer_add(struct stream *s, struct tensor x, struct tensor normed,
-                         struct tensor context, const struct attention_layer *w);
+                         struct tensor context, cl_mem key_counts,
+                         const struct attention_layer *w);
 
 #endif

@@ -1,4 +1,4 @@
-/* From a prompt to what the UNet attends to, each distinct text computed once.
+/* From a text to what the UNet attends to, each distinct text computed once.
  *
  * The last texts' vectors stay on the host, so that a sweep over seeds encodes nothing
  * twice. A text is always encoded alone: its vectors depend on no neighbour.
@@ -6,19 +6,39 @@
 #ifndef FARM_CONDITIONING_H
 #define FARM_CONDITIONING_H
 
+#include "worker/sd/emphasis.h"
 #include "worker/sd/text_stack.h"
 
 struct conditioning;
+
+/* How texts are read and encoded. */
+struct conditioning_form {
+    enum prompt_syntax syntax;
+    unsigned clip_skip; /* 1: what the model was trained with */
+};
+
+/* What became of a text; borrowed from the conditioning. */
+struct condition {
+    size_t keys;         /* tokens of all chunks */
+    const float *values; /* [keys, c of the stack] */
+    const float *pooled; /* [pooled of the stack], the first chunk's */
+    bool truncated;      /* plain syntax: the text had more than a chunk takes */
+};
 
 /* The stack is borrowed for the life of it. */
 struct conditioning *conditioning_new(struct text_stack *text, struct error *error);
 void conditioning_destroy(struct conditioning **self);
 
-/* Writes the stack's [tokens, c] to values: start, at most tokens - 2 of the text, end,
- * padding; and its pooled vector, where it has one, to pooled. clip_skip 1 is what the model
- * was trained with. *truncated: the text had more. */
-bool conditioning_encode(struct conditioning *self, const char *text,
-                         unsigned clip_skip, float *values, float *pooled,
-                         bool *truncated, struct error *error);
+/* Chunks that the text fills, in the encoder that needs most. */
+bool conditioning_chunks(struct conditioning *self, const char *text,
+                         const struct conditioning_form *form, size_t *chunks,
+                         struct error *error);
+
+/* The text's vectors, emphasis applied, followed by empty chunks where it fills fewer than
+ * `chunks`. Each take is given back once; until then the values stay. */
+const struct condition *conditioning_take(struct conditioning *self, const char *text,
+                                          const struct conditioning_form *form,
+                                          size_t chunks, struct error *error);
+void conditioning_give(struct conditioning *self, const struct condition **condition);
 
 #endif

@@ -15,26 +15,53 @@ struct denoiser {
     struct tensor history[HISTORY]; /* like x */
     struct tensor context;          /* [rows, 1, tokens, context width] */
     struct tensor added;            /* [rows, 1, 1, added]; unused without */
+    struct tensor keys;             /* int32 [rows] */
+    struct tensor source;           /* int32 [rows]: each row's image */
+    struct tensor weight;           /* [rows]; source and weight where it composes */
     struct tensor step;             /* one struct step */
 };
 
-static size_t rows_of(const struct denoiser_shape *shape)
+static void take_input(struct denoiser *self, struct tensor input)
 {
-    return shape->guided ? 2 * shape->images : shape->images;
+    struct stream *s = self->stream;
+    const struct denoiser_shape *shape = &self->shape;
+    if (!shape->composes) {
+        sample_input(s, input, self->x, self->step.memory);
+        return;
+    }
+    struct tensor images = tensor_take(s, shape->images, shape->h, shape->w, self->x.c);
+    sample_input(s, images, self->x, self->step.memory);
+    rows_spread(s, input, images, self->source.memory);
+    tensor_give(s, &images);
+}
+
+static void update(struct denoiser *self, struct tensor output)
+{
+    struct stream *s = self->stream;
+    const struct denoiser_shape *shape = &self->shape;
+    if (!shape->composes) {
+        sample_update(s, self->x, output, self->history, self->noise,
+                      self->step.memory);
+        return;
+    }
+    struct tensor pairs =
+        tensor_take_as(s, DTYPE_F32, 2 * shape->images, shape->h, shape->w, self->x.c);
+    rows_compose(s, pairs, output, self->source.memory, self->weight.memory);
+    sample_update(s, self->x, pairs, self->history, self->noise, self->step.memory);
+    tensor_give(s, &pairs);
 }
 
 static void step_forward(struct denoiser *self)
 {
     struct stream *s = self->stream;
     const struct denoiser_shape *shape = &self->shape;
-    size_t rows = rows_of(shape);
-    struct tensor input = tensor_take(s, rows, shape->h, shape->w, self->x.c);
-    struct tensor output = tensor_take(s, rows, shape->h, shape->w, self->x.c);
-    struct unet_extra extra = {.added = &self->added};
-    sample_input(s, input, self->x, self->step.memory);
+    struct tensor input = tensor_take(s, shape->rows, shape->h, shape->w, self->x.c);
+    struct tensor output = tensor_take(s, shape->rows, shape->h, shape->w, self->x.c);
+    struct unet_extra extra = {.added = &self->added, .key_counts = self->keys.memory};
+    take_input(self, input);
     unet_forward(s, output, input, self->step.memory, self->context, &extra,
                  self->unet);
-    sample_update(s, self->x, output, self->history, self->noise, self->step.memory);
+    update(self, output);
     tensor_give(s, &output);
     tensor_give(s, &input);
 }
@@ -42,16 +69,19 @@ static void step_forward(struct denoiser *self)
 static bool make_tensors(struct denoiser *self, enum dtype dtype, struct error *error)
 {
     const struct denoiser_shape *shape = &self->shape;
-    size_t n = shape->images, h = shape->h, w = shape->w;
+    size_t n = shape->images, h = shape->h, w = shape->w, rows = shape->rows;
     size_t c = self->unet->config.in_channels, floats = sizeof(struct step) / 4;
     static_assert(sizeof(struct step) % 4 == 0, "a step lies in a tensor of floats");
     bool ok = tensor_new(&self->x, self->gpu, DTYPE_F32, n, h, w, c, error) &&
               tensor_new(&self->noise, self->gpu, DTYPE_F32, n, h, w, c, error) &&
-              tensor_new(&self->context, self->gpu, dtype, rows_of(shape), 1,
-                         shape->tokens, self->unet->config.context, error) &&
+              tensor_new(&self->context, self->gpu, dtype, rows, 1, shape->tokens,
+                         self->unet->config.context, error) &&
+              tensor_new(&self->keys, self->gpu, DTYPE_F32, 1, 1, 1, rows, error) &&
+              tensor_new(&self->source, self->gpu, DTYPE_F32, 1, 1, 1, rows, error) &&
+              tensor_new(&self->weight, self->gpu, DTYPE_F32, 1, 1, 1, rows, error) &&
               tensor_new(&self->step, self->gpu, DTYPE_F32, 1, 1, 1, floats, error);
     if (ok && self->unet->config.added)
-        ok = tensor_new(&self->added, self->gpu, dtype, rows_of(shape), 1, 1,
+        ok = tensor_new(&self->added, self->gpu, dtype, rows, 1, 1,
                         self->unet->config.added, error);
     for (size_t i = 0; ok && i < HISTORY; i++)
         ok = tensor_new(&self->history[i], self->gpu, DTYPE_F32, n, h, w, c, error);
@@ -92,6 +122,9 @@ void denoiser_destroy(struct denoiser **self)
     tensor_destroy(&(*self)->noise, gpu);
     tensor_destroy(&(*self)->context, gpu);
     tensor_destroy(&(*self)->added, gpu);
+    tensor_destroy(&(*self)->keys, gpu);
+    tensor_destroy(&(*self)->source, gpu);
+    tensor_destroy(&(*self)->weight, gpu);
     tensor_destroy(&(*self)->step, gpu);
     for (size_t i = 0; i < HISTORY; i++)
         tensor_destroy(&(*self)->history[i], gpu);
@@ -103,13 +136,39 @@ bool denoiser_fits(const struct denoiser *self, const struct denoiser_shape *sha
 {
     const struct denoiser_shape *own = &self->shape;
     return own->images == shape->images && own->h == shape->h && own->w == shape->w &&
-           own->guided == shape->guided && own->tokens == shape->tokens;
+           own->guided == shape->guided && own->composes == shape->composes &&
+           own->rows == shape->rows && own->tokens == shape->tokens;
+}
+
+static bool upload_rows(struct denoiser *self, const struct denoiser_row *rows,
+                        struct error *error)
+{
+    size_t count = self->shape.rows;
+    static_assert(sizeof(int32_t) == sizeof(float), "counts lie in tensors of floats");
+    int32_t *keys = calloc(2 * count, sizeof *keys), *source = keys + count;
+    float *weight = calloc(count, sizeof *weight);
+    bool ok = keys && weight;
+    if (!ok)
+        error_set_kind(error, ERROR_MEMORY, "no memory for %zu rows", count);
+    for (size_t i = 0; ok && i < count; i++) {
+        assert(rows[i].keys <= self->shape.tokens &&
+               rows[i].image < self->shape.images);
+        keys[i] = (int32_t)rows[i].keys;
+        source[i] = (int32_t)rows[i].image;
+        weight[i] = (float)rows[i].weight;
+    }
+    ok = ok && tensor_upload(&self->keys, self->gpu, (float *)(void *)keys, error) &&
+         tensor_upload(&self->source, self->gpu, (float *)(void *)source, error) &&
+         tensor_upload(&self->weight, self->gpu, weight, error);
+    free(weight);
+    free(keys);
+    return ok;
 }
 
 /* History is zeroed: a sampler weighs what it has not written yet with 0, and what an
  * earlier run left there might not be finite. */
-bool denoiser_start(struct denoiser *self, const float *latents, const float *context,
-                    const float *added, struct error *error)
+bool denoiser_start(struct denoiser *self, const float *latents,
+                    const struct denoiser_row *rows, struct error *error)
 {
     float *zeros = calloc(tensor_count(&self->x), sizeof *zeros);
     bool ok = zeros != NULL;
@@ -120,7 +179,13 @@ bool denoiser_start(struct denoiser *self, const float *latents, const float *co
         ok = tensor_upload(&self->history[i], self->gpu, zeros, error);
     free(zeros);
     return ok && tensor_upload(&self->x, self->gpu, latents, error) &&
-           tensor_upload(&self->context, self->gpu, context, error) &&
+           upload_rows(self, rows, error);
+}
+
+bool denoiser_attend(struct denoiser *self, const float *context, const float *added,
+                     struct error *error)
+{
+    return tensor_upload(&self->context, self->gpu, context, error) &&
            (!self->unet->config.added ||
             tensor_upload(&self->added, self->gpu, added, error));
 }

@@ -1,7 +1,7 @@
 /* The UNet's passes over a batch of latents: planned once for its size, run each step.
  *
  * A step is  sample_input, unet_forward, sample_update  with everything that changes read
- * from a small device buffer; guidance doubles the rows, not the passes.
+ * from small device buffers; guidance and prompts joined by AND add rows, not passes.
  */
 #ifndef FARM_DENOISER_H
 #define FARM_DENOISER_H
@@ -10,8 +10,18 @@
 
 struct denoiser_shape {
     size_t images, h, w; /* latents */
-    bool guided;         /* two rows an image: without the prompt, then with it */
-    size_t tokens;       /* of each row's context */
+    bool guided;         /* a row an image without the prompt before those with it */
+    bool composes;       /* images may have several rows with a prompt; guided then */
+    size_t rows;         /* of the UNet's batch */
+    size_t tokens;       /* room in each row's context */
+};
+
+/* A row of the UNet's batch. The first `images` of a guided batch are the images without
+ * their prompts, in order. */
+struct denoiser_row {
+    size_t image;
+    double weight; /* of a prompt among its image's; only where the batch composes */
+    size_t keys;   /* tokens of the context that count */
 };
 
 struct denoiser;
@@ -23,11 +33,15 @@ struct denoiser *denoiser_new(struct gpu *gpu, enum dtype dtype,
 void denoiser_destroy(struct denoiser **self);
 bool denoiser_fits(const struct denoiser *self, const struct denoiser_shape *shape);
 
-/* Latents [images, h, w, c]; context [rows, tokens, context width], all of the rows without
- * the prompt first; `added` [rows, added] as unet_added_values makes them, read only where
- * the UNet has an added embedding. */
-bool denoiser_start(struct denoiser *self, const float *latents, const float *context,
-                    const float *added, struct error *error);
+/* Latents [images, h, w, c]; what the rows are for the run. */
+bool denoiser_start(struct denoiser *self, const float *latents,
+                    const struct denoiser_row *rows, struct error *error);
+
+/* What the rows attend to from the next step on: context [rows, tokens, context width];
+ * `added` [rows, added] as unet_added_values makes them, read only where the UNet has an
+ * added embedding. */
+bool denoiser_attend(struct denoiser *self, const float *context, const float *added,
+                     struct error *error);
 
 /* One UNet pass and the sampler's update. `noise` like latents, NULL where the step has
  * none. Waits for the device. */

@@ -15,11 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "worker/sd/conditioning.h"
+#include "worker/sd/conditions.h"
 #include "worker/sd/decoder.h"
 #include "worker/sd/denoiser.h"
 #include "worker/sd/model.h"
 #include "worker/sd/noise.h"
+#include "worker/sd/prompt.h"
 #include "worker/sd/sampler.h"
 
 enum { DENOISERS = 4, DECODERS = 2, SIDE_MOST = 4096, BATCH_MOST = 64 };
@@ -184,13 +185,12 @@ struct rendering {
     const struct image_request *request;
     size_t count;
     size_t c, h, w; /* latents of an image */
-    bool guided;
     struct sampler_run run;
+    struct conditions conditions;
     struct noise *generator; /* of each image */
-    float *context;          /* [rows, tokens, width] */
-    float *pooled, *added;   /* of one text; [rows, added], where the UNet takes it */
+    float *context;          /* [rows, keys, width] of the conditions */
+    float *added;            /* [rows, added], where the UNet takes it */
     float *nchw, *nhwc;      /* latents or noise of all images */
-    bool *truncated;
 };
 
 static bool check_side(const char *name, size_t pixels, size_t factor,
@@ -206,6 +206,11 @@ static bool check_side(const char *name, size_t pixels, size_t factor,
     return true;
 }
 
+static const char *syntax_of(const struct image_request *request)
+{
+    return request->syntax ? request->syntax : "auto";
+}
+
 static bool same_but_text_and_seed(const struct image_request *a,
                                    const struct image_request *b)
 {
@@ -214,7 +219,8 @@ static bool same_but_text_and_seed(const struct image_request *a,
            a->original_height == b->original_height && a->crop_x == b->crop_x &&
            a->crop_y == b->crop_y && a->aesthetic == b->aesthetic && a->eta == b->eta &&
            a->clip_skip == b->clip_skip && strcmp(a->sampler, b->sampler) == 0 &&
-           strcmp(a->schedule, b->schedule) == 0;
+           strcmp(a->schedule, b->schedule) == 0 &&
+           strcmp(syntax_of(a), syntax_of(b)) == 0;
 }
 
 static bool check_requests(struct rendering *self, struct error *error)
@@ -261,27 +267,54 @@ static bool prepare(struct rendering *self, struct error *error)
                               "this model's UNet takes %zu channels, the latents have "
                               "%zu: it needs a picture to edit",
                               model->unet.config.in_channels, self->c);
-    self->guided = request->cfg > 1;
     size_t values = self->count * self->c * self->h * self->w;
-    size_t rows = self->guided ? 2 * self->count : self->count;
-    size_t row = model->text.tokens * model->text.c;
     self->generator = calloc(self->count, sizeof *self->generator);
-    self->context = calloc(rows * row + 1, sizeof *self->context);
-    self->pooled = calloc(model->text.pooled + 1, sizeof *self->pooled);
-    self->added = calloc(rows * model->unet.config.added + 1, sizeof *self->added);
     self->nchw = calloc(values, sizeof *self->nchw);
     self->nhwc = calloc(values, sizeof *self->nhwc);
-    self->truncated = calloc(self->count, sizeof *self->truncated);
-    if (!self->generator || !self->context || !self->pooled || !self->added ||
-        !self->nchw || !self->nhwc || !self->truncated)
+    if (!self->generator || !self->nchw || !self->nhwc)
         return error_set_kind(error, ERROR_MEMORY, "no memory for %zu images",
                               self->count);
     return true;
 }
 
+static bool encode_texts(struct rendering *self, struct error *error)
+{
+    const struct image_request *request = self->request;
+    const struct model *model = &self->pipeline->model;
+    const struct text_stack *text = &model->text;
+    enum prompt_syntax syntax = prompt_syntax_of(syntax_of(request), request->sampler);
+    struct conditions_options options = {
+        .form = {.syntax = syntax, .clip_skip = request->clip_skip},
+        .calls = prompt_calls(request->sampler, request->steps),
+        .guided = request->cfg > 1,
+    };
+    struct conditions_image *images = calloc(self->count, sizeof *images);
+    for (size_t i = 0; images && i < self->count; i++) {
+        const char *negative = self->request[i].negative;
+        /* A1111 takes an empty one for none */
+        if (model->zero_negative && syntax == PROMPT_A1111 && negative && !*negative)
+            negative = NULL;
+        if (!model->zero_negative && !negative)
+            negative = "";
+        images[i] = (struct conditions_image){self->request[i].prompt, negative};
+    }
+    bool ok = images ? conditions_make(&self->conditions, self->pipeline->conditioning,
+                                       text->c, text->tokens, images, self->count,
+                                       &options, error)
+                     : error_set_kind(error, ERROR_MEMORY, "no memory for prompts");
+    free(images);
+    if (!ok)
+        return false;
+    size_t rows = self->conditions.count, row = self->conditions.keys * text->c;
+    self->context = calloc(rows * row + 1, sizeof *self->context);
+    self->added = calloc(rows * model->unet.config.added + 1, sizeof *self->added);
+    return (self->context && self->added) ||
+           error_set_kind(error, ERROR_MEMORY, "no memory for prompts");
+}
+
 /* SDXL's numbers beside the pooled text: (original height and width, crop top and left,
  * height and width), in its refiner the aesthetic score for the last two. */
-static void add_time_ids(struct rendering *self, size_t row, bool negative)
+static void add_time_ids(struct rendering *self, size_t row, const float *pooled)
 {
     const struct model *model = &self->pipeline->model;
     const struct image_request *request = self->request;
@@ -289,6 +322,7 @@ static void add_time_ids(struct rendering *self, size_t row, bool negative)
     size_t factor = pipeline_factor(self->pipeline);
     float h = (float)(self->h * factor), w = (float)(self->w * factor);
     bool asked = request->original_height && request->original_width;
+    bool negative = self->conditions.guided && row < self->count;
     float ids[6] = {asked ? (float)request->original_height : h,
                     asked ? (float)request->original_width : w,
                     (float)request->crop_y,
@@ -297,43 +331,36 @@ static void add_time_ids(struct rendering *self, size_t row, bool negative)
                     w};
     if (model->aesthetic)
         ids[4] = negative ? 2.5F : (float)request->aesthetic;
-    unet_added_values(&model->unet, self->pooled, ids, model->aesthetic ? 5 : 6,
+    unet_added_values(&model->unet, pooled, ids, model->aesthetic ? 5 : 6,
                       self->added + row * c->added);
 }
 
-/* Fills one row of the context. `text` NULL: none was given. */
-static bool encode_text(struct rendering *self, const char *text, size_t row,
-                        bool negative, bool *truncated, struct error *error)
+/* The UNet's text for call `call`, where it is another than before. */
+static bool attend(struct rendering *self, struct denoiser *denoiser, size_t call,
+                   struct error *error)
 {
-    const struct model *model = &self->pipeline->model;
-    size_t values = model->text.tokens * model->text.c;
-    float *context = self->context + row * values;
-    *truncated = false;
-    memset(self->pooled, 0, model->text.pooled * sizeof *self->pooled);
-    if ((text || !model->zero_negative) &&
-        !conditioning_encode(self->pipeline->conditioning, text ? text : "",
-                             self->request->clip_skip, context, self->pooled, truncated,
-                             error))
-        return false;
-    if (model->unet.config.added)
-        add_time_ids(self, row, negative);
-    return true;
+    if (!conditions_change(&self->conditions, call))
+        return true;
+    conditions_write(&self->conditions, call, self->context);
+    for (size_t row = 0;
+         self->pipeline->model.unet.config.added && row < self->conditions.count; row++)
+        add_time_ids(self, row, conditions_pooled(&self->conditions, row, call));
+    return denoiser_attend(denoiser, self->context, self->added, error);
 }
 
-static bool encode_texts(struct rendering *self, struct error *error)
+static bool start(struct rendering *self, struct denoiser *denoiser,
+                  struct error *error)
 {
-    size_t first = self->guided ? self->count : 0; /* row with a prompt */
-    for (size_t i = 0; i < self->count; i++) {
-        const struct image_request *request = &self->request[i];
-        bool negative_truncated;
-        if (!encode_text(self, request->prompt, first + i, false, &self->truncated[i],
-                         error))
-            return error_prefix(error, "prompt");
-        if (self->guided &&
-            !encode_text(self, request->negative, i, true, &negative_truncated, error))
-            return error_prefix(error, "negative prompt");
+    const struct conditions *conditions = &self->conditions;
+    struct denoiser_row *rows = calloc(conditions->count, sizeof *rows);
+    for (size_t i = 0; rows && i < conditions->count; i++) {
+        const struct conditions_row *row = &conditions->row[i];
+        rows[i] = (struct denoiser_row){row->image, row->weight, row->keys};
     }
-    return true;
+    bool ok = rows ? denoiser_start(denoiser, self->nhwc, rows, error)
+                   : error_set_kind(error, ERROR_MEMORY, "no memory for prompts");
+    free(rows);
+    return ok;
 }
 
 /* One draw of every image's generator into nhwc, times `factor` in float32. */
@@ -355,8 +382,10 @@ static bool denoise(struct rendering *self, pipeline_progress *progress, void *o
         .images = self->count,
         .h = self->h,
         .w = self->w,
-        .guided = self->guided,
-        .tokens = self->pipeline->model.text.tokens,
+        .guided = self->conditions.guided,
+        .composes = self->conditions.composes,
+        .rows = self->conditions.count,
+        .tokens = self->conditions.keys,
     };
     struct denoiser *denoiser =
         get_plan(self->pipeline, self->pipeline->denoiser, &denoisers, &shape, error);
@@ -365,12 +394,14 @@ static bool denoise(struct rendering *self, pipeline_progress *progress, void *o
     for (size_t i = 0; i < self->count; i++)
         noise_seed(&self->generator[i], self->request[i].seed);
     draw(self, self->run.start_scale);
-    if (!denoiser_start(denoiser, self->nhwc, self->context, self->added, error))
+    if (!start(self, denoiser, error))
         return false;
     for (size_t done = 0; done < self->run.count; done++) {
         const struct step *step = &self->run.step[done];
         if (progress && !progress(owner, done, self->run.count))
             return error_set_kind(error, ERROR_BUSY, "stopped");
+        if (!attend(self, denoiser, done, error))
+            return false;
         bool noisy = step->noise != 0;
         if (noisy)
             draw(self, 1);
@@ -393,7 +424,7 @@ static bool finish_image(struct rendering *self, size_t i, struct image *image,
                             .c = self->c,
                             .h = self->h,
                             .w = self->w,
-                            .truncated = self->truncated[i]};
+                            .truncated = self->conditions.truncated[i]};
     image->latents = calloc(values, sizeof *image->latents);
     image->rgb = calloc(image->width * image->height, 3);
     if (!image->latents || !image->rgb)
@@ -414,13 +445,12 @@ static bool finish_image(struct rendering *self, size_t i, struct image *image,
 static void rendering_clear(struct rendering *self)
 {
     sampler_run_clear(&self->run);
+    conditions_clear(&self->conditions);
     free(self->generator);
     free(self->context);
-    free(self->pooled);
     free(self->added);
     free(self->nchw);
     free(self->nhwc);
-    free(self->truncated);
 }
 
 bool pipeline_render(struct pipeline *self, const struct image_request *requests,

@@ -21,6 +21,7 @@ struct image_request {
     size_t original_width, original_height, crop_x, crop_y; /* SDXL; 0x0: the size */
     double aesthetic;                                       /* SDXL's refiner; 6 */
     const char *sampler, *schedule;
+    const char *syntax; /* of prompts: "a1111", "comfy", "plain", "auto" or NULL */
     double eta;
     unsigned clip_skip; /* 1: last layer */
 };
@@ -30,7 +31,7 @@ struct image {
     uint8_t *rgb; /* height x width x 3, heap */
     size_t c, h, w;
     float *latents; /* [c, h, w] as the sampler left them, heap */
-    bool truncated; /* the prompt had more than 75 tokens */
+    bool truncated; /* plain syntax: the text had more than 75 tokens */
 };
 void image_clear(struct image *self);
 

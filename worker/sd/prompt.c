@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "worker/sd/unicode.h"
 
@@ -105,4 +106,32 @@ void prompt_clear(struct prompt *self)
         prompt_schedule_clear(&self->part[i].schedule);
     free(self->part);
     *self = (struct prompt){0};
+}
+
+enum prompt_syntax prompt_syntax_of(const char *name, const char *sampler)
+{
+    static const char *const names[] = {
+        [PROMPT_A1111] = "a1111", [PROMPT_COMFY] = "comfy", [PROMPT_PLAIN] = "plain"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], name) == 0)
+            return (enum prompt_syntax)i;
+    if (strstr(sampler, "Scheduler"))
+        return PROMPT_PLAIN;
+    return *sampler >= 'a' && *sampler <= 'z' ? PROMPT_COMFY : PROMPT_A1111;
+}
+
+size_t prompt_calls(const char *sampler, size_t steps)
+{
+    static const char *const second_order[] = {
+        "Heun",    "HeunDiscreteScheduler",           "DPM2",
+        "DPM2 a",  "KDPM2DiscreteScheduler",          "DPM++ SDE",
+        "Restart", "KDPM2AncestralDiscreteScheduler", "DPM++ 2S a",
+    };
+    for (size_t i = 0; i < sizeof second_order / sizeof *second_order; i++) {
+        size_t length = strlen(second_order[i]);
+        if (strncasecmp(second_order[i], sampler, length) == 0 &&
+            (!sampler[length] || sampler[length] == '('))
+            return 2 * steps;
+    }
+    return steps;
 }

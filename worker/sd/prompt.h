@@ -27,4 +27,12 @@ bool prompt_read(struct prompt *self, const char *text, enum prompt_syntax synta
                  bool composes, size_t steps, struct error *error);
 void prompt_clear(struct prompt *self);
 
+/* "a1111", "comfy", "plain", or "auto": as the sampler's ecosystem has it, which its name
+ * tells (diffusers' class names: plain; ComfyUI's lower-case names: comfy). */
+enum prompt_syntax prompt_syntax_of(const char *name, const char *sampler);
+
+/* UNet calls A1111 counts for so many steps: twice as many where the sampler is of second
+ * order. What a step means in editing. */
+size_t prompt_calls(const char *sampler, size_t steps);
+
 #endif

@@ -117,7 +117,7 @@ static void layer_apply(struct stream *s, struct tensor x, struct tensor normed,
                         enum activation activation)
 {
     layer_norm(s, normed, x, &layer->norm1);
-    attention_layer_add(s, x, normed, normed, &layer->attention);
+    attention_layer_add(s, x, normed, normed, NULL, &layer->attention);
     layer_norm(s, normed, x, &layer->norm2);
     linear(s, wide, normed, &layer->expand, activation, NULL);
     linear(s, x, wide, &layer->contract, ACTIVATION_NONE, &x);

@@ -72,8 +72,8 @@ static void feed_forward_add(struct stream *s, struct tensor x, struct tensor no
     tensor_give(s, &wide);
 }
 
-void transformer_apply(struct stream *s, struct tensor x, struct tensor context,
-                       const struct transformer *w)
+void transformer_apply(struct stream *s, struct tensor x,
+                       const struct text_context *text, const struct transformer *w)
 {
     struct tensor normed = tensor_take(s, x.n, x.h, x.w, w->c);
     struct tensor tokens = tensor_take(s, x.n, x.h, x.w, w->c);
@@ -82,10 +82,11 @@ void transformer_apply(struct stream *s, struct tensor x, struct tensor context,
     for (size_t i = 0; i < w->depth; i++) {
         const struct transformer_block *block = &w->block[i];
         layer_norm(s, normed, tokens, &block->norm1);
-        attention_layer_add(s, tokens, normed, w->text_only ? context : normed,
-                            &block->self);
+        attention_layer_add(s, tokens, normed, w->text_only ? text->tokens : normed,
+                            w->text_only ? text->key_counts : NULL, &block->self);
         layer_norm(s, normed, tokens, &block->norm2);
-        attention_layer_add(s, tokens, normed, context, &block->cross);
+        attention_layer_add(s, tokens, normed, text->tokens, text->key_counts,
+                            &block->cross);
         layer_norm(s, normed, tokens, &block->norm3);
         feed_forward_add(s, tokens, normed, block);
     }

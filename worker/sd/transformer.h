@@ -24,6 +24,13 @@ struct transformer {
     struct transformer_block *block;
 };
 
+/* The text that is attended to: tokens [n, 1, tokens, context width], of which each row's
+ * first key_counts (int32 [n]; NULL: all) are looked at. */
+struct text_context {
+    struct tensor tokens;
+    cl_mem key_counts;
+};
+
 struct transformer_shape {
     size_t c, context, heads, depth, groups;
     bool text_only;
@@ -33,8 +40,8 @@ void transformer_load(struct transformer *self, struct loader *l, const char *pr
                       const struct transformer_shape *shape);
 void transformer_clear(struct transformer *self, struct gpu *gpu);
 
-/* In place: x [n, h, w, c]; context [n, 1, tokens, context width]. */
-void transformer_apply(struct stream *s, struct tensor x, struct tensor context,
-                       const struct transformer *w);
+/* In place: x [n, h, w, c]. */
+void transformer_apply(struct stream *s, struct tensor x,
+                       const struct text_context *text, const struct transformer *w);
 
 #endif

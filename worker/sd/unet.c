@@ -50,7 +50,10 @@ void unet_added_values(const struct unet *self, const float *pooled, const float
     const struct unet_config *c = &self->config;
     size_t half = c->time_ids / 2, width = c->added - count * c->time_ids;
     assert(c->added > count * c->time_ids);
-    memcpy(into, pooled, width * sizeof *into);
+    if (pooled)
+        memcpy(into, pooled, width * sizeof *into);
+    else
+        memset(into, 0, width * sizeof *into);
     for (size_t i = 0; i < count; i++)
         for (size_t j = 0; j < half; j++) {
             float *row = into + width + i * c->time_ids;
@@ -62,14 +65,14 @@ void unet_added_values(const struct unet *self, const float *pooled, const float
 }
 
 static void down_forward(struct stream *s, struct skips *skips, struct tensor time,
-                         struct tensor context, const struct unet_block *w,
+                         const struct text_context *text, const struct unet_block *w,
                          bool pad_end)
 {
     for (size_t i = 0; i < w->layers; i++) {
         struct tensor x = skips->tensor[skips->count - 1];
         x = resnet_forward(s, x, &time, &w->resnet[i]);
         if (w->attends)
-            transformer_apply(s, x, context, &w->transformer[i]);
+            transformer_apply(s, x, text, &w->transformer[i]);
         skips->tensor[skips->count++] = x;
     }
     if (w->resizes) {
@@ -89,7 +92,7 @@ static struct tensor join(struct stream *s, struct tensor x, struct tensor skip)
 
 /* Takes x over and returns what follows it. */
 static struct tensor up_forward(struct stream *s, struct tensor x, struct skips *skips,
-                                struct tensor time, struct tensor context,
+                                struct tensor time, const struct text_context *text,
                                 const struct unet_block *w)
 {
     for (size_t i = 0; i < w->layers; i++) {
@@ -97,7 +100,7 @@ static struct tensor up_forward(struct stream *s, struct tensor x, struct skips 
         x = resnet_forward(s, joined, &time, &w->resnet[i]);
         tensor_give(s, &joined);
         if (w->attends)
-            transformer_apply(s, x, context, &w->transformer[i]);
+            transformer_apply(s, x, text, &w->transformer[i]);
     }
     if (!w->resizes)
         return x;
@@ -106,10 +109,10 @@ static struct tensor up_forward(struct stream *s, struct tensor x, struct skips 
 }
 
 static struct tensor mid_forward(struct stream *s, struct tensor x, struct tensor time,
-                                 struct tensor context, const struct unet *w)
+                                 const struct text_context *text, const struct unet *w)
 {
     struct tensor first = resnet_forward(s, x, &time, &w->mid_first);
-    transformer_apply(s, first, context, &w->mid);
+    transformer_apply(s, first, text, &w->mid);
     struct tensor last = resnet_forward(s, first, &time, &w->mid_last);
     tensor_give(s, &first);
     return last;
@@ -120,16 +123,17 @@ void unet_forward(struct stream *s, struct tensor y, struct tensor x, cl_mem ste
                   const struct unet *w)
 {
     const struct unet_config *c = &w->config;
+    const struct text_context text = {context, extra->key_counts};
     struct tensor time = time_forward(s, x.n, step, extra, w);
     struct skips skips = {.count = 1};
     skips.tensor[0] = tensor_take(s, x.n, x.h, x.w, c->level[0].channels);
     conv2d(s, skips.tensor[0], x, &w->conv_in, &(struct conv_options){0});
 
     for (size_t i = 0; i < c->levels; i++)
-        down_forward(s, &skips, time, context, &w->down[i], c->pad_end);
-    struct tensor h = mid_forward(s, skips.tensor[skips.count - 1], time, context, w);
+        down_forward(s, &skips, time, &text, &w->down[i], c->pad_end);
+    struct tensor h = mid_forward(s, skips.tensor[skips.count - 1], time, &text, w);
     for (size_t i = 0; i < c->levels; i++)
-        h = up_forward(s, h, &skips, time, context, &w->up[i]);
+        h = up_forward(s, h, &skips, time, &text, &w->up[i]);
 
     group_norm(s, h, h, &w->norm_out, c->groups, ACTIVATION_SILU);
     conv2d(s, y, h, &w->conv_out, &(struct conv_options){0});

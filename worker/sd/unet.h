@@ -44,14 +44,16 @@ bool unet_load(struct unet *self, struct gpu *gpu, enum dtype dtype,
                struct checkpoint *from, struct error *error);
 void unet_clear(struct unet *self, struct gpu *gpu);
 
-/* What some models take besides; NULL: nothing of the kind. */
+/* What some models or passes take besides; each NULL: nothing of the kind. */
 struct unet_extra {
     const struct tensor *added; /* [n, 1, 1, added], as unet_added_values makes it */
+    cl_mem key_counts; /* int32 [n]: tokens of each row that count; NULL: all */
 };
 
-/* One row of `added` floats for SDXL: `pooled`, as wide as there is room, before the sinusoids
- * of `count` time ids (original height and width, crop top and left, then target height and width or
- * the refiner's aesthetic score); together they fill the row. */
+/* One row of `added` floats for SDXL: `pooled` (NULL: zeros), as wide as there is room,
+ * before the sinusoids of `count` time ids (original height and width, crop top and left,
+ * then target height and width or the refiner's aesthetic score); together they fill the
+ * row. */
 void unet_added_values(const struct unet *self, const float *pooled, const float *ids,
                        size_t count, float *into);
 

@@ -21,7 +21,7 @@ static struct tensor mid_forward(struct stream *s, struct tensor x,
     if (w->mid_attends) {
         struct tensor normed = tensor_take(s, x.n, x.h, x.w, x.c);
         group_norm(s, normed, x, &w->mid_norm, groups, ACTIVATION_NONE);
-        attention_layer_add(s, x, normed, normed, &w->mid_attention);
+        attention_layer_add(s, x, normed, normed, NULL, &w->mid_attention);
         tensor_give(s, &normed);
     }
     return resnet_then(s, x, &w->mid_last);
