@@ -104,6 +104,22 @@ void depot_role(struct depot *self, const uint8_t key[32], Farm__Role role)
     zframe_send(&frame, self->carrier, 0);
 }
 
+void depot_expect(struct depot *self, const Farm__ModelFile *file)
+{
+    size_t size = sizeof(struct carrier_expected) + file->n_pieces * BLOB_ID;
+    struct carrier_expected *expected = malloc(size);
+    if (!expected)
+        abort();
+    memcpy(expected->blob, file->blob.data, BLOB_ID);
+    expected->size = file->size;
+    expected->pieces = file->n_pieces;
+    for (size_t p = 0; p < file->n_pieces; p++)
+        memcpy(expected->piece[p], file->pieces[p].data, BLOB_ID);
+    zframe_t *frame = zframe_new(expected, size);
+    zframe_send(&frame, self->carrier, 0);
+    free(expected);
+}
+
 void depot_import(struct depot *self, uint64_t ticket, const char *folder,
                   const uint8_t (*ids)[BLOB_ID], size_t count)
 {

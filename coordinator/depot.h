@@ -21,6 +21,10 @@ void depot_destroy(struct depot **self);
 /* From now on the key has that role; ROLE_NONE forgets it and what it was sending. */
 void depot_role(struct depot *self, const uint8_t key[32], Farm__Role role);
 
+/* A blob whose pieces are known will be offered: it is taken piece by piece, and what came
+ * stays when its sender or this process dies. */
+void depot_expect(struct depot *self, const Farm__ModelFile *file);
+
 /* Takes files FOLDER/<64 hexadecimal digits> into the store, verified, and removes them.
  * Answered by depot_take with that ticket. Done by an actor of its own: hashing gigabytes
  * must not delay anybody's pictures. */

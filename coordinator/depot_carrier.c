@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "coordinator/depot.h"
+#include "coordinator/ranges.h"
 #include "coordinator/registry.h"
 #include "coordinator/table.h"
 #include "proto/files/transfer.h"
@@ -17,11 +18,13 @@ enum {
     UPLOADS_A_PEER = 64,
     UPLOAD_SILENCE_MS = 60000, /* then its sender is gone */
     SWEEP_MS = 5000,
-    BURST = 64, /* messages between two looks at the pipe */
+    BURST = 64,   /* messages between two looks at the pipe */
+    ROOM_MS = 20, /* until full queues are looked at again */
 };
 
 struct upload {
     uint8_t peer[PEER_ID];
+    bool stalled; /* its sender's queue had no room for what is to be asked */
     uint8_t key[32];
     uint64_t request;
     struct transfer *transfer;
@@ -35,6 +38,8 @@ struct role {
 
 struct carrier {
     zsock_t *bulk, *pipe;
+    zhashx_t *expected; /* blob -> struct carrier_expected */
+    struct ranges ranges;
     struct blob_store *blobs;
     char *folder;
     uint64_t reserve;
@@ -58,6 +63,8 @@ struct carrier *carrier_new(zsock_t **bulk, struct blob_store *blobs,
     self->folder = path_format("%s", folder);
     self->reserve = reserve;
     self->roles = table_new(32);
+    self->expected = table_new(BLOB_ID);
+    self->ranges = (struct ranges){.bulk = self->bulk, .blobs = blobs};
     return self;
 }
 
@@ -75,18 +82,24 @@ static void carrier_destroy(struct carrier *self)
     for (void *r = zhashx_first(self->roles); r; r = zhashx_next(self->roles))
         free(r);
     zhashx_destroy(&self->roles);
+    for (void *e = zhashx_first(self->expected); e; e = zhashx_next(self->expected))
+        free(e);
+    zhashx_destroy(&self->expected);
+    ranges_clear(&self->ranges);
     zsock_destroy(&self->bulk);
     free(self->folder);
     free(self);
 }
 
-/* What a peer cannot take now it asks for again; one that is gone needs nothing. */
-static void answer(struct carrier *self, zframe_t *peer, const Farm__Envelope *envelope,
+/* False when the peer's queue has no room now; one that is gone needs nothing. */
+static bool answer(struct carrier *self, zframe_t *peer, const Farm__Envelope *envelope,
                    const void *payload, size_t size)
 {
-    struct error error;
-    if (!wire_send(self->bulk, peer, envelope, payload, size, &error))
+    struct error error = {0};
+    bool sent = wire_send(self->bulk, peer, envelope, payload, size, &error);
+    if (!sent)
         log_debug("bulk: %s", error.text);
+    return sent || error.kind != ERROR_BUSY;
 }
 
 static void refuse(struct carrier *self, zframe_t *peer, uint64_t request,
@@ -114,7 +127,7 @@ static void say_stored(struct carrier *self, zframe_t *peer, uint64_t request,
     answer(self, peer, &envelope, NULL, 0);
 }
 
-static void ask_for(struct carrier *self, zframe_t *peer, const struct upload *upload,
+static bool ask_for(struct carrier *self, zframe_t *peer, const struct upload *upload,
                     uint64_t offset, uint32_t length)
 {
     Farm__Want want = FARM__WANT__INIT;
@@ -125,7 +138,7 @@ static void ask_for(struct carrier *self, zframe_t *peer, const struct upload *u
     envelope.request = upload->request;
     envelope.body_case = FARM__ENVELOPE__BODY_WANT;
     envelope.want = &want;
-    answer(self, peer, &envelope, NULL, 0);
+    return answer(self, peer, &envelope, NULL, 0);
 }
 
 /* Asks for what is next, or ends an upload that is complete. */
@@ -136,14 +149,20 @@ static bool advance(struct carrier *self, zframe_t *peer, size_t index,
     uint64_t offset;
     uint32_t length;
     if (!transfer_is_complete(upload->transfer)) {
-        while (transfer_next(upload->transfer, &offset, &length))
-            ask_for(self, peer, upload, offset, length);
+        upload->stalled = false;
+        while (!upload->stalled && transfer_next(upload->transfer, &offset, &length))
+            upload->stalled = !ask_for(self, peer, upload, offset, length);
+        if (upload->stalled) /* this range is asked for when there is room */
+            transfer_give_back(upload->transfer, offset);
         return true;
     }
     uint8_t id[BLOB_ID];
     memcpy(id, transfer_id(upload->transfer), BLOB_ID);
     bool ok = transfer_finish(upload->transfer, error);
     if (ok) {
+        struct carrier_expected *expected = zhashx_lookup(self->expected, id);
+        zhashx_delete(self->expected, id);
+        free(expected);
         say_stored(self, peer, upload->request, id);
         zframe_t *frame = zframe_new(id, BLOB_ID);
         zframe_send(&frame, self->pipe, 0);
@@ -195,6 +214,58 @@ static bool has_room(struct carrier *self, zframe_t *peer, uint64_t size,
     return true;
 }
 
+/* The same file by the same key over a connection before this one: what came of it stays. */
+static bool go_on(struct carrier *self, struct message *message)
+{
+    const Farm__Offer *offer = message->envelope->offer;
+    for (size_t u = 0; u < self->uploads; u++) {
+        struct upload *upload = self->upload[u];
+        if (memcmp(upload->key, message->key, sizeof upload->key) != 0 ||
+            !wire_is(offer->blob, transfer_id(upload->transfer), BLOB_ID) ||
+            transfer_size(upload->transfer) != offer->size)
+            continue;
+        memcpy(upload->peer, zframe_data(message->peer), PEER_ID);
+        upload->request = message->envelope->request;
+        upload->heard = clock_ms();
+        transfer_restart(upload->transfer);
+        advance(self, message->peer, u, NULL);
+        return true;
+    }
+    return false;
+}
+
+/* A file of a model is taken in verified pieces that outlive us, unless another sends the
+ * same one now. */
+static struct transfer *transfer_for(struct carrier *self, const Farm__Offer *offer,
+                                     struct error *error)
+{
+    const struct carrier_expected *expected =
+        zhashx_lookup(self->expected, offer->blob.data);
+    struct transfer *transfer = NULL;
+    if (expected && expected->size == offer->size)
+        transfer = transfer_new(self->blobs, offer->blob.data, offer->size,
+                                expected->piece, (size_t)expected->pieces, true, NULL);
+    return transfer ? transfer
+                    : transfer_new(self->blobs, offer->blob.data, offer->size, NULL, 0,
+                                   false, error);
+}
+
+/* The offer's payload is the file's first range, if that is not here yet. */
+static bool take_first(struct transfer *transfer, struct message *message,
+                       struct error *error)
+{
+    uint64_t offset;
+    uint32_t length;
+    if (!message->payload || !zframe_size(message->payload) ||
+        !transfer_next(transfer, &offset, &length))
+        return true;
+    if (offset == 0)
+        return transfer_take(transfer, offset, zframe_data(message->payload),
+                             zframe_size(message->payload), error);
+    transfer_give_back(transfer, offset);
+    return true;
+}
+
 static bool take_offer(struct carrier *self, struct message *message,
                        struct error *error)
 {
@@ -203,13 +274,11 @@ static bool take_offer(struct carrier *self, struct message *message,
         say_stored(self, message->peer, message->envelope->request, offer->blob.data);
         return true;
     }
-    size_t index = find_upload(self, message->peer, offer->blob);
-    if (index < self->uploads)
-        upload_end(self, index);
+    if (go_on(self, message))
+        return true;
     if (!has_room(self, message->peer, offer->size, error))
         return false;
-    struct transfer *transfer =
-        transfer_new(self->blobs, offer->blob.data, offer->size, NULL, 0, false, error);
+    struct transfer *transfer = transfer_for(self, offer, error);
     if (!transfer)
         return false;
     struct upload *upload = calloc(1, sizeof *upload);
@@ -220,15 +289,9 @@ static bool take_offer(struct carrier *self, struct message *message,
     upload->request = message->envelope->request;
     upload->transfer = transfer;
     upload->heard = clock_ms();
-    index = self->uploads++;
+    size_t index = self->uploads++;
     self->upload[index] = upload;
-
-    uint64_t offset;
-    uint32_t length;
-    if (message->payload && zframe_size(message->payload) &&
-        transfer_next(transfer, &offset, &length) &&
-        !transfer_take(transfer, offset, zframe_data(message->payload),
-                       zframe_size(message->payload), error)) {
+    if (!take_first(transfer, message, error)) {
         upload_end(self, index);
         return false;
     }
@@ -257,28 +320,29 @@ static bool take_chunk(struct carrier *self, struct message *message,
 static bool take_want(struct carrier *self, struct message *message,
                       struct error *error)
 {
-    const Farm__Want *want = message->envelope->want;
-    static uint8_t range[TRANSFER_FRAME];
-    uint64_t size;
-    if (want->length > TRANSFER_FRAME)
-        return error_set_kind(error, ERROR_INPUT,
-                              "a range of %u bytes, at most %d are sent at once",
-                              want->length, TRANSFER_FRAME);
-    if (!blob_has(self->blobs, want->blob.data, &size))
-        return error_set_kind(error, ERROR_NOT_FOUND, "the farm has no such file");
-    if (!blob_read(self->blobs, want->blob.data, want->offset, range, want->length,
-                   error))
-        return false;
-    Farm__Chunk chunk = FARM__CHUNK__INIT;
-    chunk.blob = want->blob;
-    chunk.offset = want->offset;
-    chunk.size = size;
-    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
-    envelope.request = message->envelope->request;
-    envelope.body_case = FARM__ENVELOPE__BODY_CHUNK;
-    envelope.chunk = &chunk;
-    answer(self, message->peer, &envelope, range, want->length);
-    return true;
+    return ranges_take(&self->ranges, message, error);
+}
+
+/* Sends what waited for room in somebody's queue, and asks for what could not be asked. */
+static void try_again(struct carrier *self)
+{
+    ranges_try_again(&self->ranges);
+    for (size_t u = self->uploads; u-- > 0;) {
+        zframe_t *peer = self->upload[u]->stalled
+                             ? zframe_new(self->upload[u]->peer, PEER_ID)
+                             : NULL;
+        if (peer)
+            advance(self, peer, u, NULL);
+        zframe_destroy(&peer);
+    }
+}
+
+static bool is_stalled(const struct carrier *self)
+{
+    bool stalled = self->ranges.waits > 0;
+    for (size_t u = 0; u < self->uploads && !stalled; u++)
+        stalled = self->upload[u]->stalled;
+    return stalled;
 }
 
 #define MAY(role) (1u << FARM__ROLE__ROLE_##role)
@@ -339,6 +403,18 @@ static void take_role(struct carrier *self, const struct carrier_order *order)
             upload_end(self, u);
 }
 
+static void take_expected(struct carrier *self, const void *data, size_t size)
+{
+    struct carrier_expected *expected = malloc(size);
+    if (!expected)
+        abort();
+    memcpy(expected, data, size);
+    struct carrier_expected *before = zhashx_lookup(self->expected, expected->blob);
+    zhashx_delete(self->expected, expected->blob);
+    free(before);
+    zhashx_insert(self->expected, expected->blob, expected);
+}
+
 /* false when told to end (zactor's own message). */
 static bool obey(struct carrier *self)
 {
@@ -347,12 +423,15 @@ static bool obey(struct carrier *self)
         return true;
     struct carrier_order order;
     bool is_order = zframe_size(frame) == sizeof order;
+    bool is_expected = zframe_size(frame) >= sizeof(struct carrier_expected);
     if (is_order) {
         memcpy(&order, zframe_data(frame), sizeof order);
         take_role(self, &order);
+    } else if (is_expected) {
+        take_expected(self, zframe_data(frame), zframe_size(frame));
     }
     zframe_destroy(&frame);
-    return is_order;
+    return is_order || is_expected;
 }
 
 static void sweep(struct carrier *self, int64_t now)
@@ -372,8 +451,11 @@ void carrier_actor(zsock_t *pipe, void *argument)
                               {zsock_resolve(self->bulk), 0, ZMQ_POLLIN, 0}};
     bool go_on = true;
     while (go_on) {
-        if (zmq_poll(items, 2, self->uploads ? SWEEP_MS : -1) < 0)
+        long patience = is_stalled(self) ? ROOM_MS : self->uploads ? SWEEP_MS : -1;
+        if (zmq_poll(items, 2, patience) < 0)
             continue;
+        if (patience == ROOM_MS)
+            try_again(self);
         if (items[0].revents & ZMQ_POLLIN)
             go_on = obey(self);
         if (items[1].revents & ZMQ_POLLIN)

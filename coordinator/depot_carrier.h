@@ -7,10 +7,17 @@
 #include "proto/farm.pb-c.h"
 #include "proto/files/blob.h"
 
-/* What the loop sends: one frame of these bytes. Back come frames of BLOB_ID bytes. */
+/* What the loop sends: one frame of these bytes, or an expected blob with the hashes of its
+ * pieces behind it. Back come frames of BLOB_ID bytes. */
 struct carrier_order {
     uint8_t key[32];
     Farm__Role role;
+};
+struct carrier_expected {
+    uint8_t blob[BLOB_ID];
+    uint64_t size;
+    uint64_t pieces;
+    uint8_t piece[][BLOB_ID];
 };
 
 struct carrier;

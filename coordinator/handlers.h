@@ -58,6 +58,7 @@ bool admin_token_make(struct coordinator *self, struct error *error);
 
 /* A blob came to the depot: models may be complete. An import ended. */
 void models_blob_came(struct coordinator *self, const uint8_t id[BLOB_ID]);
+void models_expect(struct coordinator *self, const struct model *model);
 void models_imported(struct coordinator *self, uint64_t ticket);
 void models_imports_clear(struct coordinator *self);
 

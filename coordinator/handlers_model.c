@@ -44,6 +44,14 @@ static void complete_if_whole(struct coordinator *self, struct model *model)
     log_info("model %s is here", model->name);
 }
 
+/* Files that will be offered go on after a break, here or there. */
+void models_expect(struct coordinator *self, const struct model *model)
+{
+    for (size_t f = 0; f < model->manifest->n_files; f++)
+        if (!blob_has(self->blobs, model->manifest->files[f]->blob.data, NULL))
+            depot_expect(self->depot, model->manifest->files[f]);
+}
+
 static void answer_state(struct coordinator *self, const uint8_t peer[PEER_ID],
                          uint64_t request, const struct model *model)
 {
@@ -115,6 +123,7 @@ bool handle_model_add(struct coordinator *self, struct request *request,
     if (models_missing(model, self->blobs) && import_local(self, request, model))
         return true;
     complete_if_whole(self, model);
+    models_expect(self, model);
     answer_state(self, request->peer, request->message->envelope->request, model);
     return true;
 }

@@ -170,6 +170,10 @@ static bool open_doors(struct coordinator *self, struct error *error)
          m = zhashx_next(self->members.by_key))
         if (m->role != FARM__ROLE__ROLE_JOIN && !m->revoked)
             depot_role(self->depot, m->key, m->role);
+    for (struct model *m = zhashx_first(self->models.by_id); m;
+         m = zhashx_next(self->models.by_id))
+        if (!m->complete)
+            models_expect(self, m);
     return true;
 }
 

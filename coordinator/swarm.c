@@ -8,7 +8,7 @@
 
 enum {
     SEEDS_LONE = 8,   /* pieces on their way to the only one who fetches */
-    SEEDS_ALL = 4,    /* to all of several together */
+    SEEDS_ALL = 3,    /* to all of several together */
     SEEDS_EACH = 2,   /* of these to each */
     SEED_MS = 120000, /* after which a piece given away did not arrive */
     ALONE_MS = 60000,
