@@ -15,7 +15,8 @@ static void plan(const struct schedule_config *config, const char *name, size_t 
 {
     struct error error;
     struct sampler_run run;
-    struct sampler_options options = {"Automatic", steps, 0.5, 7, 0.6, false};
+    struct sampler_options options = {
+        .schedule = "Automatic", .steps = steps, .eta = 0.5, .strength = 0.6};
     if (!sampler_plan(&run, name, config, &options, &error))
         return;
     for (size_t i = 0; i < run.count; i++) {

@@ -12,8 +12,14 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
 
-from sampler_cases import SAMPLERS, WITH_KARRAS
-
+SAMPLERS = (
+    "EulerDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "DPMSolverMultistepScheduler",
+    "DDIMScheduler",
+    "PNDMScheduler",
+)
+WITH_KARRAS = ("EulerDiscreteScheduler", "DPMSolverMultistepScheduler")
 PROMPT = "a red apple, noto style"
 SIZES = {"tiny": ((64, 64), (104, 72)), "emoji": ((64, 64), (56, 40))}
 USUAL = {
@@ -22,7 +28,7 @@ USUAL = {
     "seed": 42,
     "steps": 5,
     "cfg": 7.0,
-    "sampler": "DDIM",
+    "sampler": "DDIMScheduler",
     "schedule": "Automatic",
     "eta": 0.0,
     "clip_skip": 1,
@@ -51,7 +57,7 @@ def set_scheduler(pipe, config, request):
     options = {}
     if request["schedule"] == "Karras":
         options["use_karras_sigmas"] = True
-    pipe.scheduler = getattr(diffusers, SAMPLERS[request["sampler"]]).from_config(config, **options)
+    pipe.scheduler = getattr(diffusers, request["sampler"]).from_config(config, **options)
 
 
 def run(pipe, request):

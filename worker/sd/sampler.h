@@ -10,10 +10,11 @@
 #include "worker/sd/schedule.h"
 
 struct sampler_options {
-    const char *schedule; /* "Automatic", "Normal", "Karras" */
+    const char *schedule; /* "Automatic", "Normal", "Karras", "Exponential", "Beta" */
     size_t steps;
     double eta;
-    double guidance; /* copied into every step */
+    double guidance;         /* copied into every step */
+    double guidance_rescale; /* likewise */
     double strength; /* share of the steps that is run, the last ones: 0 < s <= 1 */
     bool from_image; /* the run begins with a picture's latents, at strength 1 too */
 };
@@ -33,15 +34,16 @@ struct sampler_run {
                                     step i, {1, 0} after the last (inpainting) */
 };
 
-/* `name`: a label ("DPM++ 2M", "Euler a") or class name ("DPMSolverMultistepScheduler");
- * case does not matter. Strength acts as in diffusers' StableDiffusionImg2ImgPipeline:
+/* `name`: one of diffusers' classes ("DPMSolverMultistepScheduler", "Scheduler" may be left
+ * out) or a label ("DPM++ 2M", "Euler a"), with what replaces the configuration behind it
+ * ("HeunDiscrete(timestep_spacing=trailing)"); case does not matter. Strength acts as in diffusers' StableDiffusionImg2ImgPipeline:
  * int(steps strength) steps. ERROR_INPUT lists what there is. */
 bool sampler_plan(struct sampler_run *self, const char *name,
                   const struct schedule_config *config,
                   const struct sampler_options *options, struct error *error);
 void sampler_run_clear(struct sampler_run *self);
 
-/* The labels, NULL-terminated. */
+/* All names, NULL-terminated. */
 const char *const *sampler_names(void);
 
 #endif

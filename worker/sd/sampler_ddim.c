@@ -1,49 +1,74 @@
+/* DDIM and DDPM: a step is a sum of the predicted clean picture, x or its predicted noise,
+ * and fresh noise, with weights from alphas_cumprod at this timestep and the next.
+ */
 #include <math.h>
+#include <string.h>
 
 #include "worker/sd/sampler_family.h"
 
-/* The predicted noise as a multiple of x and one of e. */
-static void noise_of(enum prediction prediction, double alpha, double sigma,
-                     double *of_x, double *of_e)
+/* The evaluation at timestep i, with the clean picture as d; its alpha. */
+static struct step *evaluate(struct plan *self, size_t i, double *alpha,
+                             struct error *error)
 {
-    const double noise[][2] = {
-        [PREDICTION_EPSILON] = {0, 1},
-        [PREDICTION_V] = {sigma, alpha},
-        [PREDICTION_SAMPLE] = {1 / sigma, -alpha / sigma},
-    };
-    *of_x = noise[prediction][0];
-    *of_e = noise[prediction][1];
+    const struct schedule_config *config = self->config;
+    double timestep = self->timesteps[i];
+    if (!sampler_alpha(self, timestep, false, alpha, error))
+        return NULL;
+    struct sampler_level level = {sqrt(*alpha), sqrt(1 - *alpha)};
+    struct step *step = sampler_add(self, timestep, level);
+    sampler_clean(step, config->prediction, level.image, level.noise);
+    step->clip = config->clip_sample != 0 ? (float)config->clip_sample_range : 0;
+    return step;
 }
 
 bool sampler_ddim(struct plan *self, struct error *error)
 {
     const struct schedule_config *config = self->config;
-    size_t whole = config->train_steps / self->steps;
+    size_t whole = (size_t)config->train_steps / self->steps;
     double stride = (double)whole;
     if (!schedule_timesteps(config, PLACING_ROUNDED, SPACING_LEADING, self->steps,
                             self->timesteps, error))
         return false;
     for (size_t i = self->first; i < self->steps; i++) {
-        struct step *step = &self->step[i - self->first];
-        double now, next, of_x, of_e, timestep = self->timesteps[i];
-        if (!sampler_alpha(self, timestep, false, &now, error) ||
-            !sampler_alpha(self, timestep - stride, config->set_alpha_to_one != 0,
-                           &next, error))
+        double now, next;
+        struct step noise;
+        struct step *step = evaluate(self, i, &now, error);
+        if (!step || !sampler_alpha(self, self->timesteps[i] - stride,
+                                    config->set_alpha_to_one != 0, &next, error))
             return false;
         double deviation = self->eta * sqrt((1 - next) / (1 - now) * (1 - now / next));
         double direction = sqrt(fmax(1 - next - deviation * deviation, 0));
-        noise_of(config->prediction, sqrt(now), sqrt(1 - now), &of_x, &of_e);
-        step->timestep = (float)timestep;
-        step->input_scale = 1;
-        sampler_clean(step, config->prediction, sqrt(now), sqrt(1 - now));
-        step->clip = config->clip_sample != 0 ? (float)config->clip_sample_range : 0;
+        sampler_noise(&noise, config->prediction, sqrt(now), sqrt(1 - now));
         step->x_d = (float)sqrt(next);
-        step->x_x = (float)(direction * of_x);
-        step->x_e = (float)(direction * of_e);
+        step->x_x = (float)(direction * noise.d_x);
+        step->x_e = (float)(direction * noise.d_e);
         step->noise = (float)deviation;
     }
     self->start_scale = 1;
-    self->count = self->steps - self->first;
-    sampler_fill_levels(self);
+    return true;
+}
+
+bool sampler_ddpm(struct plan *self, struct error *error)
+{
+    const struct schedule_config *config = self->config;
+    bool is_large = !strcmp(config->variance, "fixed_large");
+    if (!schedule_timesteps(config, PLACING_ROUNDED, SPACING_LEADING, self->steps,
+                            self->timesteps, error))
+        return false;
+    for (size_t i = self->first; i < self->steps; i++) {
+        double now, next = 1;
+        struct step *step = evaluate(self, i, &now, error);
+        if (!step ||
+            (i + 1 < self->steps &&
+             !sampler_alpha(self, self->timesteps[i + 1], false, &next, error)))
+            return false;
+        double alpha = now / next, beta = 1 - alpha;
+        double small = fmax((1 - next) / (1 - now) * beta, 1e-20);
+        step->x_d = (float)(sqrt(next) * beta / (1 - now));
+        step->x_x = (float)(sqrt(alpha) * (1 - next) / (1 - now));
+        if (self->timesteps[i] > 0)
+            step->noise = (float)sqrt(is_large ? beta : small);
+    }
+    self->start_scale = 1;
     return true;
 }

@@ -178,7 +178,7 @@ static bool plan_whole(struct plan *self, double stride, struct error *error)
 
 bool sampler_pndm(struct plan *self, struct error *error)
 {
-    size_t whole = self->config->train_steps / self->steps;
+    size_t whole = (size_t)self->config->train_steps / self->steps;
     double stride = (double)whole;
     if (self->config->prediction == PREDICTION_SAMPLE)
         return error_set_kind(error, ERROR_INPUT,

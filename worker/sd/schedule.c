@@ -8,15 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TRAIN_STEPS_LIMIT = 100000 };
-
 void schedule_config_defaults(struct schedule_config *self)
 {
     *self = (struct schedule_config){
         .train_steps = 1000,
-        .beta_start = 0.0001,
-        .beta_end = 0.02,
-        .beta_schedule = "linear",
+        .zero_snr = -1,
         .prediction = PREDICTION_EPSILON,
         .spacing = SPACING_DEFAULT,
         .clip_sample = -1,
@@ -24,6 +20,12 @@ void schedule_config_defaults(struct schedule_config *self)
         .set_alpha_to_one = -1,
         .skip_prk_steps = -1,
         .karras = -1,
+        .exponential = -1,
+        .beta = -1,
+        .lower_order_final = -1,
+        .euler_at_final = -1,
+        .original_steps = 50,
+        .timestep_scaling = 10,
     };
 }
 
@@ -45,7 +47,7 @@ static double cosine_alpha(double t)
 
 static bool fill_betas(const struct schedule_config *self, double *betas)
 {
-    size_t count = self->train_steps;
+    size_t count = (size_t)self->train_steps;
     if (!strcmp(self->beta_schedule, "linear")) {
         linspace_float((float)self->beta_start, (float)self->beta_end, count, betas);
     } else if (!strcmp(self->beta_schedule, "scaled_linear")) {
@@ -64,14 +66,33 @@ static bool fill_betas(const struct schedule_config *self, double *betas)
     return true;
 }
 
+/* The alphas' cumulative product, in place of the betas. */
+static void accumulate(double *betas, size_t count)
+{
+    double product = 1;
+    for (size_t i = 0; i < count; i++) {
+        product *= 1.0f - (float)betas[i];
+        betas[i] = (float)product;
+    }
+}
+
+/* Shifts and scales the roots of alphas_cumprod so that the last is 0, by way of betas. */
+static void end_on_zero(double *alphas, size_t count)
+{
+    float first = sqrtf((float)alphas[0]), last = sqrtf((float)alphas[count - 1]);
+    float factor = first / (first - last), before = 1;
+    for (size_t i = 0; i < count; i++) {
+        float root = (sqrtf((float)alphas[i]) - last) * factor;
+        float alpha = root * root;
+        alphas[i] = 1 - (i ? alpha / before : alpha); /* beta */
+        before = alpha;
+    }
+    accumulate(alphas, count);
+}
+
 double *schedule_alphas(const struct schedule_config *self, struct error *error)
 {
-    size_t count = self->train_steps;
-    if (count < 1 || count > TRAIN_STEPS_LIMIT) {
-        error_set_kind(error, ERROR_INPUT, "num_train_timesteps %zu, expected 1 to %d",
-                       count, TRAIN_STEPS_LIMIT);
-        return NULL;
-    }
+    size_t count = (size_t)self->train_steps;
     double *alphas = calloc(count, sizeof *alphas);
     if (!alphas) {
         error_set_kind(error, ERROR_MEMORY, "no memory for %zu timesteps", count);
@@ -85,11 +106,12 @@ double *schedule_alphas(const struct schedule_config *self, struct error *error)
             self->beta_schedule);
         return NULL;
     }
-    double product = 1;
+    accumulate(alphas, count);
+    if (self->zero_snr == 1)
+        end_on_zero(alphas, count);
     for (size_t i = 0; i < count; i++) {
-        product *= 1.0f - (float)alphas[i];
-        alphas[i] = (float)product;
-        if (!(alphas[i] > 0 && alphas[i] < 1)) {
+        bool may_end = self->zero_snr == 1 && i == count - 1 && alphas[i] == 0;
+        if (!may_end && !(alphas[i] > 0 && alphas[i] < 1)) {
             free(alphas);
             error_set_kind(error, ERROR_INPUT,
                            "betas from %g to %g leave no signal at timestep %zu",
@@ -120,9 +142,10 @@ static double timestep_at(const struct schedule_config *self, enum placing placi
                           enum spacing spacing, size_t steps, size_t i)
 {
     size_t extra = placing == PLACING_SOLVER; /* the one left out comes last */
-    double train = (double)self->train_steps;
+    double train = self->train_steps;
     double ratio = train / (double)steps;
-    size_t stride = self->train_steps / (steps + extra); /* whole, as in diffusers */
+    size_t stride =
+        (size_t)self->train_steps / (steps + extra); /* whole, as in diffusers */
     switch (spacing) {
     case SPACING_LEADING:
         return (double)((steps - 1 - i + extra) * stride) + self->steps_offset;
@@ -138,22 +161,22 @@ bool schedule_timesteps(const struct schedule_config *self, enum placing placing
                         enum spacing spacing, size_t steps, double *timesteps,
                         struct error *error)
 {
-    size_t extra = placing == PLACING_SOLVER;
+    size_t extra = placing == PLACING_SOLVER, train = (size_t)self->train_steps;
     if (self->spacing != SPACING_DEFAULT)
         spacing = self->spacing;
-    if (steps < 1 || steps > self->train_steps - extra)
+    if (steps < 1 || steps > train - extra)
         return error_set_kind(
             error, ERROR_INPUT,
             "steps %zu: this sampler takes 1 to %zu with a model trained on %zu", steps,
-            self->train_steps - extra, self->train_steps);
+            train - extra, train);
     for (size_t i = 0; i < steps; i++)
         timesteps[i] = timestep_at(self, placing, spacing, steps, i);
-    if (timesteps[0] >= (double)self->train_steps || timesteps[steps - 1] < 0)
+    if (timesteps[0] >= (double)train || timesteps[steps - 1] < 0)
         return error_set_kind(error, ERROR_INPUT,
                               "steps %zu with steps_offset %d need timesteps %g to %g, "
                               "the model has 0 to %zu; take fewer steps",
                               steps, self->steps_offset, timesteps[steps - 1],
-                              timesteps[0], self->train_steps - 1);
+                              timesteps[0], train - 1);
     return true;
 }
 
@@ -181,9 +204,30 @@ double schedule_timestep_of(const double *sigmas, size_t count, double sigma)
     return (1 - w) * (double)low + w * (double)(low + 1);
 }
 
-void schedule_karras(double first, double last, size_t steps, double *sigmas)
+static void karras(double first, double last, size_t steps, double *sigmas)
 {
     double high = pow(first, 1 / 7.0), low = pow(last, 1 / 7.0);
     for (size_t i = 0; i < steps; i++)
         sigmas[i] = pow(high + linspace_at(1, steps, i) * (low - high), 7);
+}
+
+static void exponential(double first, double last, size_t steps, double *sigmas)
+{
+    double high = log(first), low = log(last);
+    double stride = steps > 1 ? (low - high) / (double)(steps - 1) : 0;
+    for (size_t i = 0; i < steps; i++)
+        sigmas[i] = exp(i && i == steps - 1 ? low : high + (double)i * stride);
+}
+
+void schedule_curve(enum curve curve, double first, double last, size_t steps,
+                    double *sigmas)
+{
+    if (curve == CURVE_KARRAS)
+        karras(first, last, steps, sigmas);
+    if (curve == CURVE_EXPONENTIAL)
+        exponential(first, last, steps, sigmas);
+    for (size_t i = 0; curve == CURVE_BETA && i < steps; i++)
+        sigmas[i] =
+            last + schedule_beta_quantile(1 - linspace_at(1, steps, i), 0.6, 0.6) *
+                       (first - last);
 }

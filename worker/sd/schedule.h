@@ -13,20 +13,32 @@
 enum prediction { PREDICTION_EPSILON, PREDICTION_V, PREDICTION_SAMPLE };
 enum spacing { SPACING_DEFAULT, SPACING_LEADING, SPACING_LINSPACE, SPACING_TRAILING };
 
-/* scheduler_config.json. Absent keys keep what schedule_config_defaults() says or, where a
- * class's default differs, the value that means "absent". */
+enum { SCHEDULE_NAME = 24 };
+
+/* scheduler_config.json. Absent keys keep what schedule_config_defaults() says or, where
+ * classes differ, the value that means "absent": 0 of numbers, "" of names, -1 of flags. */
 struct schedule_config {
-    size_t train_steps;
+    int train_steps;
     double beta_start, beta_end;
-    char beta_schedule[32]; /* "linear", "scaled_linear", "squaredcos_cap_v2" */
+    char beta_schedule
+        [SCHEDULE_NAME]; /* "linear", "scaled_linear", "squaredcos_cap_v2" */
+    int zero_snr;        /* rescale_betas_zero_snr */
     enum prediction prediction;
     enum spacing spacing;
     int steps_offset;
-    int clip_sample; /* -1 absent, 0, 1 */
+    int clip_sample;
     double clip_sample_range;
-    int set_alpha_to_one; /* -1 absent, 0, 1 */
-    int skip_prk_steps;   /* -1 absent, 0, 1 */
-    int karras;           /* use_karras_sigmas: -1 absent, 0, 1 */
+    int set_alpha_to_one;
+    int skip_prk_steps;
+    int karras, exponential, beta;    /* use_karras_sigmas and so on */
+    char final_sigmas[SCHEDULE_NAME]; /* "zero", "sigma_min" */
+    char algorithm[SCHEDULE_NAME];    /* "dpmsolver++", "sde-dpmsolver++", ... */
+    char solver[SCHEDULE_NAME];       /* "midpoint", "heun", "bh1", "bh2", "logrho" */
+    int solver_order;
+    int lower_order_final, euler_at_final;
+    char variance[SCHEDULE_NAME]; /* "fixed_small", "fixed_small_log", "fixed_large" */
+    int original_steps;           /* LCM: of the distillation */
+    double timestep_scaling;      /* LCM */
 };
 
 void schedule_config_defaults(struct schedule_config *self);
@@ -39,7 +51,8 @@ bool schedule_config_set(struct schedule_config *self, const char *key,
                          const char *value, struct error *error);
 
 /* alphas_cumprod of the training schedule: train_steps values, heap. Each is a float32, as
- * PyTorch computes it. */
+ * PyTorch computes it. Betas must be there. With zero_snr the last is 0 (Lin et al. 2023,
+ * algorithm 1), else all are above 0. */
 double *schedule_alphas(const struct schedule_config *self, struct error *error);
 
 /* sqrt((1 - a) / a) of each, in place: sigmas, rising; float32 too. */
@@ -61,7 +74,16 @@ double schedule_sigma_at(const double *sigmas, size_t count, double timestep);
 /* The timestep of a sigma, linear in log sigma. */
 double schedule_timestep_of(const double *sigmas, size_t count, double sigma);
 
-/* Karras et al. 2022, equation 5, with rho 7: `steps` sigmas from `first` down to `last`. */
-void schedule_karras(double first, double last, size_t steps, double *sigmas);
+/* How sigmas fall from first to last: Karras et al. 2022, equation 5, with rho 7; evenly in
+ * their logarithm; as the quantiles of the beta distribution with both parameters 0.6 (Lee
+ * et al. 2024, "Beta Sampling is All You Need"). */
+enum curve { CURVE_NONE, CURVE_KARRAS, CURVE_EXPONENTIAL, CURVE_BETA };
+
+/* `steps` sigmas from `first` down to `last`; not for CURVE_NONE. */
+void schedule_curve(enum curve curve, double first, double last, size_t steps,
+                    double *sigmas);
+
+/* The x at which the beta distribution's cumulative probability is p (0 to 1); a, b > 0. */
+double schedule_beta_quantile(double p, double a, double b);
 
 #endif

@@ -3,8 +3,10 @@
  * Keys that would change the picture and that no sampler here honours are refused unless
  * they say what happens anyway; keys nobody knows are left alone, as diffusers does.
  */
+#include <assert.h>
 #include <jansson.h>
-#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,141 +15,68 @@
 
 enum { FILE_LIMIT = 1 << 20 };
 
-typedef bool config_setter(struct schedule_config *self, const json_t *value);
+enum key_kind {
+    KEY_FIXED,  /* has one of the values given as JSON: what the samplers do anyway */
+    KEY_FLAG,   /* int: 0, 1; null is absent */
+    KEY_COUNT,  /* int from least to most */
+    KEY_NUMBER, /* double, between least and most; null is absent */
+    KEY_NAME,   /* char [SCHEDULE_NAME]: one of the names expected; null is absent */
+    KEY_CHOICE, /* enum: which of the names expected, from `least` on */
+};
 
-static bool set_train_steps(struct schedule_config *self, const json_t *value)
-{
-    json_int_t steps = json_integer_value(value);
-    self->train_steps = (size_t)steps;
-    return steps >= 1 && steps <= 100000;
-}
-
-static bool set_steps_offset(struct schedule_config *self, const json_t *value)
-{
-    json_int_t offset = json_integer_value(value);
-    self->steps_offset = (int)offset;
-    return json_is_integer(value) && offset >= 0 && offset < 100000;
-}
-
-static bool set_number(double *into, const json_t *value)
-{
-    *into = json_number_value(value);
-    return json_is_number(value) && *into > 0 && isfinite(*into);
-}
-
-static bool set_beta_start(struct schedule_config *self, const json_t *value)
-{
-    return set_number(&self->beta_start, value) && self->beta_start < 1;
-}
-
-static bool set_beta_end(struct schedule_config *self, const json_t *value)
-{
-    return set_number(&self->beta_end, value) && self->beta_end < 1;
-}
-
-static bool set_clip_range(struct schedule_config *self, const json_t *value)
-{
-    return set_number(&self->clip_sample_range, value);
-}
-
-static bool set_flag(int *into, const json_t *value)
-{
-    *into = json_is_null(value) ? -1 : json_is_true(value);
-    return json_is_null(value) || json_is_boolean(value);
-}
-
-static bool set_clip_sample(struct schedule_config *self, const json_t *value)
-{
-    return set_flag(&self->clip_sample, value);
-}
-
-static bool set_alpha_to_one(struct schedule_config *self, const json_t *value)
-{
-    return set_flag(&self->set_alpha_to_one, value);
-}
-
-static bool set_skip_prk_steps(struct schedule_config *self, const json_t *value)
-{
-    return set_flag(&self->skip_prk_steps, value);
-}
-
-static bool set_karras(struct schedule_config *self, const json_t *value)
-{
-    return set_flag(&self->karras, value);
-}
-
-static bool set_beta_schedule(struct schedule_config *self, const json_t *value)
-{
-    const char *name = json_string_value(value);
-    if (!name || strlen(name) >= sizeof self->beta_schedule)
-        return false;
-    strcpy(self->beta_schedule, name);
-    return !strcmp(name, "linear") || !strcmp(name, "scaled_linear") ||
-           !strcmp(name, "squaredcos_cap_v2");
-}
-
-/* The index of the string `value` in the names, -1 when it is none of them. */
-static int find_name(const json_t *value, const char *const *names, int count)
-{
-    const char *name = json_string_value(value);
-    for (int i = 0; name && i < count; i++)
-        if (!strcmp(names[i], name))
-            return i;
-    return -1;
-}
-
-static bool set_prediction(struct schedule_config *self, const json_t *value)
-{
-    static const char *const names[] = {"epsilon", "v_prediction", "sample"};
-    int found = find_name(value, names, 3);
-    self->prediction = found < 0 ? PREDICTION_EPSILON : (enum prediction)found;
-    return found >= 0;
-}
-
-static bool set_spacing(struct schedule_config *self, const json_t *value)
-{
-    static const char *const names[] = {"leading", "linspace", "trailing"};
-    int found = find_name(value, names, 3);
-    self->spacing = found < 0 ? SPACING_DEFAULT : SPACING_LEADING + (enum spacing)found;
-    return found >= 0;
-}
-
-/* Keys with a setter are read; the others must have one of the values given as JSON:
- * what the samplers do, or what diffusers reads as that. */
 static const struct key {
     const char *name;
-    config_setter *set;
-    const char *expected;
+    enum key_kind kind;
+    size_t offset;
+    double least, most;
+    const char *expected; /* names as "a, b or c", JSON as "null or 2" */
 } keys[] = {
-    {"num_train_timesteps", set_train_steps, "1 to 100000"},
-    {"beta_start", set_beta_start, "a number between 0 and 1"},
-    {"beta_end", set_beta_end, "a number between 0 and 1"},
-    {"beta_schedule", set_beta_schedule, "linear, scaled_linear or squaredcos_cap_v2"},
-    {"prediction_type", set_prediction, "epsilon, v_prediction or sample"},
-    {"timestep_spacing", set_spacing, "leading, linspace or trailing"},
-    {"steps_offset", set_steps_offset, "0 or more"},
-    {"clip_sample", set_clip_sample, "true or false"},
-    {"clip_sample_range", set_clip_range, "a number above 0"},
-    {"set_alpha_to_one", set_alpha_to_one, "true or false"},
-    {"skip_prk_steps", set_skip_prk_steps, "true or false"},
-    {"use_karras_sigmas", set_karras, "true or false"},
-    {"trained_betas", NULL, "null"},
-    {"thresholding", NULL, "false"},
-    {"rescale_betas_zero_snr", NULL, "false"},
-    {"use_exponential_sigmas", NULL, "false"},
-    {"use_beta_sigmas", NULL, "false"},
-    {"use_lu_lambdas", NULL, "false"},
-    {"use_flow_sigmas", NULL, "false"},
-    {"euler_at_final", NULL, "false"},
-    {"interpolation_type", NULL, "\"linear\""},
-    {"timestep_type", NULL, "\"discrete\""},
-    {"final_sigmas_type", NULL, "\"zero\""},
-    {"algorithm_type", NULL, "\"dpmsolver++\" or \"deis\""},
-    {"solver_type", NULL, "\"midpoint\" or \"bh1\" or \"bh2\" or \"logrho\""},
-    {"solver_order", NULL, "2"},
-    {"variance_type", NULL, "null"},
-    {"sigma_min", NULL, "null"},
-    {"sigma_max", NULL, "null"},
+#define AT(field) offsetof(struct schedule_config, field)
+    {"num_train_timesteps", KEY_COUNT, AT(train_steps), 1, 100000, "1 to 100000"},
+    {"beta_start", KEY_NUMBER, AT(beta_start), 0, 1, "a number between 0 and 1"},
+    {"beta_end", KEY_NUMBER, AT(beta_end), 0, 1, "a number between 0 and 1"},
+    {"beta_schedule", KEY_NAME, AT(beta_schedule), 0, 0,
+     "linear, scaled_linear or squaredcos_cap_v2"},
+    {"prediction_type", KEY_CHOICE, AT(prediction), PREDICTION_EPSILON, 0,
+     "epsilon, v_prediction or sample"},
+    {"timestep_spacing", KEY_CHOICE, AT(spacing), SPACING_LEADING, 0,
+     "leading, linspace or trailing"},
+    {"steps_offset", KEY_COUNT, AT(steps_offset), 0, 99999, "0 or more"},
+    {"clip_sample", KEY_FLAG, AT(clip_sample), 0, 0, "true or false"},
+    {"clip_sample_range", KEY_NUMBER, AT(clip_sample_range), 0, 1e6,
+     "a number above 0"},
+    {"set_alpha_to_one", KEY_FLAG, AT(set_alpha_to_one), 0, 0, "true or false"},
+    {"skip_prk_steps", KEY_FLAG, AT(skip_prk_steps), 0, 0, "true or false"},
+    {"use_karras_sigmas", KEY_FLAG, AT(karras), 0, 0, "true or false"},
+    {"use_exponential_sigmas", KEY_FLAG, AT(exponential), 0, 0, "true or false"},
+    {"use_beta_sigmas", KEY_FLAG, AT(beta), 0, 0, "true or false"},
+    {"rescale_betas_zero_snr", KEY_FLAG, AT(zero_snr), 0, 0, "true or false"},
+    {"final_sigmas_type", KEY_NAME, AT(final_sigmas), 0, 0, "zero or sigma_min"},
+    {"algorithm_type", KEY_NAME, AT(algorithm), 0, 0,
+     "dpmsolver, dpmsolver++, sde-dpmsolver, sde-dpmsolver++ or deis"},
+    {"solver_type", KEY_NAME, AT(solver), 0, 0, "midpoint, heun, bh1, bh2 or logrho"},
+    {"solver_order", KEY_COUNT, AT(solver_order), 1, 3, "1, 2 or 3"},
+    {"lower_order_final", KEY_FLAG, AT(lower_order_final), 0, 0, "true or false"},
+    {"euler_at_final", KEY_FLAG, AT(euler_at_final), 0, 0, "true or false"},
+    {"variance_type", KEY_NAME, AT(variance), 0, 0,
+     "fixed_small, fixed_small_log or fixed_large"},
+    {"original_inference_steps", KEY_COUNT, AT(original_steps), 1, 100000,
+     "1 to 100000"},
+    {"timestep_scaling", KEY_NUMBER, AT(timestep_scaling), 0, 1e6, "a number above 0"},
+#undef AT
+    {"trained_betas", KEY_FIXED, 0, 0, 0, "null"},
+    {"lambda_min_clipped", KEY_FIXED, 0, 0, 0, "null"},
+    {"thresholding", KEY_FIXED, 0, 0, 0, "false"},
+    {"use_lu_lambdas", KEY_FIXED, 0, 0, 0, "false"},
+    {"use_flow_sigmas", KEY_FIXED, 0, 0, 0, "false"},
+    {"use_dynamic_shifting", KEY_FIXED, 0, 0, 0, "false"},
+    {"predict_x0", KEY_FIXED, 0, 0, 0, "true"},
+    {"solver_p", KEY_FIXED, 0, 0, 0, "null"},
+    {"disable_corrector", KEY_FIXED, 0, 0, 0, "[]"},
+    {"interpolation_type", KEY_FIXED, 0, 0, 0, "\"linear\""},
+    {"timestep_type", KEY_FIXED, 0, 0, 0, "\"discrete\""},
+    {"sigma_min", KEY_FIXED, 0, 0, 0, "null"},
+    {"sigma_max", KEY_FIXED, 0, 0, 0, "null"},
 };
 
 static const struct key *find_key(const char *name)
@@ -158,18 +87,83 @@ static const struct key *find_key(const char *name)
     return NULL;
 }
 
-/* Whether `text` is one of the words of `list`. */
-static bool is_among(const char *text, const char *list, const char *between)
+/* Where `text` stands in a list like "a, b or c"; -1: nowhere. */
+static int find_word(const char *text, const char *list)
 {
     size_t length = strlen(text);
-    while (list) {
-        const char *end = strstr(list, between);
-        if (!strncmp(list, text, length) &&
-            list + length == (end ? end : strchr(list, 0)))
-            return true;
-        list = end ? end + strlen(between) : NULL;
+    for (int i = 0; *list; i++) {
+        size_t word = 0;
+        while (list[word] && strncmp(list + word, ", ", 2) != 0 &&
+               strncmp(list + word, " or ", 4) != 0)
+            word++;
+        if (word == length && !strncmp(list, text, length))
+            return i;
+        list += word;
+        list += *list == ',' ? 2 : *list ? 4 : 0;
     }
-    return false;
+    return -1;
+}
+
+static bool set_flag(int *into, const json_t *value)
+{
+    *into = json_is_null(value) ? -1 : json_is_true(value);
+    return json_is_null(value) || json_is_boolean(value);
+}
+
+static bool set_count(int *into, const struct key *key, const json_t *value)
+{
+    json_int_t count = json_integer_value(value);
+    if (!json_is_integer(value) || count < (json_int_t)key->least ||
+        count > (json_int_t)key->most)
+        return false;
+    *into = (int)count;
+    return true;
+}
+
+static bool set_number(double *into, const struct key *key, const json_t *value)
+{
+    if (json_is_null(value))
+        return true;
+    *into = json_number_value(value);
+    return json_is_number(value) && *into > key->least && *into < key->most;
+}
+
+static bool set_name(char *into, const struct key *key, const json_t *value)
+{
+    const char *name = json_is_null(value) ? "" : json_string_value(value);
+    if (!name || (!json_is_null(value) && find_word(name, key->expected) < 0))
+        return false;
+    snprintf(into, SCHEDULE_NAME, "%s", name);
+    return true;
+}
+
+static bool set_choice(int *into, const struct key *key, const json_t *value)
+{
+    const char *name = json_string_value(value);
+    int found = name ? find_word(name, key->expected) : -1;
+    *into = (int)key->least + found;
+    return found >= 0;
+}
+
+static bool set_value(struct schedule_config *self, const struct key *key,
+                      const json_t *value, const char *text)
+{
+    static_assert(sizeof(enum spacing) == sizeof(int), "choices are stored as int");
+    void *field = (char *)self + key->offset;
+    switch (key->kind) {
+    case KEY_FLAG:
+        return set_flag(field, value);
+    case KEY_COUNT:
+        return set_count(field, key, value);
+    case KEY_NUMBER:
+        return set_number(field, key, value);
+    case KEY_NAME:
+        return set_name(field, key, value);
+    case KEY_CHOICE:
+        return set_choice(field, key, value);
+    default:
+        return text && find_word(text, key->expected) >= 0;
+    }
 }
 
 static bool set_key(struct schedule_config *self, const struct key *key,
@@ -177,13 +171,22 @@ static bool set_key(struct schedule_config *self, const struct key *key,
 {
     char *text =
         json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9));
-    bool good = key->set ? key->set(self, value)
-                         : text && is_among(text, key->expected, " or ");
+    bool good = set_value(self, key, value, text);
     if (!good)
         error_set_kind(error, ERROR_INPUT, "%s %.60s, expected %s", key->name,
                        text ? text : "?", key->expected);
     free(text);
     return good;
+}
+
+/* Python writes -Infinity, which is no JSON: lambda_min_clipped's way to say none. */
+static void blank_infinity(char *text, size_t size)
+{
+    static const char infinity[] = ": -Infinity", null[] = ":  null    ";
+    size_t length = sizeof infinity - 1;
+    for (size_t i = 0; i + length <= size; i++)
+        if (!memcmp(text + i, infinity, length))
+            memcpy(text + i, null, length);
 }
 
 bool schedule_config_load(struct schedule_config *self, const char *path,
@@ -197,6 +200,7 @@ bool schedule_config_load(struct schedule_config *self, const char *path,
     schedule_config_defaults(self);
     if (!path_read(path, FILE_LIMIT, &file, error))
         goto out;
+    blank_infinity((char *)file.data, file.size);
     config = json_loadb((char *)file.data, file.size, JSON_REJECT_DUPLICATES, &where);
     if (!json_is_object(config)) {
         error_set_kind(error, ERROR_INPUT, "%s: %s (line %d)", path,
