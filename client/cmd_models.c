@@ -77,7 +77,7 @@ static int run_add(const struct arguments *arguments, struct error *error)
 }
 
 static const struct flag add_flags[] = {
-    {"name", 0, "NAME", "what to call it; default the folder's name"},
+    {"name", 0, "NAME", "what to call it; default the folder's or file's name"},
     {NULL, 0, NULL, NULL},
 };
 
@@ -90,8 +90,8 @@ const struct command cmd_models = {
 };
 const struct command cmd_model_add = {
     .name = "model add",
-    .usage = "FOLDER [--name NAME]",
-    .help = "add a model folder in diffusers' layout to the farm",
+    .usage = "PATH [--name NAME]",
+    .help = "add a model to the farm: a diffusers folder or a safetensors file",
     .flags = add_flags,
     .least = 1,
     .most = 1,

@@ -25,14 +25,18 @@ struct bringing {
     size_t count;
 };
 
-/* A model is a folder when it looks like a path and is there, or holds a model. */
-static bool is_folder(const char *text)
+/* A model is a path when it looks like one and is there, or holds a model, or is a file of
+ * weights. */
+static bool is_path(const char *text)
 {
+    static const char ending[] = ".safetensors";
+    size_t length = strlen(text), tail = sizeof ending - 1;
+    bool weights = length > tail && strcmp(text + length - tail, ending) == 0;
     char *index = path_format("%s/model_index.json", text);
-    bool folder =
-        access(index, F_OK) == 0 || (strchr(text, '/') && access(text, F_OK) == 0);
+    bool path = access(index, F_OK) == 0 ||
+                ((weights || strchr(text, '/')) && access(text, F_OK) == 0);
     free(index);
-    return folder;
+    return path;
 }
 
 static void set_value(ProtobufCBinaryData *value, char *text)
@@ -47,7 +51,7 @@ static bool import_model(struct bringing *self, ProtobufCBinaryData *value,
 {
     char *text = wire_string(*value), id[BLOB_TEXT];
     bool ok = true;
-    if (is_folder(text)) {
+    if (is_path(text)) {
         ok = model_import(self->session, text, NULL, self->quiet, id, error);
         if (ok)
             set_value(value, path_format("%s", id));

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -228,7 +229,8 @@ static bool add(const struct import *self, struct error *error)
                                  self->folder ? self->folder : self->file, missing);
 }
 
-/* Ends the manifest's life. A single file is never linked: people overwrite pictures. */
+/* Ends the manifest's life. Pictures and the like are never linked: people overwrite
+ * them. */
 static bool bring(struct import *self, char id[BLOB_TEXT], struct error *error)
 {
     uint8_t binary[BLOB_ID];
@@ -236,7 +238,7 @@ static bool bring(struct import *self, char id[BLOB_TEXT], struct error *error)
         return false;
     manifest_id(self->manifest, binary);
     blob_format(binary, id);
-    if (self->folder && session_is_local(self->session))
+    if (!manifest_is_input(self->manifest) && session_is_local(self->session))
         link_files(self);
     bool ok = add(self, error);
     if (!self->quiet)
@@ -245,14 +247,17 @@ static bool bring(struct import *self, char id[BLOB_TEXT], struct error *error)
     return ok;
 }
 
-bool model_import(struct session *session, const char *folder, const char *name,
+bool model_import(struct session *session, const char *path, const char *name,
                   bool quiet, char id[BLOB_TEXT], struct error *error)
 {
+    struct stat found;
+    bool file = stat(path, &found) == 0 && S_ISREG(found.st_mode);
     if (!quiet)
-        say("hashing %s", folder);
+        say("hashing %s", path);
     struct import self = {.session = session,
-                          .manifest = manifest_from_folder(folder, name, error),
-                          .folder = folder,
+                          .manifest = manifest_from_path(path, name, error),
+                          .folder = file ? NULL : path,
+                          .file = file ? path : NULL,
                           .quiet = quiet};
     return bring(&self, id, error);
 }

@@ -7,9 +7,10 @@ import sys
 MAY_USE = {
     "base": set(),
     "config": {"base"},
-    "proto": {"base"},
+    "layout": {"base"},
+    "proto": {"layout", "base"},
     "opencl": {"base"},
-    "worker/sd": {"opencl", "base"},
+    "worker/sd": {"opencl", "layout", "base"},
     "worker": {"worker/sd", "opencl", "proto", "config", "base"},
     "coordinator": {"proto", "config", "base"},
     "client": {"proto", "config", "base"},

@@ -42,6 +42,8 @@ void manifest_id(const Farm__Manifest *self, uint8_t id[BLOB_ID])
 static const Farm__ModelFile *unet_weights(const Farm__Manifest *self)
 {
     static const char begin[] = "unet/", end[] = ".safetensors";
+    if (self->n_files == 1)
+        return self->files[0];
     for (size_t i = 0; i < self->n_files; i++) {
         ProtobufCBinaryData path = self->files[i]->path;
         if (path.len > sizeof begin + sizeof end &&
@@ -172,8 +174,9 @@ static bool check_sizes(const Farm__Manifest *self, struct error *error)
 
 bool manifest_check(const Farm__Manifest *self, struct error *error)
 {
-    static const char *const kinds[] = {"diffusers", NULL};
-    static const char *const families[] = {"sd1", "sd2", NULL};
+    static const char *const kinds[] = {"diffusers", "single", NULL};
+    static const char *const families[] = {"sd1",          "sd2",    "sdxl",
+                                           "sdxl-refiner", "pixels", NULL};
     if (!is_name(self->name))
         return error_set_kind(error, ERROR_INPUT,
                               "a model's name is one line of 1 to %d bytes without a "
@@ -183,9 +186,10 @@ bool manifest_check(const Farm__Manifest *self, struct error *error)
     if (manifest_is_input(self))
         ok = manifest_check_input(self, error) && check_files(self, error);
     else if (!is_among(self->kind, kinds))
-        ok = error_set_kind(error, ERROR_INPUT, "its kind is not diffusers");
+        ok = error_set_kind(error, ERROR_INPUT,
+                            "its kind is neither diffusers nor single");
     else if (!is_among(self->family, families))
-        ok = error_set_kind(error, ERROR_INPUT, "its family is neither sd1 nor sd2");
+        ok = error_set_kind(error, ERROR_INPUT, "its family is none we know");
     else
         ok = check_sizes(self, error) && check_files(self, error);
     return ok ||

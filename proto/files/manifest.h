@@ -13,6 +13,16 @@
 
 enum { MANIFEST_SIDE_MOST = 65536 };
 
+/* A model's manifest: of a folder, or of one file as models are passed around. */
+Farm__Manifest *manifest_from_path(const char *path, const char *name,
+                                   struct error *error);
+
+/* One safetensors file that holds all parts; kind "single". `name` may be NULL: the file's
+ * without what follows the last point. ERROR_INPUT for a pickled checkpoint, with the way to
+ * convert it, and for a file of no family we know. */
+Farm__Manifest *manifest_from_single(const char *path, const char *name,
+                                     struct error *error);
+
 /* Reads a diffusers folder: model_index.json, the JSON and text files and the safetensors
  * the pipeline's parts need; hashes everything (BLAKE2b of file and pieces, SHA-256);
  * fills factor, default size, family and the reason it was recognised by. `name` may be

@@ -24,7 +24,7 @@ const struct option options[OPTION_COUNT_ALL + 1] = {
     {"init", OPTION_FILE, FIELD(init), "", 0, 1, "picture", "FILE",
      "the picture to begin from, instead of noise alone: PNG or JPEG", true},
     {"model", OPTION_TEXT, FIELD(model), "emoji", 1, 255, NULL, "NAME",
-     "a model the farm knows, or a folder to add to it first", true},
+     "a model the farm knows, or a folder or file to add to it first", true},
     {"negative", OPTION_TEXT, FIELD(negative), "", 0, TEXT_MOST, NULL, "TEXT",
      "what the picture should not show", true},
     {"precision", OPTION_CHOICE, FIELD(precision), "auto", 0, 0, "auto|f32|f16", "NAME",

@@ -245,11 +245,20 @@ static void an_sdxl_refiner_folder_equals_diffusers(void **state)
     check_family("refiner");
 }
 
+static void single_files_of_each_family_equal_diffusers(void **state)
+{
+    check_family("sd1_single");
+    check_family("sd2_single");
+    check_family("sdxl_single");
+    check_family("refiner_single");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_sdxl_folder_equals_diffusers),
         cmocka_unit_test(an_sdxl_refiner_folder_equals_diffusers),
+        cmocka_unit_test(single_files_of_each_family_equal_diffusers),
     };
     return cmocka_run_group_tests(tests, open_cpu_path, close_gpu);
 }

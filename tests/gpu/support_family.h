@@ -18,8 +18,4 @@ void family_close(struct family *self);
 /* Tensor of families/NAME.safetensors. */
 struct golden_tensor family_tensor(const char *name, const char *tensor);
 
-/* A safetensors file of invented tensors ([name, dtype, shape, exponent, offset] each), as
- * tests/oracle/invent.py describes them. */
-void family_write_tensors(const char *path, const json_t *tensors);
-
 #endif

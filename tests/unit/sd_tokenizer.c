@@ -5,7 +5,7 @@
 
 #include "base/path.h"
 #include "tests/folder.h"
-#include "worker/sd/tokenizer.h"
+#include "worker/sd/tokenizer_clip.h"
 
 #define FOLDER     FARM_SOURCE_DIR "/models/emoji/tokenizer/"
 #define VOCABULARY FOLDER "vocab.json"
@@ -70,6 +70,25 @@ static void ids_equal_those_of_transformers(void **state)
     assert_int_equal(tokenizer_end(emoji), 49407);
     assert_int_equal(tokenizer_pad(emoji), 49407);
     assert_int_equal(tokenizer_size(emoji), 49408);
+}
+
+static void the_embedded_tokenizer_equals_the_published_one(void **state)
+{
+    struct tokenizer *clip = tokenizer_clip_new("<|endoftext|>", NULL);
+    assert_non_null(clip);
+    check_cases(clip, json_object_get(golden, "cases"), "embedded");
+    assert_int_equal(tokenizer_pad(clip), 49407);
+    assert_int_equal(tokenizer_size(clip), 49408);
+    tokenizer_close(&clip);
+    clip = tokenizer_clip_new("!", NULL);
+    int32_t *ids;
+    size_t count;
+    assert_true(tokenizer_encode(clip, "wow!!! cat!", &ids, &count, NULL));
+    assert_int_equal(count, 6);
+    assert_memory_equal(ids, ((int32_t[]){2781, 0, 0, 0, 2368, 0}), 6 * sizeof *ids);
+    assert_int_equal(tokenizer_pad(clip), 0);
+    free(ids);
+    tokenizer_close(&clip);
 }
 
 /* The object as a file, or NULL for null. */
@@ -175,6 +194,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_equal_those_of_transformers),
+        cmocka_unit_test(the_embedded_tokenizer_equals_the_published_one),
         cmocka_unit_test(special_tokens_follow_the_models_folder),
         cmocka_unit_test(text_that_is_no_utf8_or_too_long_is_refused),
         cmocka_unit_test(a_word_of_a_hundred_thousand_letters_takes_no_square_time),

@@ -52,8 +52,7 @@ static struct pair *find_pair(const struct bpe *self, int32_t left, int32_t righ
     return pair;
 }
 
-/* The printable character GPT-2 writes for a byte, as UTF-8; returns its length. */
-static size_t spell_byte(unsigned byte, char *into)
+size_t bpe_spell_byte(unsigned byte, char into[2])
 {
     bool itself = (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte != 0xad);
     unsigned point = byte, before = 0;
@@ -82,7 +81,7 @@ static void set_bytes(struct bpe *self, const json_t *vocabulary, int32_t unknow
 {
     for (unsigned byte = 0; byte < 256; byte++) {
         char token[8];
-        size_t length = spell_byte(byte, token);
+        size_t length = bpe_spell_byte(byte, token);
         int32_t id = id_of(vocabulary, token, length);
         self->inner[byte] = id < 0 ? unknown : id;
         memcpy(token + length, "</w>", 4);

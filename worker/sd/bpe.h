@@ -19,6 +19,10 @@ struct bpe *bpe_new(const json_t *vocabulary, int32_t unknown, const char *merge
                     const char *path, struct error *error);
 void bpe_destroy(struct bpe **self);
 
+/* The printable character GPT-2 writes for a byte, as UTF-8 without a zero at its end; returns
+ * its length, 1 or 2. */
+size_t bpe_spell_byte(unsigned byte, char into[2]);
+
 /* Appends the int32 ids of one word of `size` bytes to `ids`. */
 bool bpe_encode(const struct bpe *self, const uint8_t *word, size_t size,
                 struct buffer *ids, struct error *error);

@@ -143,6 +143,11 @@ void checkpoint_translate(struct checkpoint *self, checkpoint_store *store,
     self->owner = owner;
 }
 
+const struct tensor_file *checkpoint_file(const struct checkpoint *self)
+{
+    return safetensors_file(self->shard[0].file);
+}
+
 /* Where a tensor asked for lies. False when the layout has no place for it. */
 static bool locate(const struct checkpoint *self, const char *tensor,
                    struct stored *into)
@@ -246,6 +251,13 @@ bool checkpoint_get(struct checkpoint *self, const char *tensor, const size_t *s
     if (stored.slices)
         take_slice(into, &stored);
     return !stored.transposed || transpose(self, into, error);
+}
+
+void checkpoint_forgive(struct checkpoint *self, const char *prefix)
+{
+    for (size_t i = 0; i < self->count; i++)
+        if (strncmp(self->known[i].tensor, prefix, strlen(prefix)) == 0)
+            self->known[i].used = true;
 }
 
 static bool is_harmless(const char *tensor)

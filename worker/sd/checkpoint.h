@@ -38,6 +38,9 @@ typedef bool checkpoint_store(const void *owner, const char *tensor,
 void checkpoint_translate(struct checkpoint *self, checkpoint_store *store,
                           const void *owner);
 
+/* The first of its files. */
+const struct tensor_file *checkpoint_file(const struct checkpoint *self);
+
 /* Whether a tensor of that name is there. */
 bool checkpoint_has(const struct checkpoint *self, const char *tensor);
 
@@ -46,6 +49,9 @@ bool checkpoint_has(const struct checkpoint *self, const char *tensor);
  * as used. `into` is borrowed from the mapping, or from the checkpoint when transposed. */
 bool checkpoint_get(struct checkpoint *self, const char *tensor, const size_t *shape,
                     size_t dims, struct host_tensor *into, struct error *error);
+
+/* Counts all tensors whose names begin so as used. */
+void checkpoint_forgive(struct checkpoint *self, const char *prefix);
 
 /* ERROR_INPUT naming the first tensor nobody asked for, harmless ones aside. */
 bool checkpoint_all_used(const struct checkpoint *self, struct error *error);

@@ -1,6 +1,7 @@
 #include "worker/sd/model.h"
 
 #include "worker/sd/model_folder.h"
+#include "worker/sd/model_single.h"
 
 /* Latents in and out; a picture to edit, or a mask and a picture, may follow the latents. */
 static bool check_channels(const struct model *self, struct error *error)
@@ -11,8 +12,8 @@ static bool check_channels(const struct model *self, struct error *error)
         (in == latents || in == 2 * latents || in == 2 * latents + 1))
         return true;
     return error_set_kind(error, ERROR_INPUT,
-                          "unet/config.json: in_channels %zu and out_channels %zu, but "
-                          "the VAE's latents have %zu; expected as many, twice as many "
+                          "the UNet takes %zu channels and gives %zu, but the VAE's "
+                          "latents have %zu; expected as many, twice as many "
                           "(editing) or one more (inpainting)",
                           in, unet->out_channels, latents);
 }
@@ -42,7 +43,9 @@ bool model_load(struct model *self, struct gpu *gpu, const struct model_files *f
                 enum dtype dtype, struct error *error)
 {
     *self = (struct model){.gpu = gpu, .text = {.gpu = gpu, .dtype = dtype}};
-    bool ok = (model_folder_load(self, files, dtype, error) &&
+    const struct model_file *single = model_single_file(files);
+    bool ok = ((single ? model_single_load(self, single, dtype, error)
+                       : model_folder_load(self, files, dtype, error)) &&
                text_stack_join(&self->text, error) && check_fit(self, error)) ||
               model_files_rename(files, error);
     if (!ok)

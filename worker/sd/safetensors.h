@@ -1,12 +1,8 @@
-/* Safetensors files: mapped, strictly checked, read in place.
- *
- * Format: https://github.com/huggingface/safetensors: 8 bytes header length, JSON, data.
- * Refused: header above 8 MiB, offsets outside the file, overlapping or with holes, sizes
- * that do not fit dtype and shape, more than 4 dimensions, duplicate names.
- */
+/* Weights of a safetensors file (layout/tensor_file.h) as the device takes them. */
 #ifndef FARM_SAFETENSORS_H
 #define FARM_SAFETENSORS_H
 
+#include "layout/tensor_file.h"
 #include "opencl/tensor.h"
 
 struct safetensors;
@@ -15,7 +11,8 @@ struct safetensors *safetensors_open(const char *path, struct error *error);
 void safetensors_close(struct safetensors **self);
 
 size_t safetensors_count(const struct safetensors *self);
-const char *safetensors_name(const struct safetensors *self, size_t i);
+const char *safetensors_name(const struct safetensors *self, size_t i); /* sorted */
+const struct tensor_file *safetensors_file(const struct safetensors *self);
 
 /* The tensor of that name, borrowed from the mapping; ERROR_INPUT naming file and tensor
  * when there is none or its type is not f32, f16 or bf16. */

@@ -188,46 +188,62 @@ static bool add_named(struct tokenizer *self, const json_t *vocabulary,
     return true;
 }
 
-struct tokenizer *tokenizer_open(const char *vocabulary, const char *merges,
-                                 const char *config, const char *special,
-                                 struct error *error)
+struct tokenizer *tokenizer_new(const struct tokenizer_parts *parts,
+                                struct error *error)
 {
     bool good = false;
     int32_t unknown = 0;
-    struct buffer list = {0};
-    json_t *ids = NULL, *settings = NULL, *map = NULL;
     struct tokenizer *self = calloc(1, sizeof *self);
     if (!self) {
         error_set_kind(error, ERROR_MEMORY, "no memory for a tokenizer");
         return NULL;
     }
-    if (!(ids = load_object(vocabulary, error)) ||
-        (config && !(settings = load_object(config, error))) ||
-        (special && !(map = load_object(special, error))) ||
-        !path_read(merges, FILE_LIMIT, &list, error) ||
-        !check_vocabulary(self, ids, vocabulary, error))
+    if (!check_vocabulary(self, parts->vocabulary, parts->vocabulary_name, error))
         goto out;
-    if (!add_decoder(self, ids, settings, error) ||
-        !add_named(self, ids, settings, map, &unknown, error)) {
-        error_prefix(error, "%s", vocabulary);
+    if (!add_decoder(self, parts->vocabulary, parts->config, error) ||
+        !add_named(self, parts->vocabulary, parts->config, parts->special, &unknown,
+                   error)) {
+        error_prefix(error, "%s", parts->vocabulary_name);
         goto out;
     }
-    if (memchr(buffer_text(&list), 0, list.size) || !list.size) {
+    if (!*parts->merges) {
         error_set_kind(error, ERROR_INPUT,
                        "%s: holds no merges; was it downloaded "
                        "whole?",
-                       merges);
+                       parts->merges_name);
         goto out;
     }
-    self->bpe = bpe_new(ids, unknown, buffer_text(&list), merges, error);
+    self->bpe =
+        bpe_new(parts->vocabulary, unknown, parts->merges, parts->merges_name, error);
     good = self->bpe != NULL;
 out:
-    json_decref(ids);
-    json_decref(settings);
-    json_decref(map);
-    buffer_clear(&list);
     if (!good)
         tokenizer_close(&self);
+    return self;
+}
+
+struct tokenizer *tokenizer_open(const char *vocabulary, const char *merges,
+                                 const char *config, const char *special,
+                                 struct error *error)
+{
+    struct buffer list = {0};
+    struct tokenizer *self = NULL;
+    struct tokenizer_parts parts = {.vocabulary_name = vocabulary,
+                                    .merges_name = merges};
+    if (!(parts.vocabulary = load_object(vocabulary, error)) ||
+        (config && !(parts.config = load_object(config, error))) ||
+        (special && !(parts.special = load_object(special, error))) ||
+        !path_read(merges, FILE_LIMIT, &list, error))
+        goto out;
+    parts.merges = buffer_text(&list);
+    if (memchr(parts.merges, 0, list.size))
+        parts.merges = "";
+    self = tokenizer_new(&parts, error);
+out:
+    json_decref(parts.vocabulary);
+    json_decref(parts.config);
+    json_decref(parts.special);
+    buffer_clear(&list);
     return self;
 }
 

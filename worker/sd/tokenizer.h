@@ -2,6 +2,7 @@
 #ifndef FARM_TOKENIZER_H
 #define FARM_TOKENIZER_H
 
+#include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,15 @@ struct tokenizer *tokenizer_open(const char *vocabulary, const char *merges,
                                  const char *config, const char *special,
                                  struct error *error);
 void tokenizer_close(struct tokenizer **self);
+
+/* The same from what those files say; all borrowed. Names stand in errors. */
+struct tokenizer_parts {
+    json_t *vocabulary, *config, *special; /* the last two may be NULL */
+    const char *merges;                    /* text of merges.txt */
+    const char *vocabulary_name, *merges_name;
+};
+struct tokenizer *tokenizer_new(const struct tokenizer_parts *parts,
+                                struct error *error);
 
 int32_t tokenizer_start(const struct tokenizer *self);
 int32_t tokenizer_end(const struct tokenizer *self);

@@ -130,3 +130,19 @@ bool unet_config_load(struct unet_config *self, const char *path, const char *na
     self->sample_width = sample[1];
     return model_config_close(&c, error);
 }
+
+bool unet_config_check(const struct unet_config *self, struct error *error)
+{
+    for (size_t i = 0; i < self->levels; i++) {
+        const struct unet_level_config *level = &self->level[i];
+        bool attends = level->down_attends || i + 1 == self->levels;
+        if (level->layers < 1 || level->layers > UNET_LAYERS_MOST ||
+            level->depth > DEPTH_MOST || level->channels % self->groups ||
+            level->channels % 2 || (attends && level->channels % level->heads))
+            return error_set_kind(error, ERROR_INPUT,
+                                  "a UNet with %zu channels, %zu layers and %zu "
+                                  "transformer blocks in level %zu cannot be run",
+                                  level->channels, level->layers, level->depth, i);
+    }
+    return true;
+}

@@ -43,4 +43,7 @@ struct unet_config {
 bool unet_config_load(struct unet_config *self, const char *path, const char *name,
                       struct error *error);
 
+/* What a configuration from elsewhere must keep to, too: ERROR_INPUT naming the number. */
+bool unet_config_check(const struct unet_config *self, struct error *error);
+
 #endif

@@ -52,6 +52,9 @@ struct vae {
 bool vae_config_load(struct vae_config *self, const char *path, const char *name,
                      struct error *error);
 
+/* What a configuration from elsewhere must keep to, too: ERROR_INPUT naming the number. */
+bool vae_config_check(const struct vae_config *self, struct error *error);
+
 /* The weights that self->config asks for; the rest of *self is zero before. *self is
  * cleared when one is missing or misshapen. */
 bool vae_load(struct vae *self, struct gpu *gpu, enum dtype dtype,

@@ -51,6 +51,21 @@ bool vae_config_load(struct vae_config *self, const char *path, const char *name
     return model_config_close(&c, error);
 }
 
+bool vae_config_check(const struct vae_config *self, struct error *error)
+{
+    if (self->layers < 1 || self->layers > VAE_LAYERS_MOST)
+        return error_set_kind(error, ERROR_INPUT,
+                              "a VAE with %zu layers cannot be run; from 1 to %d",
+                              self->layers, VAE_LAYERS_MOST);
+    for (size_t i = 0; i < self->levels; i++)
+        if (self->channels[i] % self->groups)
+            return error_set_kind(error, ERROR_INPUT,
+                                  "a VAE with %zu channels cannot be run; expected a "
+                                  "multiple of %zu",
+                                  self->channels[i], self->groups);
+    return true;
+}
+
 /* Diffusers' names of today, or those of files saved before version 0.15. */
 static const struct attention_names *names_of(const struct checkpoint *from,
                                               const char *side)
