@@ -26,7 +26,8 @@ static size_t divide_up(size_t a, size_t b)
 }
 
 /* How attention_cpu.cl divides the work: the first row whose scores, queries and sums fit
- * in local memory. A function of device and head width, so that results are too. */
+ * in local memory. A function of device and head width, so that results are too. Keys come
+ * in whole panels, of 16 or 32. */
 struct division {
     size_t queries, keys;
 };
@@ -35,7 +36,7 @@ static const struct division *divide(const struct gpu_info *info, size_t head,
                                      size_t room)
 {
     static const struct division divisions[] = {
-        {96, 320}, {48, 160}, {24, 160}, {12, 80}};
+        {96, 320}, {48, 160}, {24, 160}, {12, 96}};
     for (size_t i = 0; i < sizeof divisions / sizeof *divisions; i++) {
         const struct division *d = &divisions[i];
         size_t bytes = d->queries * (head + room + d->keys) * sizeof(float);

@@ -28,6 +28,10 @@
 #define HEAD_ROOM ((HEAD + WIDTH - 1) / WIDTH * WIDTH)
 #define FULL      (HEAD_ROOM / PANEL) /* panels of values that are whole */
 
+#if KEYS % PANEL
+#error "a block of keys that is no whole number of panels runs into the next row of scores"
+#endif
+
 __kernel void attention_pack(__global float *packed_k, __global float *packed_v,
                              __global const x_type *k, __global const x_type *v, int keys,
                              int channels, float scale)
