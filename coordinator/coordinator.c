@@ -145,7 +145,7 @@ static bool nodes_changed(const struct coordinator *self)
     return false;
 }
 
-static long patience(const struct coordinator *self)
+long coordinator_patience(const struct coordinator *self)
 {
     int64_t left = PATIENCE_MS, now = clock_ms();
     int64_t expiry = queue_next_expiry(self->queue);
@@ -167,6 +167,16 @@ void coordinator_end_turn(struct coordinator *self)
     coordinator_hand_over(self, false);
 }
 
+void coordinator_turn(struct coordinator *self)
+{
+    self->now = clock_ms();
+    take_reports(self, false);
+    take_blobs(self);
+    receive(self);
+    now_and_then(self);
+    coordinator_end_turn(self);
+}
+
 bool coordinator_run(struct coordinator *self, struct error *error)
 {
     zmq_pollitem_t items[] = {
@@ -178,18 +188,13 @@ bool coordinator_run(struct coordinator *self, struct error *error)
     };
     self->idle_since = clock_ms();
     while (!self->stopping) {
-        if (zmq_poll(items, 5, patience(self)) < 0 && errno != EINTR)
+        if (zmq_poll(items, 5, coordinator_patience(self)) < 0 && errno != EINTR)
             return error_set(error, "polling: %s", zmq_strerror(errno));
-        self->now = clock_ms();
         if (items[4].revents & ZMQ_POLLIN) {
             log_info("asked to stop");
             self->stopping = true;
         }
-        take_reports(self, false);
-        take_blobs(self);
-        receive(self);
-        now_and_then(self);
-        coordinator_end_turn(self);
+        coordinator_turn(self);
     }
     learned_store(self);
     coordinator_hand_over(self, true);

@@ -76,6 +76,11 @@ void coordinator_destroy(struct coordinator **self);
 /* Until SIGTERM, SIGINT or idleness; false when a commit failed. */
 bool coordinator_run(struct coordinator *self, struct error *error);
 
+/* One turn of the loop, and how many milliseconds the next one may wait when nothing
+ * comes. */
+void coordinator_turn(struct coordinator *self);
+long coordinator_patience(const struct coordinator *self);
+
 /* The full check of a state folder nobody uses: database, blobs it names, audit. */
 bool coordinator_check(const struct coordinator_settings *settings,
                        struct error *error);

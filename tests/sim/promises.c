@@ -1,0 +1,159 @@
+/* What must hold whatever happens. */
+#include <string.h>
+
+#include "tests/sim/world.h"
+
+/* The job a commit was for. */
+static struct sim_job *job_of(const struct held *held)
+{
+    unsigned number = job_numbered(held->job);
+    return number < JOBS_MOST ? &world->job[number] : NULL;
+}
+
+void promise_answer(const struct held *held, Farm__CommitAnswer answer)
+{
+    struct sim_job *job = job_of(held);
+    if (!job)
+        return;
+    const struct queue_job *queued =
+        world->coordinator ? queue_find(world->coordinator->queue, job->id) : NULL;
+    if (answer == FARM__COMMIT_ANSWER__COMMIT_ACCEPTED) {
+        job->acked++;
+        if (job->answered[held->index]++)
+            broken("job %u's task %llu was accepted twice", job_numbered(job->id),
+                   (unsigned long long)held->index);
+    } else if (answer == FARM__COMMIT_ANSWER__COMMIT_SUPERSEDED) {
+        broken("equal pixels were taken for others");
+    } else if (answer == FARM__COMMIT_ANSWER__COMMIT_DISCARD && queued &&
+               queued->state == QUEUE_OPEN &&
+               queued->task[held->index] == QUEUE_READY && !job->latents) {
+        broken("job %u's task %llu is open, and its result was discarded",
+               job_numbered(job->id), (unsigned long long)held->index);
+    }
+}
+
+/* Numbers of a job are those of its tasks' states. */
+static void check_job(const struct queue_job *job)
+{
+    uint64_t count[QUEUE_CANCELED + 1] = {0};
+    for (uint64_t t = 0; t < job->tasks; t++)
+        count[job->task[t]]++;
+    if (count[QUEUE_DONE] != job->done || count[QUEUE_FAILED] != job->failed ||
+        count[QUEUE_LEASED] != job->leased || count[QUEUE_SHARING] != job->sharing ||
+        count[QUEUE_READY] != queue_ready(job))
+        broken(
+            "a job counts %llu done, %llu leased, %llu shared, %llu ready; its tasks "
+            "are %llu, %llu, %llu, %llu",
+            (unsigned long long)job->done, (unsigned long long)job->leased,
+            (unsigned long long)job->sharing, (unsigned long long)queue_ready(job),
+            (unsigned long long)count[QUEUE_DONE],
+            (unsigned long long)count[QUEUE_LEASED],
+            (unsigned long long)count[QUEUE_SHARING],
+            (unsigned long long)count[QUEUE_READY]);
+}
+
+void check_queue(void)
+{
+    struct coordinator *self = world->coordinator;
+    if (!self)
+        return;
+    uint64_t first = 0, leased = 0;
+    struct queue_job *job;
+    TAILQ_FOREACH(job, &self->queue->open, open)
+    {
+        check_job(job);
+        leased += job->leased;
+    }
+    const struct queue_lease *lease;
+    TAILQ_FOREACH(lease, &self->queue->leases, by_expiry)
+    {
+        first += !lease->marked;
+        if (lease->twin &&
+            (lease->twin->twin != lease || lease->twin->marked == lease->marked))
+            broken("a task has more than two attempts");
+        if (lease->expires > self->now + world->settings.lease_ms)
+            broken("a lease lasts longer than it may");
+        if (lease->expires < self->now - 2 * world->settings.lease_ms)
+            broken("a lease ran out long ago and is still held");
+    }
+    if (first != leased)
+        broken("%llu tasks are leased and %llu leases held", (unsigned long long)leased,
+               (unsigned long long)first);
+}
+
+struct stored {
+    uint64_t done, failed;
+    const struct sim_job *job;
+};
+
+static void take_task(void *context, const struct task_row *row,
+                      const struct result_row *result)
+{
+    struct stored *stored = context;
+    stored->done += row->state == QUEUE_DONE;
+    stored->failed += row->state == QUEUE_FAILED;
+    if (row->state == QUEUE_FAILED && stored->job->answered[row->index])
+        broken("an accepted task is failed on disk");
+    if (row->state != QUEUE_DONE)
+        return;
+    if (!result || !blob_is_there(result->png) ||
+        (result->has_latents && !blob_is_there(result->latents)))
+        broken("a task is done and its file is not on disk");
+    else if (stored->job->latents && !result->has_latents)
+        broken("a task is done without the latents its job asks for");
+}
+
+static void check_job_on_disk(struct sim_job *job, const struct queue_job *queued)
+{
+    struct stored stored = {.job = job};
+    struct error error = {0};
+    int64_t number = ((const struct job *)queued->tag)->number;
+    if (!store_tasks(world->store, number, 0, job->tasks, take_task, &stored, &error))
+        broken("%s", error.text);
+    /* What was rendered for a canceled job may have gone to one that shared it. */
+    if (stored.done < job->acked && job->stage < JOB_CANCELING)
+        broken("%llu results were accepted, %llu are on disk",
+               (unsigned long long)job->acked, (unsigned long long)stored.done);
+}
+
+/* What was answered is there, whatever was lost. */
+void check_disk(void)
+{
+    for (unsigned j = 0; j < world->plan.jobs; j++) {
+        struct sim_job *job = &world->job[j];
+        const struct queue_job *queued = queue_find(world->coordinator->queue, job->id);
+        if (job->stage >= JOB_ACCEPTED && !queued)
+            broken("job %u was accepted and is gone", j);
+        else if (job->stage == JOB_CANCELED && queued->state != QUEUE_DROPPED)
+            broken("job %u was canceled and is open again", j);
+        else if (queued)
+            check_job_on_disk(job, queued);
+    }
+}
+
+static bool has_ended(const struct sim_job *job, const struct queue_job *queued)
+{
+    if (!queued || queued->state == QUEUE_OPEN)
+        return false;
+    if (queued->done + queued->failed + queued->canceled != job->tasks)
+        broken("job %u ended with %llu of %llu tasks", job_numbered(job->id),
+               (unsigned long long)(queued->done + queued->failed + queued->canceled),
+               (unsigned long long)job->tasks);
+    return true;
+}
+
+bool all_ended(void)
+{
+    if (!world->coordinator || world->queued_count ||
+        (world->plan.misfortune_s > 0 && !world->healed))
+        return false;
+    for (unsigned j = 0; j < world->plan.jobs; j++) {
+        struct sim_job *job = &world->job[j];
+        const struct queue_job *queued = queue_find(world->coordinator->queue, job->id);
+        if (!has_ended(job, queued))
+            return false;
+        if (!job->ended_at)
+            job->ended_at = world->now;
+    }
+    return true;
+}

@@ -1,0 +1,187 @@
+/* A farm in one thread under one seed: time, chance, what will happen, the network and the
+ * disk. The coordinator is the real one down to its edges (edges.c); workers and clients
+ * are made up, but keep to the protocol. The same seed gives the same run to the last event.
+ */
+#ifndef FARM_WORLD_H
+#define FARM_WORLD_H
+
+#include <czmq.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "coordinator/coordinator.h"
+
+enum { WORKERS_MOST = 512, JOBS_MOST = 32, SUBMITTERS = 2, MODELS = 2, HELD_MOST = 64 };
+
+enum event_kind {
+    EVENT_TURN, /* the coordinator's loop */
+    EVENT_TO_COORDINATOR,
+    EVENT_TO_PEER,
+    EVENT_DISK, /* a commit ends */
+    EVENT_RESTART,
+    EVENT_TICK,     /* a worker's or client's timer */
+    EVENT_NEARLY,   /* a batch is past three quarters */
+    EVENT_RENDERED, /* a batch ends */
+    EVENT_UPLOAD,   /* a result may go up */
+    EVENT_MISFORTUNE,
+    EVENT_CHECK,
+};
+
+struct event {
+    int64_t at;
+    uint64_t order;
+    enum event_kind kind;
+    uint32_t who;   /* worker, client or connection */
+    uint64_t stamp; /* of who's life: an older one's events are void */
+    uint8_t *data;  /* heap: a packed envelope */
+    size_t size;
+};
+
+/* One TCP connection. Peers 0 ... are workers, WORKERS_MOST ... clients. */
+struct connection {
+    bool open;
+    uint32_t peer;
+    uint8_t key[32];
+    int64_t there, back; /* when the last message of each way arrives: order is kept */
+    int64_t held_until;  /* the network is cut so long */
+};
+
+/* An attempt that a worker holds, or its result in the spool. */
+struct held {
+    uint64_t epoch, counter, index, work;
+    uint8_t job[16], key[32], model[32];
+    bool latents, withdrawn, rendering;
+    bool uploaded;
+};
+
+struct worker {
+    uint8_t key[32];
+    double speed; /* step-pixels per second */
+    uint32_t batch, room;
+    unsigned faults_percent; /* of its renderings */
+    bool alive, dead, greeted, draining, nearly;
+    uint64_t life; /* counts starts */
+    uint32_t connection;
+    uint64_t received;
+    uint32_t told; /* credit */
+    struct held held[HELD_MOST], spool[HELD_MOST];
+    size_t holds, spooled;
+    uint64_t stored[4 * MODELS]; /* models that are here: 1 */
+};
+
+enum job_stage { JOB_PLANNED, JOB_SENT, JOB_ACCEPTED, JOB_CANCELING, JOB_CANCELED };
+
+struct sim_job {
+    uint8_t id[16];
+    uint8_t *packed; /* Farm__Submit */
+    size_t size;
+    uint64_t tasks, acked;
+    uint8_t *answered; /* of each task: how often ACCEPTED */
+    int64_t at, cancel_at, ended_at, accepted_at;
+    enum job_stage stage;
+    bool latents, poisonous;
+};
+
+struct client {
+    uint8_t key[32];
+    uint32_t connection;
+    bool greeted;
+    uint64_t life;
+};
+
+struct plan {
+    unsigned workers, jobs;
+    uint64_t tasks;      /* of all jobs at most */
+    double misfortune_s; /* between two on average; 0: none */
+    int64_t storm_ms;    /* misfortunes end then */
+    double speed[WORKERS_MOST];
+    uint32_t batch;
+    bool plain; /* one job, no overlap, equal speeds as given */
+};
+
+struct world {
+    uint64_t seed, random[4];
+    struct plan plan;
+    int64_t now, unix_offset_s;
+    struct event *heap;
+    size_t events, room;
+    uint64_t orders, handled;
+    int64_t turn_at; /* of the EVENT_TURN that counts */
+
+    struct connection *connection;
+    uint32_t connections;
+
+    struct store *store; /* what is on the disk */
+    zhashx_t *blobs;     /* struct blob: files that are there */
+    struct change **queued;
+    size_t queued_count, committing;
+    uint64_t committed;
+    bool disk_busy, disk_full;
+    uint64_t life; /* of the coordinator */
+    zlistx_t *inbox;
+
+    struct coordinator *coordinator; /* NULL: it is down */
+    struct coordinator_settings settings;
+
+    struct worker worker[WORKERS_MOST];
+    struct client client[SUBMITTERS];
+    uint8_t model[MODELS][32];
+    struct sim_job job[JOBS_MOST];
+    zhashx_t *attempts; /* every id ever given */
+    bool healed;        /* no more misfortunes */
+    char *wrong;        /* the first broken promise */
+};
+extern struct world *world;
+
+/* world.c: time and chance */
+uint64_t chance(void);
+uint64_t chance_below(uint64_t most);
+double chance_real(void);
+bool chance_percent(unsigned percent);
+void happen(int64_t in_ms, enum event_kind kind, uint32_t who, uint64_t stamp);
+void happen_with(int64_t at, enum event_kind kind, uint32_t who, uint8_t *data,
+                 size_t size);
+void broken(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void world_run(struct world *self, int64_t until);
+void world_open(struct world *self, uint64_t seed, const struct plan *plan);
+void world_close(struct world *self);
+
+/* network.c */
+uint32_t connect_peer(uint32_t peer, const uint8_t key[32]);
+void cut(uint32_t connection);
+void send_to_coordinator(uint32_t connection, Farm__Envelope *envelope);
+bool send_to_peer(uint32_t connection, const void *packed, size_t size);
+void deliver_to_peer(const struct event *event);
+
+/* edges.c: the coordinator's */
+void coordinator_up(void);
+void coordinator_down(bool power);
+void coordinator_turn_now(void);
+void coordinator_take(struct event *event);
+void disk_done(void);
+bool blob_upload(const uint8_t id[32], uint64_t size);
+bool blob_is_there(const uint8_t id[32]);
+
+/* worker.c */
+void worker_start(uint32_t number);
+void worker_crash(uint32_t number);
+void worker_hears(uint32_t number, const Farm__Envelope *envelope);
+void worker_event(const struct event *event);
+
+/* client.c */
+void client_plan(void);
+void client_tick(uint32_t number);
+void client_hears(uint32_t number, const Farm__Envelope *envelope);
+
+/* misfortune.c, promises.c */
+void misfortune(void);
+void heal(void);
+void promise_answer(const struct held *held, Farm__CommitAnswer answer);
+void check_queue(void);
+void check_disk(void);
+bool all_ended(void);
+
+/* A job's number by its id, or JOBS_MOST. */
+unsigned job_numbered(const uint8_t id[16]);
+
+#endif
