@@ -19,10 +19,21 @@ enum { FILE_MOST = 1 << 30 };
 
 /* A1111's field names that are options of ours. */
 static const char *const names[][2] = {
-    {"Steps", "steps"},   {"Sampler", "sampler"},     {"Schedule type", "schedule"},
-    {"CFG scale", "cfg"}, {"Seed", "seed"},           {"Size", "size"},
-    {"Model", "model"},   {"Clip skip", "clip-skip"}, {"Prompt syntax", "syntax"},
-    {"Eta DDIM", "eta"},  {"Precision", "precision"},
+    {"Steps", "steps"},
+    {"Sampler", "sampler"},
+    {"Schedule type", "schedule"},
+    {"CFG scale", "cfg"},
+    {"Seed", "seed"},
+    {"Size", "size"},
+    {"Model", "model"},
+    {"Clip skip", "clip-skip"},
+    {"Prompt syntax", "syntax"},
+    {"Eta DDIM", "eta"},
+    {"Precision", "precision"},
+    {"Denoising strength", "strength"},
+    {"Mask blur", "mask-blur"},
+    {"Inpaint fill", "inpaint-fill"},
+    {"Image CFG scale", "image-cfg"},
 };
 
 /* The option a field is of; NULL when it is of none. */

@@ -258,6 +258,10 @@ bool job_task(const Farm__Job *job, const struct models *models, uint64_t index,
         into->width = model->manifest->width;
         into->height = model->manifest->height;
     }
+    if (!*into->init)
+        into->strength = 0;
+    else if (!(into->strength > 0))
+        into->strength = *into->mask ? 1 : 0.8;
     return true;
 }
 

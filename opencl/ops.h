@@ -170,6 +170,18 @@ void sample_input(struct stream *s, struct tensor y, struct tensor x, cl_mem ste
 void sample_update(struct stream *s, struct tensor x, struct tensor e,
                    const struct tensor history[4], struct tensor z, cl_mem step);
 
+/* ---- op_edit.c: what pictures add around a step */
+
+/* x = mask x + (1 - mask) (a z + b noise) in place: outside the mask the picture's own
+ * latents z at the level the sampler is at. x, z, noise [n, h, w, c], mask [1, h, w, 1]; all
+ * f32. */
+void blend_known(struct stream *s, struct tensor x, struct tensor z,
+                 struct tensor noise, struct tensor mask, float a, float b);
+
+/* y [n, h, w, c] = sum of factors[k] e[k n ...] over three sets of n rows. */
+void mix_three(struct stream *s, struct tensor y, struct tensor e,
+               const float factors[3]);
+
 /* Writes one struct step for the kernels enqueued after; *step must live until the stream
  * ends. */
 void step_write(struct stream *s, cl_mem buffer, const struct step *step);

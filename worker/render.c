@@ -15,6 +15,7 @@
 #include "proto/files/picture.h"
 #include "proto/job/params.h"
 #include "proto/wire.h"
+#include "worker/brought.h"
 #include "worker/proof.h"
 #include "worker/sd/safetensors.h"
 
@@ -254,15 +255,9 @@ static bool render(struct render *self, const struct order *order, struct error 
 {
     struct image_request requests[BATCH_MOST] = {0};
     struct image images[BATCH_MOST] = {0};
-    struct input_use init[FILES_MOST];
-    size_t inits;
-    if (!inputs_of(&order->inputs, option_find("init"), order->batch[0].task.init, init,
-                   &inits, error))
-        return false;
-    if (inits)
-        return error_set_kind(error, ERROR_INPUT,
-                              "init: this worker cannot begin from a picture yet");
-    if (!load(self, order, error))
+    struct brought brought;
+    if (!load(self, order, error) ||
+        !brought_read(&brought, &order->inputs, &order->batch[0].task, error))
         return false;
     for (size_t i = 0; i < order->count; i++) {
         const struct task *task = &order->batch[i].task;
@@ -280,6 +275,7 @@ static bool render(struct render *self, const struct order *order, struct error 
             .eta = task->eta,
             .clip_skip = (unsigned)task->clip_skip,
         };
+        brought_request(&brought, task, &requests[i]);
     }
     struct render_event started = {.kind = RENDER_STARTED, .count = order->count};
     pipeline_default_size(self->pipeline, &started.width, &started.height);
@@ -294,6 +290,7 @@ static bool render(struct render *self, const struct order *order, struct error 
     ok = ok && hand_out(self, order, images, (double)(clock_us() - start) / 1e6, error);
     for (size_t i = 0; i < order->count; i++)
         image_clear(&images[i]);
+    brought_clear(&brought);
     return ok;
 }
 

@@ -5,12 +5,13 @@
  * libpng and zlib decide the compressed bytes: equal files need the same versions of both.
  * Equal pixels are told by their own hash.
  */
-#include "proto/files/picture.h"
-
 #include <png.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
+
+#include "proto/files/picture_private.h"
+#include "proto/files/picture_turn.h"
 
 enum {
     PIXELS_MOST = 64 << 20,
@@ -124,13 +125,14 @@ static bool write_png(struct png_work *work, const struct picture *self, size_t 
     return true;
 }
 
-static bool check_size(size_t width, size_t height, struct error *error)
+bool picture_check_size(const char *format, size_t width, size_t height,
+                        struct error *error)
 {
     if (width < 1 || height < 1 || width > SIDE_MOST || height > SIDE_MOST ||
         width * height > PIXELS_MOST)
         return error_set_kind(error, ERROR_INPUT,
-                              "PNG: %zux%zu pixels, at most 64 Mpixel are taken", width,
-                              height);
+                              "%s: %zux%zu pixels, at most 64 Mpixel are taken", format,
+                              width, height);
     return true;
 }
 
@@ -138,7 +140,7 @@ bool picture_write_png(const struct picture *self, const struct picture_text *te
                        size_t count, struct buffer *into, struct error *error)
 {
     struct png_work work = {.into = into, .error = error};
-    bool ok = check_size(self->width, self->height, error) &&
+    bool ok = picture_check_size("PNG", self->width, self->height, error) &&
               prepare_texts(&work, texts, count, error);
     if (ok) {
         work.png =
@@ -181,7 +183,7 @@ static bool read_png(struct png_work *work, bool whole)
     png_read_info(work->png, work->info);
     work->width = png_get_image_width(work->png, work->info);
     work->height = png_get_image_height(work->png, work->info);
-    if (!check_size(work->width, work->height, work->error))
+    if (!picture_check_size("PNG", work->width, work->height, work->error))
         return false;
     png_set_expand(work->png);
     png_set_scale_16(work->png);
@@ -222,6 +224,15 @@ static void end_reading(struct png_work *work)
     free(work->rgba);
 }
 
+static unsigned orientation_of(struct png_work *work)
+{
+    png_uint_32 size = 0;
+    png_bytep exif = NULL;
+    return png_get_eXIf_1(work->png, work->info, &size, &exif)
+               ? picture_orientation(exif, size)
+               : 1;
+}
+
 bool picture_read_png(const void *data, size_t size, struct picture *into,
                       struct error *error)
 {
@@ -239,9 +250,24 @@ bool picture_read_png(const void *data, size_t size, struct picture *into,
         }
         *into = (struct picture){work.width, work.height, rgb};
         work.rgba = NULL;
+        ok = picture_turn(into, orientation_of(&work), error);
+        if (!ok)
+            picture_clear(into);
     }
     end_reading(&work);
     return ok;
+}
+
+bool picture_read(const void *data, size_t size, struct picture *into,
+                  struct error *error)
+{
+    static const uint8_t jpeg[] = {0xff, 0xd8, 0xff};
+    if (size >= sizeof jpeg && memcmp(data, jpeg, sizeof jpeg) == 0)
+        return picture_read_jpeg(data, size, into, error);
+    if (size < 8 || png_sig_cmp(data, 0, 8))
+        return error_set_kind(error, ERROR_INPUT,
+                              "this is neither a PNG nor a JPEG picture");
+    return picture_read_png(data, size, into, error);
 }
 
 static bool append_latin1(const char *text, struct buffer *into, struct error *error)

@@ -1,4 +1,4 @@
-/* Pictures: 8-bit RGB pixels <-> PNG files with text.
+/* Pictures: 8-bit RGB pixels <-> PNG files with text; JPEG files are read, too.
  *
  * Equal pixels and equal text give equal files: fixed filter, compression level and chunk
  * order, no time stamps.
@@ -25,8 +25,12 @@ void picture_clear(struct picture *self);
 bool picture_write_png(const struct picture *self, const struct picture_text *texts,
                        size_t count, struct buffer *into, struct error *error);
 
-/* Any PNG of at most 64 Mpixel, as 8-bit RGB (alpha over white). ERROR_INPUT names what is
- * wrong with it. */
+/* Any PNG or JPEG of at most 64 Mpixel, as 8-bit RGB: alpha over white, CMYK as Pillow
+ * converts it, turned as its EXIF orientation says. ERROR_INPUT names what is wrong. */
+bool picture_read(const void *data, size_t size, struct picture *into,
+                  struct error *error);
+
+/* The same for PNG files alone. */
 bool picture_read_png(const void *data, size_t size, struct picture *into,
                       struct error *error);
 

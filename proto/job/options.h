@@ -23,7 +23,13 @@ struct task {
     char *schedule;         /* "Automatic", "Normal", "Karras" */
     double eta;             /* DDIM's */
     uint64_t clip_skip;
-    char *init;      /* picture to begin from; "" none */
+    char *image; /* picture to edit; "" none */
+    double image_cfg;
+    char *init; /* picture to begin from; "" none */
+    char *inpaint_fill;
+    char *mask; /* what of init is repainted */
+    double mask_blur;
+    double strength; /* 0: the usual one */
     char *syntax;    /* "auto", "a1111", "comfy", "plain" */
     char *rng;       /* "torch-cpu" */
     char *precision; /* "auto", "f32", "f16" */
@@ -54,7 +60,7 @@ struct option {
 
 /* All options, sorted by name; a null name ends them. `seed` and `prompt` are among them:
  * an axis may range over any. OPTION_COUNT_ALL is their number. */
-enum { OPTION_COUNT_ALL = 15 };
+enum { OPTION_COUNT_ALL = 21 };
 extern const struct option options[];
 const struct option *option_find(const char *name);
 

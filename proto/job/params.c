@@ -77,6 +77,14 @@ bool params_write(const struct task *task, const char *model_name,
            write_field(into, "Model", model_name, error) &&
            (task->clip_skip <= 1 ||
             write_option(into, "Clip skip", "clip-skip", task, error)) &&
+           (!*task->init ||
+            write_option(into, "Denoising strength", "strength", task, error)) &&
+           (!(task->mask_blur > 0) ||
+            write_option(into, "Mask blur", "mask-blur", task, error)) &&
+           (!*task->mask || !strcmp(task->inpaint_fill, "original") ||
+            write_option(into, "Inpaint fill", "inpaint-fill", task, error)) &&
+           (!*task->image ||
+            write_option(into, "Image CFG scale", "image-cfg", task, error)) &&
            (!(task->eta > 0) || write_option(into, "Eta DDIM", "eta", task, error)) &&
            write_field(into, "RNG", "CPU", error) &&
            (!strcmp(task->syntax, "auto") ||

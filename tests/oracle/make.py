@@ -12,6 +12,7 @@ import torch  # noqa: E402
 
 import family_cases  # noqa: E402
 import model_cases  # noqa: E402
+import picture_cases  # noqa: E402
 import run_cases  # noqa: E402
 import sampler_cases  # noqa: E402
 import taskkey_cases  # noqa: E402
@@ -41,6 +42,7 @@ def main():
     taskkey_cases.make(into)
     tiny_model.write_json(into / "manifest.json", cases)
     family_cases.make(into, emoji)
+    tiny_model.write_json(into / "pictures.json", picture_cases.make(into))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,12 @@ DEFAULTS = {
     "cfg": 7.0,
     "clip-skip": "1",
     "eta": 0.0,
+    "image": "",
+    "image-cfg": 1.5,
     "init": "",
+    "inpaint-fill": "original",
+    "mask": "",
+    "mask-blur": 0.0,
     "model": "emoji",
     "negative": "",
     "precision": "auto",
@@ -24,6 +29,7 @@ DEFAULTS = {
     "seed": "0",
     "size": "auto",
     "steps": "20",
+    "strength": 0.0,
     "syntax": "auto",
 }
 ENGINE = 1
@@ -36,7 +42,7 @@ CASES = [
     ({"cfg": "7.1", "eta": "0.3", "sampler": "DDIM", "schedule": "Karras", "steps": "50",
       "seed": "18446744073709551615", "clip-skip": "2", "precision": "f16"}, None),
     ({"prompt": "cat"}, "000102030405060708090a0b0c0d0e0f"),
-    ({"prompt": "cat", "init": "5e" * 32}, None),
+    ({"prompt": "cat", "init": "5e" * 32, "mask": "5f" * 32, "strength": "0.75"}, None),
 ]
 
 

@@ -169,9 +169,75 @@ static void pictures_above_64_mpixel_are_refused_before_memory_is_taken(void **s
     buffer_clear(&file);
 }
 
+/* A golden picture file and the pixels Pillow sees in it, value by value. */
+static void check_file(const char *name)
+{
+    char *path = path_format(FARM_GOLDEN_DIR "/pictures/%s", name);
+    char *pixels = path_format("%s.rgb", path);
+    struct buffer file = {0}, want = {0};
+    struct picture picture;
+    struct error error = {0};
+    assert_true(path_read(path, 1 << 20, &file, NULL));
+    assert_true(path_read(pixels, 1 << 20, &want, NULL));
+    if (!picture_read(file.data, file.size, &picture, &error))
+        fail_msg("%s: %s", name, error.text);
+    assert_int_equal(picture.width, want.data[0] + 256 * want.data[1]);
+    assert_int_equal(picture.height, want.data[2] + 256 * want.data[3]);
+    assert_int_equal(want.size, 4 + picture.width * picture.height * 3);
+    for (size_t i = 0; i < picture.width * picture.height * 3; i++)
+        if (picture.rgb[i] != want.data[4 + i])
+            fail_msg("%s: value %zu is %d, Pillow sees %d", name, i, picture.rgb[i],
+                     want.data[4 + i]);
+    /* Cut short it is refused, wherever that is. */
+    for (size_t size = 0; size + 2 < file.size; size += file.size / 7) {
+        struct picture none;
+        assert_false(picture_read(file.data, size, &none, &error));
+        assert_true(error.kind == ERROR_INPUT);
+    }
+    picture_clear(&picture);
+    buffer_clear(&file);
+    buffer_clear(&want);
+    free(pixels);
+    free(path);
+}
+
+static void every_colour_type_is_seen_as_pillow_sees_it(void **state)
+{
+    static const char *const names[] = {"rgb.png",        "rgba.png",    "grey.png",
+                                        "grey_alpha.png", "palette.png", "bits1.png",
+                                        "wide.png",       "rgb.jpg",     "grey.jpg",
+                                        "half.jpg",       "steps.jpg",   "inks.jpg"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        check_file(names[i]);
+}
+
+static void pictures_are_turned_as_their_exif_says(void **state)
+{
+    static const char *const names[] = {"turn1.jpg", "turn2.jpg", "turn3.jpg",
+                                        "turn4.jpg", "turn5.jpg", "turn6.jpg",
+                                        "turn7.jpg", "turn8.jpg", "turn6.png"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        check_file(names[i]);
+}
+
+static void what_is_no_picture_is_refused(void **state)
+{
+    static const uint8_t gif[] = "GIF89a and more", jpeg[] = {0xff, 0xd8, 0xff, 0xd9};
+    struct picture picture;
+    struct error error = {0};
+    assert_false(picture_read(gif, sizeof gif, &picture, &error));
+    assert_non_null(strstr(error.text, "neither a PNG nor a JPEG"));
+    assert_false(picture_read(jpeg, sizeof jpeg, &picture, &error));
+    assert_non_null(strstr(error.text, "JPEG: "));
+    assert_false(picture_read("", 0, &picture, &error));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_colour_type_is_seen_as_pillow_sees_it),
+        cmocka_unit_test(pictures_are_turned_as_their_exif_says),
+        cmocka_unit_test(what_is_no_picture_is_refused),
         cmocka_unit_test(pixels_and_texts_come_back),
         cmocka_unit_test(equal_pictures_are_equal_files_and_pngcheck_finds_nothing),
         cmocka_unit_test(every_colour_type_is_read_and_alpha_lies_over_white),

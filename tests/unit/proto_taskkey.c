@@ -36,11 +36,26 @@ static void keys_equal_those_computed_elsewhere(void **state)
 static void every_option_changes_the_key(void **state)
 {
     static const char *const other[][2] = {
-        {"cfg", "7.5"},     {"clip-skip", "2"},  {"eta", "0.5"},
-        {"model", "other"}, {"negative", "x"},   {"precision", "f32"},
-        {"prompt", "x"},    {"sampler", "DDIM"}, {"schedule", "Normal"},
-        {"seed", "1"},      {"size", "8x16"},    {"steps", "21"},
-        {"init", "0123"},   {"syntax", "comfy"},
+        {"cfg", "7.5"},
+        {"clip-skip", "2"},
+        {"eta", "0.5"},
+        {"model", "other"},
+        {"negative", "x"},
+        {"precision", "f32"},
+        {"prompt", "x"},
+        {"sampler", "DDIM"},
+        {"schedule", "Normal"},
+        {"seed", "1"},
+        {"size", "8x16"},
+        {"steps", "21"},
+        {"init", "0123"},
+        {"image", "0123"},
+        {"image-cfg", "1"},
+        {"mask", "0123"},
+        {"mask-blur", "1"},
+        {"strength", "0.5"},
+        {"inpaint-fill", "latent-noise"},
+        {"syntax", "comfy"},
     };
     struct task task;
     uint8_t plain[32], key[32];

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { HISTORY = 4 };
 
@@ -19,26 +20,66 @@ struct denoiser {
     struct tensor source;           /* int32 [rows]: each row's image */
     struct tensor weight;           /* [rows]; source and weight where it composes */
     struct tensor step;             /* one struct step */
+    struct tensor extra;            /* [rows, h, w, extra] */
+    struct tensor mask;             /* [1, h, w, 1] f32 */
+    struct tensor known, first;     /* like x: the picture's latents, the first noise */
+    float image_guidance;
+    float level[2]; /* of known and first, after the step */
 };
 
-static void take_input(struct denoiser *self, struct tensor input)
+/* Scaled latents, once for each row. */
+static struct tensor take_latents(struct denoiser *self)
 {
     struct stream *s = self->stream;
     const struct denoiser_shape *shape = &self->shape;
+    struct tensor rows = tensor_take(s, shape->rows, shape->h, shape->w, self->x.c);
     if (!shape->composes) {
-        sample_input(s, input, self->x, self->step.memory);
-        return;
+        sample_input(s, rows, self->x, self->step.memory);
+        return rows;
     }
     struct tensor images = tensor_take(s, shape->images, shape->h, shape->w, self->x.c);
     sample_input(s, images, self->x, self->step.memory);
-    rows_spread(s, input, images, self->source.memory);
+    rows_spread(s, rows, images, self->source.memory);
     tensor_give(s, &images);
+    return rows;
 }
 
-static void update(struct denoiser *self, struct tensor output)
+/* The UNet's input: behind the latents stand the channels that do not change. */
+static struct tensor take_input(struct denoiser *self)
 {
     struct stream *s = self->stream;
     const struct denoiser_shape *shape = &self->shape;
+    struct tensor latents = take_latents(self);
+    if (!shape->extra)
+        return latents;
+    struct tensor input =
+        tensor_take(s, shape->rows, shape->h, shape->w, self->x.c + shape->extra);
+    concat(s, input, latents, self->extra);
+    tensor_give(s, &latents);
+    return input;
+}
+
+/* Guidance of InstructPix2Pix (Brooks et al. 2023, equation 3): u + s (c - i) + t (i - u)
+ * over the rows u, i, c. */
+static void update_edited(struct denoiser *self, struct tensor output, float guidance)
+{
+    struct stream *s = self->stream;
+    float image = self->image_guidance;
+    struct tensor mixed =
+        tensor_take(s, self->shape.images, output.h, output.w, output.c);
+    mix_three(s, mixed, output, (float[3]){1 - image, image - guidance, guidance});
+    sample_update(s, self->x, mixed, self->history, self->noise, self->step.memory);
+    tensor_give(s, &mixed);
+}
+
+static void update(struct denoiser *self, struct tensor output, float guidance)
+{
+    struct stream *s = self->stream;
+    const struct denoiser_shape *shape = &self->shape;
+    if (shape->edits) {
+        update_edited(self, output, guidance);
+        return;
+    }
     if (!shape->composes) {
         sample_update(s, self->x, output, self->history, self->noise,
                       self->step.memory);
@@ -51,26 +92,29 @@ static void update(struct denoiser *self, struct tensor output)
     tensor_give(s, &pairs);
 }
 
-static void step_forward(struct denoiser *self)
+static void step_forward(struct denoiser *self, float guidance)
 {
     struct stream *s = self->stream;
     const struct denoiser_shape *shape = &self->shape;
-    struct tensor input = tensor_take(s, shape->rows, shape->h, shape->w, self->x.c);
+    struct tensor input = take_input(self);
     struct tensor output = tensor_take(s, shape->rows, shape->h, shape->w, self->x.c);
     struct unet_extra extra = {.added = &self->added, .key_counts = self->keys.memory};
-    take_input(self, input);
     unet_forward(s, output, input, self->step.memory, self->context, &extra,
                  self->unet);
-    update(self, output);
-    tensor_give(s, &output);
     tensor_give(s, &input);
+    update(self, output, guidance);
+    tensor_give(s, &output);
+    if (shape->keeps)
+        blend_known(s, self->x, self->known, self->first, self->mask, self->level[0],
+                    self->level[1]);
 }
 
 static bool make_tensors(struct denoiser *self, enum dtype dtype, struct error *error)
 {
     const struct denoiser_shape *shape = &self->shape;
     size_t n = shape->images, h = shape->h, w = shape->w, rows = shape->rows;
-    size_t c = self->unet->config.in_channels, floats = sizeof(struct step) / 4;
+    size_t c = self->unet->config.in_channels - shape->extra;
+    size_t floats = sizeof(struct step) / 4;
     static_assert(sizeof(struct step) % 4 == 0, "a step lies in a tensor of floats");
     bool ok = tensor_new(&self->x, self->gpu, DTYPE_F32, n, h, w, c, error) &&
               tensor_new(&self->noise, self->gpu, DTYPE_F32, n, h, w, c, error) &&
@@ -85,6 +129,13 @@ static bool make_tensors(struct denoiser *self, enum dtype dtype, struct error *
                         self->unet->config.added, error);
     for (size_t i = 0; ok && i < HISTORY; i++)
         ok = tensor_new(&self->history[i], self->gpu, DTYPE_F32, n, h, w, c, error);
+    if (ok && shape->extra)
+        ok =
+            tensor_new(&self->extra, self->gpu, dtype, rows, h, w, shape->extra, error);
+    if (ok && shape->keeps)
+        ok = tensor_new(&self->mask, self->gpu, DTYPE_F32, 1, h, w, 1, error) &&
+             tensor_new(&self->known, self->gpu, DTYPE_F32, n, h, w, c, error) &&
+             tensor_new(&self->first, self->gpu, DTYPE_F32, n, h, w, c, error);
     return ok;
 }
 
@@ -104,7 +155,7 @@ struct denoiser *denoiser_new(struct gpu *gpu, enum dtype dtype,
     bool ok = self->stream && make_tensors(self, dtype, error);
     if (ok) {
         stream_plan(self->stream);
-        step_forward(self);
+        step_forward(self, 1);
         ok = stream_ready(self->stream, error);
     }
     if (!ok)
@@ -126,6 +177,10 @@ void denoiser_destroy(struct denoiser **self)
     tensor_destroy(&(*self)->source, gpu);
     tensor_destroy(&(*self)->weight, gpu);
     tensor_destroy(&(*self)->step, gpu);
+    tensor_destroy(&(*self)->extra, gpu);
+    tensor_destroy(&(*self)->mask, gpu);
+    tensor_destroy(&(*self)->known, gpu);
+    tensor_destroy(&(*self)->first, gpu);
     for (size_t i = 0; i < HISTORY; i++)
         tensor_destroy(&(*self)->history[i], gpu);
     free(*self);
@@ -137,7 +192,9 @@ bool denoiser_fits(const struct denoiser *self, const struct denoiser_shape *sha
     const struct denoiser_shape *own = &self->shape;
     return own->images == shape->images && own->h == shape->h && own->w == shape->w &&
            own->guided == shape->guided && own->composes == shape->composes &&
-           own->rows == shape->rows && own->tokens == shape->tokens;
+           own->rows == shape->rows && own->tokens == shape->tokens &&
+           own->edits == shape->edits && own->extra == shape->extra &&
+           own->keeps == shape->keeps;
 }
 
 static bool upload_rows(struct denoiser *self, const struct denoiser_row *rows,
@@ -190,6 +247,40 @@ bool denoiser_attend(struct denoiser *self, const float *context, const float *a
             tensor_upload(&self->added, self->gpu, added, error));
 }
 
+bool denoiser_extra(struct denoiser *self, const float *extra,
+                    const struct denoiser_row *rows, struct error *error)
+{
+    const struct denoiser_shape *shape = &self->shape;
+    size_t row = shape->h * shape->w * shape->extra;
+    float *all = calloc(shape->rows * row, sizeof *all);
+    if (!all)
+        return error_set_kind(error, ERROR_MEMORY, "no memory for latents");
+    for (size_t r = shape->edits ? shape->images : 0; r < shape->rows; r++)
+        memcpy(all + r * row, extra + rows[r].image * row, row * sizeof *all);
+    bool ok = tensor_upload(&self->extra, self->gpu, all, error);
+    free(all);
+    return ok;
+}
+
+bool denoiser_keep(struct denoiser *self, const float *mask, const float *known,
+                   const float *noise, struct error *error)
+{
+    return tensor_upload(&self->mask, self->gpu, mask, error) &&
+           tensor_upload(&self->known, self->gpu, known, error) &&
+           tensor_upload(&self->first, self->gpu, noise, error);
+}
+
+void denoiser_image_guidance(struct denoiser *self, double guidance)
+{
+    self->image_guidance = (float)guidance;
+}
+
+void denoiser_level(struct denoiser *self, double a, double b)
+{
+    self->level[0] = (float)a;
+    self->level[1] = (float)b;
+}
+
 bool denoiser_step(struct denoiser *self, const struct step *step, const float *noise,
                    struct error *error)
 {
@@ -197,7 +288,7 @@ bool denoiser_step(struct denoiser *self, const struct step *step, const float *
         return false;
     stream_run(self->stream);
     step_write(self->stream, self->step.memory, step);
-    step_forward(self);
+    step_forward(self, step->guidance);
     return stream_end(self->stream, error) && gpu_finish(self->gpu, error);
 }
 

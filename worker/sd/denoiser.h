@@ -12,8 +12,11 @@ struct denoiser_shape {
     size_t images, h, w; /* latents */
     bool guided;         /* a row an image without the prompt before those with it */
     bool composes;       /* images may have several rows with a prompt; guided then */
-    size_t rows;         /* of the UNet's batch */
-    size_t tokens;       /* room in each row's context */
+    bool edits;    /* three rows an image: without both, with the picture, with both */
+    size_t extra;  /* input channels of the UNet behind the latents' */
+    bool keeps;    /* latents outside a mask are those of a picture */
+    size_t rows;   /* of the UNet's batch */
+    size_t tokens; /* room in each row's context */
 };
 
 /* A row of the UNet's batch. The first `images` of a guided batch are the images without
@@ -42,6 +45,20 @@ bool denoiser_start(struct denoiser *self, const float *latents,
  * added embedding. */
 bool denoiser_attend(struct denoiser *self, const float *context, const float *added,
                      struct error *error);
+
+/* Called after denoiser_start where the shape says so: `extra` [images, h, w, extra], the
+ * same for every row of an image but, with `edits`, zeros for the first images' rows; `mask`
+ * [h, w], `known` and `noise` like latents. */
+bool denoiser_extra(struct denoiser *self, const float *extra,
+                    const struct denoiser_row *rows, struct error *error);
+bool denoiser_keep(struct denoiser *self, const float *mask, const float *known,
+                   const float *noise, struct error *error);
+
+/* How strongly the picture is followed, with `edits`. */
+void denoiser_image_guidance(struct denoiser *self, double guidance);
+
+/* What the next step leaves outside the mask: a times `known` and b times `noise`. */
+void denoiser_level(struct denoiser *self, double a, double b);
 
 /* One UNet pass and the sampler's update. `noise` like latents, NULL where the step has
  * none. Waits for the device. */

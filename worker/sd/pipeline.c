@@ -6,8 +6,7 @@
  *     latents -> pixels       decoder.c, one image at a time: the VAE's largest tensors
  *                             are a hundred times the UNet's
  *
- * Plans for a size are kept, the ones used last, because a farm sends many batches of one
- * size. When the device's memory is short the others are dropped first.
+ * Pictures that a request brings become latents in canvas.c and start.c.
  */
 #include "worker/sd/pipeline.h"
 
@@ -16,118 +15,20 @@
 #include <string.h>
 
 #include "worker/sd/conditions.h"
-#include "worker/sd/decoder.h"
-#include "worker/sd/denoiser.h"
 #include "worker/sd/model.h"
-#include "worker/sd/noise.h"
+#include "worker/sd/plans.h"
 #include "worker/sd/prompt.h"
-#include "worker/sd/sampler.h"
+#include "worker/sd/start.h"
 
-enum { DENOISERS = 4, DECODERS = 2, SIDE_MOST = 4096, BATCH_MOST = 64 };
+enum { SIDE_MOST = 4096, BATCH_MOST = 64 };
 
 struct pipeline {
     struct gpu *gpu;
     enum dtype dtype;
     struct model model;
     struct conditioning *conditioning;
-    void *denoiser[DENOISERS]; /* the one used last first */
-    void *decoder[DECODERS];   /* likewise */
+    struct plans plans;
 };
-
-/* ---- Plans */
-
-struct decoder_shape {
-    size_t h, w;
-};
-
-static bool fits_denoiser(const void *plan, const void *shape)
-{
-    return denoiser_fits(plan, shape);
-}
-
-static void *make_denoiser(struct pipeline *self, const void *shape,
-                           struct error *error)
-{
-    return denoiser_new(self->gpu, self->dtype, &self->model.unet, shape, error);
-}
-
-static void drop_denoiser(void *plan)
-{
-    struct denoiser *denoiser = plan;
-    denoiser_destroy(&denoiser);
-}
-
-static bool fits_decoder(const void *plan, const void *shape)
-{
-    const struct decoder_shape *wanted = shape;
-    return decoder_fits(plan, wanted->h, wanted->w);
-}
-
-static void *make_decoder(struct pipeline *self, const void *shape, struct error *error)
-{
-    const struct decoder_shape *wanted = shape;
-    return decoder_new(self->gpu, self->model.vae.dtype, &self->model.vae, wanted->h,
-                       wanted->w, error);
-}
-
-static void drop_decoder(void *plan)
-{
-    struct decoder *decoder = plan;
-    decoder_destroy(&decoder);
-}
-
-/* What is planned, and how many of its plans are kept. */
-struct plan_kind {
-    size_t most;
-    bool (*fits)(const void *plan, const void *shape);
-    void *(*make)(struct pipeline *, const void *shape, struct error *);
-    void (*drop)(void *plan);
-};
-static const struct plan_kind denoisers = {DENOISERS, fits_denoiser, make_denoiser,
-                                           drop_denoiser};
-static const struct plan_kind decoders = {DECODERS, fits_decoder, make_decoder,
-                                          drop_decoder};
-
-static void drop_all(void **list, const struct plan_kind *kind)
-{
-    for (size_t i = 0; i < kind->most; i++) {
-        kind->drop(list[i]);
-        list[i] = NULL;
-    }
-}
-
-static void drop_plans(struct pipeline *self)
-{
-    drop_all(self->denoiser, &denoisers);
-    drop_all(self->decoder, &decoders);
-}
-
-/* Brings the plan that fits to the front of its list, or makes one there: the last of a
- * full list then goes, or all of them where memory is short. */
-static void *get_plan(struct pipeline *self, void **list, const struct plan_kind *kind,
-                      const void *shape, struct error *error)
-{
-    size_t i = 0;
-    while (i + 1 < kind->most && list[i] && !kind->fits(list[i], shape))
-        i++;
-    if (list[i] && !kind->fits(list[i], shape)) {
-        kind->drop(list[i]);
-        list[i] = NULL;
-    }
-    void *plan = list[i];
-    memmove(list + 1, list, i * sizeof *list);
-    list[0] = plan;
-    struct error first = {0};
-    if (!plan)
-        plan = kind->make(self, shape, &first);
-    if (!plan && first.kind == ERROR_MEMORY) {
-        drop_plans(self);
-        plan = kind->make(self, shape, &first);
-    }
-    if (!plan && error)
-        *error = first;
-    return list[0] = plan;
-}
 
 /* ---- The door */
 
@@ -142,6 +43,8 @@ struct pipeline *pipeline_load(struct gpu *gpu, const struct model_files *files,
     self->gpu = gpu;
     self->dtype = dtype;
     self->model.gpu = gpu;
+    self->plans = (struct plans){
+        .gpu = gpu, .dtype = dtype, .unet = &self->model.unet, .vae = &self->model.vae};
     if (model_load(&self->model, gpu, files, dtype, error))
         self->conditioning = conditioning_new(&self->model.text, error);
     if (!self->conditioning)
@@ -153,7 +56,7 @@ void pipeline_destroy(struct pipeline **self)
 {
     if (!*self)
         return;
-    drop_plans(*self);
+    plans_drop(&(*self)->plans);
     conditioning_destroy(&(*self)->conditioning);
     model_clear(&(*self)->model);
     free(*self);
@@ -186,11 +89,19 @@ struct rendering {
     size_t count;
     size_t c, h, w; /* latents of an image */
     struct sampler_run run;
+    bool edits; /* by InstructPix2Pix's three rows */
+    bool keeps; /* latents outside a mask are the picture's */
+    bool guided;
+    size_t extra; /* input channels of the UNet beside the latents' */
+    struct canvas canvas;
+    struct start start;
     struct conditions conditions;
+    size_t rows;             /* of the UNet's batch */
     struct noise *generator; /* of each image */
-    float *context;          /* [rows, keys, width] of the conditions */
-    float *added;            /* [rows, added], where the UNet takes it */
-    float *nchw, *nhwc;      /* latents or noise of all images */
+    uint64_t *seeds;
+    float *context;     /* [rows, keys, width] */
+    float *added;       /* [rows, added], where the UNet takes it */
+    float *nchw, *nhwc; /* latents or noise of all images */
 };
 
 static bool check_side(const char *name, size_t pixels, size_t factor,
@@ -218,7 +129,11 @@ static bool same_but_text_and_seed(const struct image_request *a,
            a->height == b->height && a->original_width == b->original_width &&
            a->original_height == b->original_height && a->crop_x == b->crop_x &&
            a->crop_y == b->crop_y && a->aesthetic == b->aesthetic && a->eta == b->eta &&
-           a->clip_skip == b->clip_skip && strcmp(a->sampler, b->sampler) == 0 &&
+           a->clip_skip == b->clip_skip && a->init == b->init &&
+           a->strength == b->strength && a->mask == b->mask &&
+           a->mask_blur == b->mask_blur && a->inpaint_fill == b->inpaint_fill &&
+           a->image == b->image && a->image_cfg == b->image_cfg &&
+           strcmp(a->sampler, b->sampler) == 0 &&
            strcmp(a->schedule, b->schedule) == 0 &&
            strcmp(syntax_of(a), syntax_of(b)) == 0;
 }
@@ -249,6 +164,33 @@ static bool check_requests(struct rendering *self, struct error *error)
     return true;
 }
 
+/* Which pictures the model needs is told by its UNet's channels: those of the latents alone;
+ * with a mask and masked latents; or with the latents of a picture to be edited. */
+static bool choose_mode(struct rendering *self, struct error *error)
+{
+    const struct image_request *request = self->request;
+    const struct model *model = &self->pipeline->model;
+    size_t c = self->c = model->vae.config.latent_channels;
+    size_t channels = model->unet.config.in_channels;
+    bool inpaints = channels == 2 * c + 1, edits = channels == 2 * c;
+    self->extra = channels - c;
+    if (inpaints && !request->mask)
+        return error_set_kind(error, ERROR_INPUT,
+                              "this model repaints pictures: it needs init and mask");
+    if (edits != (request->image != NULL))
+        return error_set_kind(error, ERROR_INPUT,
+                              edits ? "this model edits a picture: it needs image"
+                                    : "image: this model does not edit pictures by "
+                                      "instruction; init begins with one");
+    if (edits && (request->init || request->mask))
+        return error_set_kind(error, ERROR_INPUT,
+                              "init: this model edits a picture; give it as image");
+    self->guided = request->cfg > 1 && (!edits || request->image_cfg >= 1);
+    self->edits = edits && self->guided;
+    self->keeps = request->mask && !inpaints;
+    return true;
+}
+
 static bool prepare(struct rendering *self, struct error *error)
 {
     const struct image_request *request = self->request;
@@ -257,21 +199,17 @@ static bool prepare(struct rendering *self, struct error *error)
                                       .steps = request->steps,
                                       .eta = request->eta,
                                       .guidance = request->cfg,
-                                      .strength = 1};
-    if (!check_requests(self, error) ||
+                                      .strength = request->init ? request->strength : 1,
+                                      .from_image = request->init && !request->mask};
+    if (!check_requests(self, error) || !choose_mode(self, error) ||
         !sampler_plan(&self->run, request->sampler, &model->schedule, &options, error))
         return false;
-    self->c = model->vae.config.latent_channels;
-    if (model->unet.config.in_channels != self->c)
-        return error_set_kind(error, ERROR_INPUT,
-                              "this model's UNet takes %zu channels, the latents have "
-                              "%zu: it needs a picture to edit",
-                              model->unet.config.in_channels, self->c);
     size_t values = self->count * self->c * self->h * self->w;
     self->generator = calloc(self->count, sizeof *self->generator);
+    self->seeds = calloc(self->count, sizeof *self->seeds);
     self->nchw = calloc(values, sizeof *self->nchw);
     self->nhwc = calloc(values, sizeof *self->nhwc);
-    if (!self->generator || !self->nchw || !self->nhwc)
+    if (!self->generator || !self->seeds || !self->nchw || !self->nhwc)
         return error_set_kind(error, ERROR_MEMORY, "no memory for %zu images",
                               self->count);
     return true;
@@ -286,7 +224,7 @@ static bool encode_texts(struct rendering *self, struct error *error)
     struct conditions_options options = {
         .form = {.syntax = syntax, .clip_skip = request->clip_skip},
         .calls = prompt_calls(request->sampler, request->steps),
-        .guided = request->cfg > 1,
+        .guided = self->guided,
     };
     struct conditions_image *images = calloc(self->count, sizeof *images);
     for (size_t i = 0; images && i < self->count; i++) {
@@ -305,9 +243,14 @@ static bool encode_texts(struct rendering *self, struct error *error)
     free(images);
     if (!ok)
         return false;
-    size_t rows = self->conditions.count, row = self->conditions.keys * text->c;
-    self->context = calloc(rows * row + 1, sizeof *self->context);
-    self->added = calloc(rows * model->unet.config.added + 1, sizeof *self->added);
+    if (model->unet.config.in_channels == 2 * self->c && self->conditions.composes)
+        return error_set_kind(error, ERROR_INPUT,
+                              "prompt: a model that edits pictures takes no AND");
+    self->rows = self->conditions.count + (self->edits ? self->count : 0);
+    size_t row = self->conditions.keys * text->c;
+    self->context = calloc(self->rows * row + 1, sizeof *self->context);
+    self->added =
+        calloc(self->rows * model->unet.config.added + 1, sizeof *self->added);
     return (self->context && self->added) ||
            error_set_kind(error, ERROR_MEMORY, "no memory for prompts");
 }
@@ -335,42 +278,81 @@ static void add_time_ids(struct rendering *self, size_t row, const float *pooled
                       self->added + row * c->added);
 }
 
+/* The condition of a row: of three rows an image the first two are without the prompt. */
+static size_t condition_of(const struct rendering *self, size_t row)
+{
+    return self->edits && row >= self->count ? row - self->count : row;
+}
+
 /* The UNet's text for call `call`, where it is another than before. */
 static bool attend(struct rendering *self, struct denoiser *denoiser, size_t call,
                    struct error *error)
 {
-    if (!conditions_change(&self->conditions, call))
+    const struct conditions *conditions = &self->conditions;
+    if (!conditions_change(conditions, call))
         return true;
-    conditions_write(&self->conditions, call, self->context);
-    for (size_t row = 0;
-         self->pipeline->model.unet.config.added && row < self->conditions.count; row++)
-        add_time_ids(self, row, conditions_pooled(&self->conditions, row, call));
+    size_t negatives = self->count * conditions->keys * conditions->c;
+    float *second = self->context + (self->edits ? negatives : 0);
+    conditions_write(conditions, call, second);
+    if (self->edits)
+        memcpy(self->context, second, negatives * sizeof *second);
+    for (size_t row = 0; self->pipeline->model.unet.config.added && row < self->rows;
+         row++)
+        add_time_ids(self, row,
+                     conditions_pooled(conditions, condition_of(self, row), call));
     return denoiser_attend(denoiser, self->context, self->added, error);
 }
 
-static bool start(struct rendering *self, struct denoiser *denoiser,
-                  struct error *error)
+/* The denoiser with everything that holds for all steps. */
+static bool start_denoiser(struct rendering *self, struct denoiser *denoiser,
+                           struct error *error)
 {
-    const struct conditions *conditions = &self->conditions;
-    struct denoiser_row *rows = calloc(conditions->count, sizeof *rows);
-    for (size_t i = 0; rows && i < conditions->count; i++) {
-        const struct conditions_row *row = &conditions->row[i];
+    const struct start *start = &self->start;
+    struct denoiser_row *rows = calloc(self->rows, sizeof *rows);
+    for (size_t i = 0; rows && i < self->rows; i++) {
+        const struct conditions_row *row = &self->conditions.row[condition_of(self, i)];
         rows[i] = (struct denoiser_row){row->image, row->weight, row->keys};
     }
-    bool ok = rows ? denoiser_start(denoiser, self->nhwc, rows, error)
-                   : error_set_kind(error, ERROR_MEMORY, "no memory for prompts");
+    bool ok =
+        rows ? denoiser_start(denoiser, start->latents, rows, error) &&
+                   (!self->extra || denoiser_extra(denoiser, start->extra, rows, error))
+             : error_set_kind(error, ERROR_MEMORY, "no memory for prompts");
+    ok = ok && (!self->keeps || denoiser_keep(denoiser, self->canvas.mask, start->known,
+                                              start->noise, error));
+    denoiser_image_guidance(denoiser, self->request->image_cfg);
     free(rows);
     return ok;
 }
 
-/* One draw of every image's generator into nhwc, times `factor` in float32. */
-static void draw(struct rendering *self, double factor)
+/* The latents before the first step, from the generators' first draws. */
+static bool begin(struct rendering *self, struct error *error)
+{
+    const struct image_request *request = self->request;
+    size_t factor = pipeline_factor(self->pipeline);
+    struct start_shape shape = {.images = self->count,
+                                .c = self->c,
+                                .h = self->h,
+                                .w = self->w,
+                                .extra = self->extra,
+                                .seeds = self->seeds,
+                                .generators = self->generator};
+    for (size_t i = 0; i < self->count; i++) {
+        self->seeds[i] = self->request[i].seed;
+        noise_seed(&self->generator[i], self->seeds[i]);
+    }
+    bool pictured = request->init || request->mask || request->image;
+    return (!pictured || canvas_make(&self->canvas, request, self->w * factor,
+                                     self->h * factor, factor, error)) &&
+           start_make(&self->start, &shape, &self->run, request,
+                      pictured ? &self->canvas : NULL, &self->pipeline->plans, error);
+}
+
+/* One draw of every image's generator into nhwc. */
+static void draw(struct rendering *self)
 {
     size_t image = self->c * self->h * self->w;
     for (size_t i = 0; i < self->count; i++)
         noise_normal(&self->generator[i], self->nchw + i * image, image);
-    for (size_t i = 0; i < self->count * image; i++)
-        self->nchw[i] *= (float)factor;
     nchw_to_nhwc(self->nhwc, self->nchw, self->count, self->c, self->h, self->w);
 }
 
@@ -384,17 +366,17 @@ static bool denoise(struct rendering *self, pipeline_progress *progress, void *o
         .w = self->w,
         .guided = self->conditions.guided,
         .composes = self->conditions.composes,
-        .rows = self->conditions.count,
+        .edits = self->edits,
+        .extra = self->extra,
+        .keeps = self->keeps,
+        .rows = self->rows,
         .tokens = self->conditions.keys,
     };
-    struct denoiser *denoiser =
-        get_plan(self->pipeline, self->pipeline->denoiser, &denoisers, &shape, error);
-    if (!denoiser)
+    if (!begin(self,
+               error)) /* first: encoding a picture may cost the denoiser's plan */
         return false;
-    for (size_t i = 0; i < self->count; i++)
-        noise_seed(&self->generator[i], self->request[i].seed);
-    draw(self, self->run.start_scale);
-    if (!start(self, denoiser, error))
+    struct denoiser *denoiser = plans_denoiser(&self->pipeline->plans, &shape, error);
+    if (!denoiser || !start_denoiser(self, denoiser, error))
         return false;
     for (size_t done = 0; done < self->run.count; done++) {
         const struct step *step = &self->run.step[done];
@@ -404,7 +386,9 @@ static bool denoise(struct rendering *self, pipeline_progress *progress, void *o
             return false;
         bool noisy = step->noise != 0;
         if (noisy)
-            draw(self, 1);
+            draw(self);
+        denoiser_level(denoiser, self->run.known[done].image,
+                       self->run.known[done].noise);
         if (!denoiser_step(denoiser, step, noisy ? self->nhwc : NULL, error))
             return false;
     }
@@ -436,9 +420,8 @@ static bool finish_image(struct rendering *self, size_t i, struct image *image,
                                   "seed %llu: latents are not finite after %zu steps",
                                   (unsigned long long)self->request[i].seed,
                                   self->run.count);
-    struct decoder_shape shape = {.h = self->h, .w = self->w};
     struct decoder *decoder =
-        get_plan(self->pipeline, self->pipeline->decoder, &decoders, &shape, error);
+        plans_decoder(&self->pipeline->plans, self->h, self->w, error);
     return decoder && decoder_run(decoder, latents, image->rgb, error);
 }
 
@@ -446,7 +429,10 @@ static void rendering_clear(struct rendering *self)
 {
     sampler_run_clear(&self->run);
     conditions_clear(&self->conditions);
+    canvas_clear(&self->canvas);
+    start_clear(&self->start);
     free(self->generator);
+    free(self->seeds);
     free(self->context);
     free(self->added);
     free(self->nchw);

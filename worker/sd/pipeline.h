@@ -8,9 +8,14 @@
 #include "opencl/gpu.h"
 #include "opencl/tensor.h"
 #include "worker/sd/model_files.h"
+#include "worker/sd/resize.h"
 
-/* One image. Texts are borrowed; negative NULL: none was given, which SDXL tells from an
- * empty one. Images rendered together may differ in prompt, negative
+/* What the part to be repainted begins with, in A1111's words: the picture itself, new
+ * noise, or nothing. */
+enum inpaint_fill { INPAINT_ORIGINAL, INPAINT_NOISE, INPAINT_NOTHING };
+
+/* One image. Texts and pictures are borrowed; negative NULL: none was given, which SDXL
+ * tells from an empty one. Images rendered together may differ in prompt, negative
  * and seed only. */
 struct image_request {
     const char *prompt, *negative;
@@ -23,7 +28,14 @@ struct image_request {
     const char *sampler, *schedule;
     const char *syntax; /* of prompts: "a1111", "comfy", "plain", "auto" or NULL */
     double eta;
-    unsigned clip_skip; /* 1: last layer */
+    unsigned clip_skip;        /* 1: last layer */
+    const struct pixels *init; /* image to image begins with it; NULL: with noise */
+    double strength;           /* share of the steps that is run, with init */
+    const struct pixels *mask; /* inpainting: white is repainted; init's size */
+    double mask_blur;          /* deviation in pixels of the mask */
+    enum inpaint_fill inpaint_fill;
+    const struct pixels *image; /* InstructPix2Pix: the picture to be edited */
+    double image_cfg;           /* how strongly it is followed */
 };
 
 struct image {

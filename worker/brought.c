@@ -1,0 +1,65 @@
+#include "worker/brought.h"
+
+#include <string.h>
+
+#include "base/path.h"
+#include "proto/files/picture.h"
+
+enum { FILE_MOST = 256 << 20 };
+
+static bool read_one(struct pixels *into, const struct inputs *inputs, const char *name,
+                     const char *value, struct error *error)
+{
+    struct input_use use[FILES_MOST];
+    struct buffer file = {0};
+    struct picture picture = {0};
+    size_t count;
+    bool ok = inputs_of(inputs, option_find(name), value, use, &count, error);
+    if (ok && count) {
+        ok = path_read(use[0].path, FILE_MOST, &file, error) &&
+             (picture_read(file.data, file.size, &picture, error) ||
+              error_prefix(error, "%s", name));
+        *into = (struct pixels){picture.width, picture.height, picture.rgb};
+    }
+    buffer_clear(&file);
+    return ok;
+}
+
+bool brought_read(struct brought *self, const struct inputs *inputs,
+                  const struct task *task, struct error *error)
+{
+    *self = (struct brought){0};
+    bool ok = read_one(&self->init, inputs, "init", task->init, error) &&
+              read_one(&self->mask, inputs, "mask", task->mask, error) &&
+              read_one(&self->image, inputs, "image", task->image, error);
+    if (!ok)
+        brought_clear(self);
+    return ok;
+}
+
+void brought_clear(struct brought *self)
+{
+    pixels_clear(&self->init);
+    pixels_clear(&self->mask);
+    pixels_clear(&self->image);
+}
+
+static const struct pixels *given(const struct pixels *pixels)
+{
+    return pixels->rgb ? pixels : NULL;
+}
+
+void brought_request(const struct brought *self, const struct task *task,
+                     struct image_request *into)
+{
+    into->init = given(&self->init);
+    into->mask = given(&self->mask);
+    into->image = given(&self->image);
+    into->strength = task->strength;
+    into->mask_blur = task->mask_blur;
+    into->image_cfg = task->image_cfg;
+    into->inpaint_fill = strcmp(task->inpaint_fill, "latent-noise") == 0 ? INPAINT_NOISE
+                         : strcmp(task->inpaint_fill, "latent-nothing") == 0
+                             ? INPAINT_NOTHING
+                             : INPAINT_ORIGINAL;
+}

@@ -1,0 +1,31 @@
+/* The plans of a loaded model: a graph laid out for one size, kept for the next batch of that
+ * size, the ones used last. When the device's memory is short the others go first.
+ */
+#ifndef FARM_PLANS_H
+#define FARM_PLANS_H
+
+#include "worker/sd/decoder.h"
+#include "worker/sd/denoiser.h"
+#include "worker/sd/encoder.h"
+
+enum plan_kind { PLAN_DENOISER, PLAN_DECODER, PLAN_ENCODER, PLAN_KINDS };
+enum { PLANS_MOST = 4 };
+
+struct plans {
+    struct gpu *gpu;
+    enum dtype dtype;
+    const struct unet *unet;
+    const struct vae *vae;
+    void *item[PLAN_KINDS][PLANS_MOST]; /* the one used last first */
+};
+
+/* Each is borrowed until the next call of any of these. */
+struct denoiser *plans_denoiser(struct plans *self, const struct denoiser_shape *shape,
+                                struct error *error);
+struct decoder *plans_decoder(struct plans *self, size_t h, size_t w,
+                              struct error *error);
+struct encoder *plans_encoder(struct plans *self, size_t h, size_t w,
+                              struct error *error);
+void plans_drop(struct plans *self);
+
+#endif

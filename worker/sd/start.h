@@ -1,0 +1,38 @@
+/* What a rendering starts from: noise, or pictures brought to some level of noise.
+ *
+ * Each image draws from its own generator in diffusers' order: the posterior of the picture
+ * (image to image, and inpainting with 4 channels or a strength below 1), the noise, the
+ * posterior of the masked picture (inpainting, used with 9 channels only). InstructPix2Pix
+ * takes the posterior's mean and draws nothing for it.
+ */
+#ifndef FARM_START_H
+#define FARM_START_H
+
+#include "worker/sd/canvas.h"
+#include "worker/sd/noise.h"
+#include "worker/sd/plans.h"
+#include "worker/sd/sampler.h"
+
+/* How many images of which latents; generators are seeded. */
+struct start_shape {
+    size_t images, c, h, w;
+    size_t extra; /* input channels of the UNet beside the latents' */
+    const uint64_t *seeds;
+    struct noise *generators;
+};
+
+/* All [images, h, w, c] unless said; NULL where not needed. */
+struct start {
+    float *latents;
+    float *known; /* the picture's own latents, kept outside the mask after each step */
+    float *noise; /* what was drawn */
+    float *extra; /* [images, h, w, extra] */
+};
+
+/* `canvas` NULL: noise alone. */
+bool start_make(struct start *self, const struct start_shape *shape,
+                const struct sampler_run *run, const struct image_request *request,
+                const struct canvas *canvas, struct plans *plans, struct error *error);
+void start_clear(struct start *self);
+
+#endif
