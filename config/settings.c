@@ -40,6 +40,12 @@ static const struct setting coordinator_rows[] = {
           "free MiB below which no new work is taken"),
     COUNT(C, "exit-when-idle-s", exit_when_idle_s, "0", 0, 1 << 30,
           "end after so many seconds without client and open job; 0: never"),
+    COUNT(C, "rate", rate, "2000", 0, 1 << 30,
+          "messages a second one key may send for long; 0: any"),
+    COUNT(C, "jobs-a-key", jobs_a_key, "1000", 1, 1 << 30,
+          "open jobs one key may have that is no administrator's"),
+    COUNT(C, "memory-mib", memory_mib, "4096", 0, 1 << 30,
+          "MiB of memory above which all connections are closed once; 0: any"),
     CHOICE(C, "log", log, "info", LOG_LEVELS, "least level of log lines on stderr"),
     {0},
 };

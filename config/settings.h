@@ -16,6 +16,9 @@ struct coordinator_settings {
     int64_t heartbeat_ms, suspect_ms, lease_ms;
     int64_t reserve_mib;      /* free space below which new work is refused */
     int64_t exit_when_idle_s; /* 0: never */
+    int64_t rate;             /* messages a second of one key */
+    int64_t jobs_a_key;       /* open at a time */
+    int64_t memory_mib;       /* above which the doors are opened anew; 0: any */
     unsigned log;             /* enum log_level */
 };
 extern const struct config_program coordinator_program;

@@ -12,6 +12,7 @@
 #include "coordinator/coordinator.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,8 @@ enum {
     SWEEP_MS = 2000, /* between looks for connections that are gone */
     LEARN_MS = 5000, /* between notes of speeds and usage */
     PATIENCE_MS = 1000,
+    WEIGH_MS = 500, /* between looks at the memory in use */
+    REBIND_MS = 5000,
 };
 
 _Noreturn void coordinator_lost(const struct error *error)
@@ -100,6 +103,41 @@ static void take_blobs(struct coordinator *self)
         models_imported(self, ticket);
 }
 
+/* Half a message of endless parts is libzmq's and ours to see only as memory: it goes with
+ * the socket. All members connect again; what they were not answered they ask again. */
+static void open_anew(struct coordinator *self)
+{
+    struct error error = {0};
+    log_error("%llu MiB of memory are in use, %lld are allowed: all connections are "
+              "closed once",
+              (unsigned long long)(limits_memory() >> 20),
+              (long long)self->settings->memory_mib);
+    zlistx_t *sessions = zhashx_values(self->registry.sessions);
+    for (struct session *s = zlistx_first(sessions); s; s = zlistx_next(sessions))
+        session_end(self, &s);
+    zlistx_destroy(&sessions);
+    zsock_destroy(&self->control);
+    depot_open_anew(self->depot);
+    for (int64_t until = clock_ms() + REBIND_MS; !self->control;) {
+        if (!coordinator_open_control(self, &error) && clock_ms() > until)
+            coordinator_lost(&error);
+        if (!self->control)
+            zclock_sleep(20); /* libzmq gives the port back some moments later */
+    }
+    malloc_trim(0);
+}
+
+static void mind_limits(struct coordinator *self)
+{
+    uint64_t most = (uint64_t)self->settings->memory_mib << 20;
+    limits_mind(&self->door, self->control, self->now);
+    if (!most || self->now - self->weighed < WEIGH_MS)
+        return;
+    self->weighed = self->now;
+    if (limits_memory() > most)
+        open_anew(self);
+}
+
 static bool is_in_use(struct coordinator *self)
 {
     if (!TAILQ_EMPTY(&self->queue->open))
@@ -116,6 +154,7 @@ static bool is_in_use(struct coordinator *self)
 static void now_and_then(struct coordinator *self)
 {
     work_expire(self);
+    mind_limits(self);
     if (self->now - self->told >= TELL_MS) {
         self->told = self->now;
         tell_changed_nodes(self);
@@ -188,6 +227,7 @@ bool coordinator_run(struct coordinator *self, struct error *error)
     };
     self->idle_since = clock_ms();
     while (!self->stopping) {
+        items[0].socket = zsock_resolve(self->control);
         if (zmq_poll(items, 5, coordinator_patience(self)) < 0 && errno != EINTR)
             return error_set(error, "polling: %s", zmq_strerror(errno));
         if (items[4].revents & ZMQ_POLLIN) {

@@ -11,6 +11,7 @@
 #include "coordinator/depot.h"
 #include "coordinator/events.h"
 #include "coordinator/jobs.h"
+#include "coordinator/limits.h"
 #include "coordinator/members.h"
 #include "coordinator/models.h"
 #include "coordinator/outbox.h"
@@ -40,6 +41,7 @@ struct coordinator {
     struct blob_store *blobs;
     struct depot *depot;
     zsock_t *control;
+    struct limits_door door;
     struct audit *audit;
 
     struct queue *queue;
@@ -60,7 +62,7 @@ struct coordinator {
     uint64_t tickets;
 
     int64_t now; /* clock_ms() at the start of the turn */
-    int64_t swept, told, learned, idle_since;
+    int64_t swept, told, learned, idle_since, weighed;
     uint64_t served; /* how often a node was looked after */
     bool twins_wait; /* nodes are idle while others work */
     bool match;      /* credit or work came: look whether they meet */
@@ -91,6 +93,9 @@ void coordinator_end_turn(struct coordinator *self);
 
 /* Hands this turn's change over and stamps what was sent; with `wait`, until durable. */
 void coordinator_hand_over(struct coordinator *self, bool wait);
+
+/* The control port, open for members. */
+bool coordinator_open_control(struct coordinator *self, struct error *error);
 
 /* A database that cannot be written is the end: nothing said since may be trusted. */
 _Noreturn void coordinator_lost(const struct error *error);

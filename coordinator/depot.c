@@ -78,8 +78,8 @@ struct depot *depot_new(const struct door_options *door, const struct keypair *s
     struct depot *self = calloc(1, sizeof *self);
     if (!self)
         abort();
-    self->carrier =
-        zactor_new(carrier_actor, carrier_new(&bulk, blobs, folder, reserve));
+    self->carrier = zactor_new(
+        carrier_actor, carrier_new(&bulk, door, server, *port, blobs, folder, reserve));
     self->importer = zactor_new(importer_actor, blobs);
     if (!self->carrier || !self->importer)
         abort();
@@ -101,6 +101,12 @@ void depot_role(struct depot *self, const uint8_t key[32], Farm__Role role)
     struct carrier_order order = {.role = role};
     memcpy(order.key, key, sizeof order.key);
     zframe_t *frame = zframe_new(&order, sizeof order);
+    zframe_send(&frame, self->carrier, 0);
+}
+
+void depot_open_anew(struct depot *self)
+{
+    zframe_t *frame = zframe_new("!", 1);
     zframe_send(&frame, self->carrier, 0);
 }
 

@@ -21,6 +21,9 @@ void depot_destroy(struct depot **self);
 /* From now on the key has that role; ROLE_NONE forgets it and what it was sending. */
 void depot_role(struct depot *self, const uint8_t key[32], Farm__Role role);
 
+/* Closes the bulk socket with all its connections and opens it on the same port. */
+void depot_open_anew(struct depot *self);
+
 /* A blob whose pieces are known will be offered: it is taken piece by piece, and what came
  * stays when its sender or this process dies. */
 void depot_expect(struct depot *self, const Farm__ModelFile *file);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "coordinator/depot.h"
+#include "coordinator/limits.h"
 #include "coordinator/ranges.h"
 #include "coordinator/registry.h"
 #include "coordinator/table.h"
@@ -18,8 +19,10 @@ enum {
     UPLOADS_A_PEER = 64,
     UPLOAD_SILENCE_MS = 60000, /* then its sender is gone */
     SWEEP_MS = 5000,
-    BURST = 64,   /* messages between two looks at the pipe */
-    ROOM_MS = 20, /* until full queues are looked at again */
+    BURST = 64, /* messages between two looks at the pipe */
+    REBIND_MS = 5000,
+    MIND_MS = 1000, /* between looks at what is open, at the longest */
+    ROOM_MS = 20,   /* until full queues are looked at again */
 };
 
 struct upload {
@@ -38,8 +41,12 @@ struct role {
 
 struct carrier {
     zsock_t *bulk, *pipe;
+    struct door_options options;
+    const struct keypair *server;
+    struct limits_door door;
     zhashx_t *expected; /* blob -> struct carrier_expected */
     struct ranges ranges;
+    bool stalled; /* an upload is */
     struct blob_store *blobs;
     char *folder;
     uint64_t reserve;
@@ -51,14 +58,20 @@ struct carrier {
     uint64_t free_space;
 };
 
-struct carrier *carrier_new(zsock_t **bulk, struct blob_store *blobs,
-                            const char *folder, uint64_t reserve)
+struct carrier *carrier_new(zsock_t **bulk, const struct door_options *door,
+                            const struct keypair *server, int port,
+                            struct blob_store *blobs, const char *folder,
+                            uint64_t reserve)
 {
     struct carrier *self = calloc(1, sizeof *self);
     if (!self)
         abort();
     self->bulk = *bulk;
     *bulk = NULL;
+    self->options = *door;
+    self->options.port = port;
+    self->server = server;
+    limits_door_init(&self->door, self->bulk);
     self->blobs = blobs;
     self->folder = path_format("%s", folder);
     self->reserve = reserve;
@@ -152,6 +165,7 @@ static bool advance(struct carrier *self, zframe_t *peer, size_t index,
         upload->stalled = false;
         while (!upload->stalled && transfer_next(upload->transfer, &offset, &length))
             upload->stalled = !ask_for(self, peer, upload, offset, length);
+        self->stalled = self->stalled || upload->stalled;
         if (upload->stalled) /* this range is asked for when there is room */
             transfer_give_back(upload->transfer, offset);
         return true;
@@ -326,6 +340,7 @@ static bool take_want(struct carrier *self, struct message *message,
 /* Sends what waited for room in somebody's queue, and asks for what could not be asked. */
 static void try_again(struct carrier *self)
 {
+    self->stalled = false;
     ranges_try_again(&self->ranges);
     for (size_t u = self->uploads; u-- > 0;) {
         zframe_t *peer = self->upload[u]->stalled
@@ -335,14 +350,6 @@ static void try_again(struct carrier *self)
             advance(self, peer, u, NULL);
         zframe_destroy(&peer);
     }
-}
-
-static bool is_stalled(const struct carrier *self)
-{
-    bool stalled = self->ranges.waits > 0;
-    for (size_t u = 0; u < self->uploads && !stalled; u++)
-        stalled = self->upload[u]->stalled;
-    return stalled;
 }
 
 #define MAY(role) (1u << FARM__ROLE__ROLE_##role)
@@ -415,6 +422,26 @@ static void take_expected(struct carrier *self, const void *data, size_t size)
     zhashx_insert(self->expected, expected->blob, expected);
 }
 
+/* All connections end; uploads wait for their senders to offer again. */
+static void open_anew(struct carrier *self)
+{
+    struct error error = {0};
+    int port;
+    ranges_clear(&self->ranges);
+    zsock_destroy(&self->bulk);
+    for (int64_t until = clock_ms() + REBIND_MS; !self->bulk && clock_ms() < until;) {
+        self->bulk = door_open(&self->options, self->server, &port, &error);
+        if (!self->bulk)
+            zclock_sleep(20);
+    }
+    if (!self->bulk) {
+        log_error("%s", error.text);
+        abort();
+    }
+    self->ranges.bulk = self->bulk;
+    limits_door_init(&self->door, self->bulk);
+}
+
 /* false when told to end (zactor's own message). */
 static bool obey(struct carrier *self)
 {
@@ -430,8 +457,11 @@ static bool obey(struct carrier *self)
     } else if (is_expected) {
         take_expected(self, zframe_data(frame), zframe_size(frame));
     }
+    bool is_anew = zframe_size(frame) == 1;
+    if (is_anew)
+        open_anew(self);
     zframe_destroy(&frame);
-    return is_order || is_expected;
+    return is_order || is_expected || is_anew;
 }
 
 static void sweep(struct carrier *self, int64_t now)
@@ -451,15 +481,16 @@ void carrier_actor(zsock_t *pipe, void *argument)
                               {zsock_resolve(self->bulk), 0, ZMQ_POLLIN, 0}};
     bool go_on = true;
     while (go_on) {
-        long patience = is_stalled(self) ? ROOM_MS : self->uploads ? SWEEP_MS : -1;
+        long patience = self->stalled || self->ranges.waits ? ROOM_MS : MIND_MS;
         if (zmq_poll(items, 2, patience) < 0)
             continue;
         if (patience == ROOM_MS)
             try_again(self);
         if (items[0].revents & ZMQ_POLLIN)
             go_on = obey(self);
-        if (items[1].revents & ZMQ_POLLIN)
-            receive(self);
+        receive(self);
+        limits_mind(&self->door, self->bulk, clock_ms());
+        items[1].socket = zsock_resolve(self->bulk);
         if (clock_ms() - self->swept > SWEEP_MS)
             sweep(self, clock_ms());
     }

@@ -4,10 +4,11 @@
 
 #include <czmq.h>
 
+#include "coordinator/door.h"
 #include "proto/farm.pb-c.h"
 #include "proto/files/blob.h"
 
-/* What the loop sends: one frame of these bytes, or an expected blob with the hashes of its
+/* What the loop sends: one frame of these bytes, one byte to open the socket anew, or an expected blob with the hashes of its
  * pieces behind it. Back come frames of BLOB_ID bytes. */
 struct carrier_order {
     uint8_t key[32];
@@ -23,8 +24,10 @@ struct carrier_expected {
 struct carrier;
 
 /* Takes the bound socket over; the actor frees it all. */
-struct carrier *carrier_new(zsock_t **bulk, struct blob_store *blobs,
-                            const char *folder, uint64_t reserve);
+struct carrier *carrier_new(zsock_t **bulk, const struct door_options *door,
+                            const struct keypair *server, int port,
+                            struct blob_store *blobs, const char *folder,
+                            uint64_t reserve);
 void carrier_actor(zsock_t *pipe, void *argument);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "coordinator/limits.h"
 
 #define MAY(role) (1u << FARM__ROLE__ROLE_##role)
 
@@ -102,12 +103,47 @@ static void heard(struct coordinator *self, struct session *session)
     session->node->heard = self->now;
 }
 
+/* Heartbeats keep leases and cost little: they are never too many. */
+static bool is_slow_enough(struct coordinator *self, const struct request *request,
+                           struct error *error)
+{
+    int64_t rate = self->settings->rate;
+    if (request->message->envelope->body_case == FARM__ENVELOPE__BODY_HEARTBEAT ||
+        !request->member || limits_allow(request->member, rate, self->now))
+        return true;
+    if (request->member->hurried++ % 10000 == 0)
+        log_warn("%s sends more than %lld messages a second", request->member->name,
+                 (long long)rate);
+    return error_set_kind(error, ERROR_BUSY,
+                          "this key sends more than %lld messages a second",
+                          (long long)rate);
+}
+
+/* Somebody tried what is not allowed. */
+static void note_attempt(struct coordinator *self, const struct request *request,
+                         const char *why)
+{
+    struct member *member = request->member;
+    unsigned count = member ? limits_offence(member, self->now) : 0;
+    if (!count)
+        return;
+    log_warn("%s (%s): %s", member->name, request->message->address, why);
+    audit_write(self->audit, "refused what=%s by=%s from=%s times=%u",
+                wire_name(request->message->envelope->body_case), member->name,
+                request->message->address, count);
+}
+
 void handlers_take(struct coordinator *self, struct message *message,
                    const struct error *broken)
 {
     if (!message->peer || zframe_size(message->peer) != PEER_ID)
         return;
     if (!message->envelope) {
+        struct member *member = members_find(&self->members, message->key);
+        unsigned count = member ? limits_offence(member, self->now) : 0;
+        if (count)
+            log_warn("%s (%s) sends what is no message: %s", member->name,
+                     message->address, broken->text);
         tell_refused(self, zframe_data(message->peer), 0, broken);
         return;
     }
@@ -121,10 +157,13 @@ void handlers_take(struct coordinator *self, struct message *message,
     const struct handler *handler = find(message->envelope->body_case);
     struct error error = {0};
     heard(self, request.session);
-    if (is_allowed(&request, handler, &error) &&
+    if (is_slow_enough(self, &request, &error) &&
+        is_allowed(&request, handler, &error) &&
         handler->handle(self, &request, &error))
         return;
     log_debug("%s refused: %s", wire_name(message->envelope->body_case), error.text);
+    if (error.kind == ERROR_DENIED)
+        note_attempt(self, &request, error.text);
     tell_refused(self, request.peer, message->envelope->request, &error);
 }
 

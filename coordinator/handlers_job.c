@@ -51,6 +51,24 @@ static bool has_room(const struct coordinator *self, struct error *error)
                           room, reserve);
 }
 
+static bool is_within_quota(struct coordinator *self, const struct request *request,
+                            struct error *error)
+{
+    const uint8_t *owner = owner_of(request);
+    int64_t most = self->settings->jobs_a_key, own = 0;
+    const struct queue_job *job;
+    TAILQ_FOREACH(job, &self->queue->open, open)
+    {
+        const struct job *tag = job->tag;
+        own += owner && memcmp(tag->submitter, owner, 32) == 0;
+    }
+    return own < most ||
+           error_set_kind(error, ERROR_BUSY,
+                          "%lld jobs of this key are open; let some end, or cancel "
+                          "them, before submitting more",
+                          (long long)own);
+}
+
 static struct queue_job *add_job(struct coordinator *self,
                                  const struct request *request,
                                  const Farm__Job *resolved, uint64_t tasks,
@@ -90,7 +108,7 @@ bool handle_submit(struct coordinator *self, struct request *request,
     struct queue_job *job = queue_find(self->queue, submit->id.data);
     if (job)
         return answer_existing(self, request, job, content, error);
-    if (!has_room(self, error) ||
+    if (!has_room(self, error) || !is_within_quota(self, request, error) ||
         !job_resolve(submit->job, &self->models, &tasks, error))
         return false;
     job = add_job(self, request, submit->job, tasks, content);

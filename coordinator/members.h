@@ -17,6 +17,11 @@ struct member {
     int64_t revoked; /* 0: valid */
     bool greeted;    /* was here with this key */
 
+    /* limits.h */
+    double tokens;
+    int64_t filled, told;
+    unsigned offences, hurried;
+
     /* of a token's key */
     Farm__Role grants;
     int64_t expires;

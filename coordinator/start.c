@@ -145,21 +145,29 @@ static bool start_gate(struct coordinator *self, struct error *error)
     return self->gate != NULL;
 }
 
-static bool open_doors(struct coordinator *self, struct error *error)
+bool coordinator_open_control(struct coordinator *self, struct error *error)
 {
-    const struct coordinator_settings *settings = self->settings;
-    struct door_options control = {.bind = settings->bind,
-                                   .port = (int)settings->port,
+    struct door_options control = {.bind = self->settings->bind,
+                                   .port = self->port ? self->port
+                                                      : (int)self->settings->port,
                                    .limit = WIRE_CONTROL_LIMIT,
                                    .high_water = CONTROL_QUEUE,
                                    .thread = 0};
+    self->control = door_open(&control, &self->server, &self->port, error);
+    if (self->control)
+        limits_door_init(&self->door, self->control);
+    return self->control != NULL;
+}
+
+static bool open_doors(struct coordinator *self, struct error *error)
+{
+    const struct coordinator_settings *settings = self->settings;
     struct door_options bulk = {.bind = settings->bind,
                                 .port = (int)settings->bulk_port,
                                 .limit = WIRE_BULK_LIMIT,
                                 .high_water = BULK_QUEUE,
                                 .thread = 1};
-    self->control = door_open(&control, &self->server, &self->port, error);
-    if (!self->control)
+    if (!coordinator_open_control(self, error))
         return false;
     self->depot =
         depot_new(&bulk, &self->server, self->blobs, self->state,

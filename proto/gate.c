@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #define GATE_ENDPOINT "inproc://zeromq.zap.01"
 #define GATE_DOMAIN   "clfarm"
@@ -25,7 +26,7 @@
 /* libzmq has it, Debian's zmq.h hides it among the drafts. */
 enum { ZAP_ENFORCE_DOMAIN = 93 };
 
-enum { GATE_HANDSHAKE_MS = 5000, GATE_ADMIT = 'A', GATE_FORGET = 'F' };
+enum { TOLD_MS = 10000, GATE_HANDSHAKE_MS = 5000, GATE_ADMIT = 'A', GATE_FORGET = 'F' };
 
 struct gate {
     zactor_t *actor;
@@ -35,6 +36,8 @@ struct gate {
 struct doorkeeper {
     zsock_t *requests;
     zhashx_t *admitted; /* Z85 text of a key -> itself */
+    unsigned refused;   /* since `told` */
+    int64_t told;
 };
 
 static void learn(zhashx_t *admitted, const uint8_t key[GATE_KEY])
@@ -63,6 +66,24 @@ static bool judge(struct doorkeeper *self, zmsg_t *request, char key[KEY_TEXT])
     return zhashx_lookup(self->admitted, key) != NULL;
 }
 
+/* A line now and then: whoever knocks must not fill the log. */
+static void note_refusal(struct doorkeeper *self, zmsg_t *request)
+{
+    int64_t now = clock_ms();
+    self->refused++;
+    if (self->told && now - self->told < TOLD_MS)
+        return;
+    zmsg_first(request);
+    zmsg_next(request);
+    zmsg_next(request);
+    zframe_t *address = zmsg_next(request);
+    log_warn("the gate refused %u connections, the last from %.*s", self->refused,
+             address ? (int)zframe_size(address) : 0,
+             address ? (const char *)zframe_data(address) : "");
+    self->told = now;
+    self->refused = 0;
+}
+
 static void answer(struct doorkeeper *self)
 {
     zmsg_t *request = zmsg_recv(self->requests);
@@ -70,6 +91,8 @@ static void answer(struct doorkeeper *self)
         return;
     char key[KEY_TEXT] = "";
     bool admitted = judge(self, request, key);
+    if (!admitted)
+        note_refusal(self, request);
     zmsg_first(request);
     zframe_t *id = zmsg_next(request);
     zmsg_t *reply = zmsg_new();
@@ -154,7 +177,7 @@ struct gate *gate_new(const uint8_t (*keys)[GATE_KEY], size_t count,
         abort();
     zhashx_set_duplicator(admitted, (zhashx_duplicator_fn *)strdup);
     zhashx_set_destructor(admitted, (zhashx_destructor_fn *)zstr_free);
-    *keeper = (struct doorkeeper){requests, admitted};
+    *keeper = (struct doorkeeper){.requests = requests, .admitted = admitted};
     for (size_t i = 0; i < count; i++)
         learn(admitted, keys[i]);
     self->actor = zactor_new(gate_actor, keeper);

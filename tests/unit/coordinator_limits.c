@@ -1,0 +1,88 @@
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "coordinator/limits.h"
+#include "tests/test.h"
+
+static void a_key_may_burst_and_then_gets_its_rate(void **state)
+{
+    struct member member = {0};
+    int64_t now = 1000000;
+    int taken = 0;
+    while (limits_allow(&member, 100, now))
+        taken++;
+    assert_int_equal(taken, 500);
+    for (int tenth = 0; tenth < 50; tenth++) {
+        now += 100;
+        while (limits_allow(&member, 100, now))
+            taken++;
+    }
+    assert_in_range(taken, 995, 1000);
+    now += 3600 * 1000; /* an hour of silence gives no more than one burst */
+    for (taken = 0; limits_allow(&member, 100, now);)
+        taken++;
+    assert_int_equal(taken, 500);
+}
+
+static void a_rate_of_zero_is_none(void **state)
+{
+    struct member member = {0};
+    for (int i = 0; i < 100000; i++)
+        assert_true(limits_allow(&member, 0, 5));
+}
+
+static void attempts_are_told_once_a_minute_with_their_number(void **state)
+{
+    struct member member = {0};
+    assert_int_equal(limits_offence(&member, 1000), 1);
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(limits_offence(&member, 2000), 0);
+    assert_int_equal(limits_offence(&member, 61000), 51);
+    assert_int_equal(limits_offence(&member, 61001), 0);
+}
+
+static void a_door_is_shut_while_descriptors_are_few_and_opened_again(void **state)
+{
+    struct rlimit most, small = {64, 0};
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &most), 0);
+    zsock_t *socket = zsock_new(ZMQ_ROUTER);
+    assert_true(zsock_bind(socket, "tcp://127.0.0.1:*") > 0);
+    struct limits_door door;
+    limits_door_init(&door, socket);
+    limits_mind(&door, socket, 1000);
+    assert_false(door.shut);
+    int taken[64], count = 0;
+    small.rlim_max = most.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &small), 0);
+    while (count < 64 && (taken[count] = dup(0)) >= 0)
+        count++;
+    close(taken[--count]); /* one for looking */
+    limits_mind(&door, socket, 2000);
+    assert_true(door.shut);
+    limits_mind(&door, socket, 2001);
+    assert_true(door.shut);
+    while (count)
+        close(taken[--count]);
+    limits_mind(&door, socket, 3000);
+    assert_false(door.shut);
+    setrlimit(RLIMIT_NOFILE, &most);
+    zsock_destroy(&socket);
+}
+
+static void memory_in_use_is_seen(void **state)
+{
+    assert_true(limits_memory() > 1 << 20);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_key_may_burst_and_then_gets_its_rate),
+        cmocka_unit_test(a_rate_of_zero_is_none),
+        cmocka_unit_test(attempts_are_told_once_a_minute_with_their_number),
+        cmocka_unit_test(a_door_is_shut_while_descriptors_are_few_and_opened_again),
+        cmocka_unit_test(memory_in_use_is_seen),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
