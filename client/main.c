@@ -35,7 +35,7 @@ int main(int argc, char **argv)
 {
     setlocale(LC_CTYPE, "C.UTF-8"); /* widths of characters; numbers stay as in C */
     setenv("ZSYS_SIGHANDLER", "false", 1);
-    log_open("farmctl", LOG_WARN_LINE);
+    log_open("farmctl", LOG_WARN_LINE, LOG_TEXT);
     interrupt_catch();
     if (argc < 2)
         return help_overview(EXIT_USAGE);

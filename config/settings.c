@@ -1,6 +1,7 @@
 #include "config/settings.h"
 
-#define LOG_LEVELS "debug|info|warn|error"
+#define LOG_LEVELS  "debug|info|warn|error"
+#define LOG_FORMATS "text|json"
 
 /* name, type, field, default, least, most, choices, help */
 #define ROW(owner, setting_name, kind, field, value, low, high, names, text)           \
@@ -47,6 +48,8 @@ static const struct setting coordinator_rows[] = {
     COUNT(C, "memory-mib", memory_mib, "4096", 0, 1 << 30,
           "MiB of memory above which all connections are closed once; 0: any"),
     CHOICE(C, "log", log, "info", LOG_LEVELS, "least level of log lines on stderr"),
+    CHOICE(C, "log-format", log_format, "text", LOG_FORMATS,
+           "text, or json: one object a line"),
     {0},
 };
 
@@ -77,6 +80,8 @@ static const struct setting worker_rows[] = {
     COUNT(W, "drain-s", drain_s, "60", 0, 86400,
           "seconds SIGTERM gives the images under way"),
     CHOICE(W, "log", log, "info", LOG_LEVELS, "least level of log lines on stderr"),
+    CHOICE(W, "log-format", log_format, "text", LOG_FORMATS,
+           "text, or json: one object a line"),
     {0},
 };
 

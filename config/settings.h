@@ -20,6 +20,7 @@ struct coordinator_settings {
     int64_t jobs_a_key;       /* open at a time */
     int64_t memory_mib;       /* above which the doors are opened anew; 0: any */
     unsigned log;             /* enum log_level */
+    unsigned log_format;      /* enum log_format */
 };
 extern const struct config_program coordinator_program;
 
@@ -36,6 +37,7 @@ struct worker_settings {
     int64_t watchdog_factor, watchdog_least_s, watchdog_first_s;
     int64_t drain_s; /* how long SIGTERM lets running images finish */
     unsigned log;    /* enum log_level */
+    unsigned log_format;
 };
 extern const struct config_program worker_program;
 

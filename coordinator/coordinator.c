@@ -64,6 +64,11 @@ static void take_reports(struct coordinator *self, bool wait)
     struct error error = {0};
     if (!store_actor_durable(self->scribe, wait, &self->durable, &error))
         coordinator_lost(&error);
+    if (self->timed_us && self->durable >= self->timed) {
+        metrics_time(&self->metrics, METRICS_COMMIT_S,
+                     (double)(clock_us() - self->timed_us) * 1e-6);
+        self->timed_us = 0;
+    }
     recent_durable(&self->recent, self->durable);
     outbox_release(self->outbox, self->durable, send_letter, self);
 }
@@ -73,6 +78,10 @@ void coordinator_hand_over(struct coordinator *self, bool wait)
     if (!change_is_empty(self->change)) {
         self->change->sync = audit_take_unsynced(self->audit);
         self->handed = store_actor_commit(self->scribe, &self->change);
+        if (self->timed <= self->durable) { /* one at a time is measured */
+            self->timed = self->handed;
+            self->timed_us = clock_us();
+        }
         self->change = change_new();
     }
     outbox_stamp(self->outbox, self->handed);
@@ -208,12 +217,14 @@ void coordinator_end_turn(struct coordinator *self)
 
 void coordinator_turn(struct coordinator *self)
 {
+    int64_t began = clock_us();
     self->now = clock_ms();
     take_reports(self, false);
     take_blobs(self);
     receive(self);
     now_and_then(self);
     coordinator_end_turn(self);
+    metrics_time(&self->metrics, METRICS_TURN_S, (double)(clock_us() - began) * 1e-6);
 }
 
 bool coordinator_run(struct coordinator *self, struct error *error)

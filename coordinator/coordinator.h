@@ -13,6 +13,7 @@
 #include "coordinator/jobs.h"
 #include "coordinator/limits.h"
 #include "coordinator/members.h"
+#include "coordinator/metrics.h"
 #include "coordinator/models.h"
 #include "coordinator/outbox.h"
 #include "coordinator/recent.h"
@@ -51,11 +52,14 @@ struct coordinator {
     struct recent recent;
     struct swarm *swarm;
     struct shares shares;
+    struct metrics metrics;
     struct events *events;
     struct outbox *outbox;
 
     struct change *change;    /* of this turn */
     uint64_t handed, durable; /* numbers of changes */
+    uint64_t timed;           /* the change whose way to the disk is being measured */
+    int64_t timed_us;
     int64_t last_job, last_result;
     uint8_t admin_token[32]; /* the key of STATE/admin.token, zeros without one */
     struct import *imports;  /* ModelAdds that wait for local files */

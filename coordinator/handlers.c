@@ -51,6 +51,7 @@ static const struct handler {
     {FARM__ENVELOPE__BODY_KEY_REVOKE, ADMIN, false, handle_key_revoke},
     {FARM__ENVELOPE__BODY_KEY_ROLE, ADMIN, false, handle_key_role},
     {FARM__ENVELOPE__BODY_AUDIT_GET, ADMIN, false, handle_audit_get},
+    {FARM__ENVELOPE__BODY_METRICS_GET, READER, false, handle_metrics_get},
 
     {FARM__ENVELOPE__BODY_WATCH, READER, false, handle_watch},
     {FARM__ENVELOPE__BODY_UNWATCH, READER, false, handle_unwatch},
@@ -157,14 +158,25 @@ void handlers_take(struct coordinator *self, struct message *message,
     const struct handler *handler = find(message->envelope->body_case);
     struct error error = {0};
     heard(self, request.session);
+    struct log_subject subject = {.task = -1};
+    snprintf(subject.node, sizeof subject.node, "%s",
+             request.session && request.session->node ? request.session->node->name
+             : request.member                         ? request.member->name
+                                                      : "");
+    log_about(&subject);
+    metrics_count(&self->metrics, METRICS_MESSAGES);
     if (is_slow_enough(self, &request, &error) &&
         is_allowed(&request, handler, &error) &&
-        handler->handle(self, &request, &error))
+        handler->handle(self, &request, &error)) {
+        log_about(NULL);
         return;
+    }
+    metrics_count(&self->metrics, METRICS_REFUSED);
     log_debug("%s refused: %s", wire_name(message->envelope->body_case), error.text);
     if (error.kind == ERROR_DENIED)
         note_attempt(self, &request, error.text);
     tell_refused(self, request.peer, message->envelope->request, &error);
+    log_about(NULL);
 }
 
 const uint8_t *owner_of(const struct request *request)

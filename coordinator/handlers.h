@@ -19,7 +19,7 @@ handler_fn handle_hello, handle_pulse, handle_join;
 handler_fn handle_token_new, handle_key_list, handle_key_revoke;
 
 /* handlers_admin.c: what only administrators ask */
-handler_fn handle_key_role, handle_audit_get;
+handler_fn handle_key_role, handle_audit_get, handle_metrics_get;
 
 /* handlers_work.c: workers */
 handler_fn handle_ready, handle_heartbeat, handle_failed, handle_returned;

@@ -67,3 +67,83 @@ bool handle_audit_get(struct coordinator *self, struct request *request,
     buffer_clear(&text);
     return true;
 }
+
+/* One gauge, and one a node under the same name. */
+static size_t add_gauge(struct metrics_gauge *gauges, size_t count, const char *name,
+                        const char *help, double value)
+{
+    gauges[count] = (struct metrics_gauge){.name = name, .help = help, .value = value};
+    return count + 1;
+}
+
+static size_t add_queue(const struct coordinator *self, struct metrics_gauge *gauges)
+{
+    uint64_t jobs = 0, ready = 0, leased = 0;
+    const struct queue_job *job;
+    TAILQ_FOREACH(job, &self->queue->open, open)
+    {
+        jobs++;
+        leased += job->leased;
+        ready += job->tasks - job->done - job->failed - job->canceled - job->leased;
+    }
+    size_t count = add_gauge(gauges, 0, "jobs_open", "jobs under way", (double)jobs);
+    count = add_gauge(gauges, count, "tasks_ready", "tasks nobody renders yet",
+                      (double)ready);
+    count =
+        add_gauge(gauges, count, "tasks_leased", "tasks at a worker", (double)leased);
+    count = add_gauge(gauges, count, "connections", "connections that greeted",
+                      (double)zhashx_size(self->registry.sessions));
+    count = add_gauge(gauges, count, "changes_waiting", "turns not on disk yet",
+                      (double)(self->handed - self->durable));
+    count = add_gauge(gauges, count, "memory_bytes", "resident memory",
+                      (double)limits_memory());
+    return add_gauge(gauges, count, "disk_free_bytes", "room in the state folder",
+                     (double)depot_free_space(self->state));
+}
+
+static const struct {
+    const char *name, *help;
+} of_nodes[] = {
+    {"node_up", "1: the node gets work"},
+    {"node_images", "images accepted from it since the coordinator started"},
+    {"node_step_pixels_per_second", "its measured speed"},
+};
+
+static double node_value(const struct coordinator *self, const struct node *node,
+                         size_t what)
+{
+    const double values[] = {node_works(node, self->now), (double)node->images,
+                             node->speed};
+    return values[what];
+}
+
+bool handle_metrics_get(struct coordinator *self, struct request *request,
+                        struct error *error)
+{
+    (void)error;
+    enum { PLAIN = 16, KINDS = sizeof of_nodes / sizeof of_nodes[0] };
+    size_t nodes = self->registry.count;
+    struct metrics_gauge *gauges = calloc(PLAIN + KINDS * nodes, sizeof *gauges);
+    struct buffer text = {.limit = PART_MOST};
+    if (!gauges)
+        abort();
+    size_t count = add_queue(self, gauges);
+    for (size_t kind = 0; kind < KINDS; kind++)
+        for (size_t n = 0; n < nodes; n++) {
+            const struct node *node = self->registry.node[n];
+            gauges[count++] = (struct metrics_gauge){
+                .name = of_nodes[kind].name,
+                .help = of_nodes[kind].help,
+                .label = "node",
+                .value_of_label = node->name,
+                .value = node_value(self, node, kind),
+            };
+        }
+    metrics_format(&self->metrics, gauges, count, &text);
+    Farm__Metrics metrics = FARM__METRICS__INIT;
+    metrics.text = wire_text(buffer_text(&text));
+    tell_answer(self, request, ANSWER(metrics, METRICS, &metrics));
+    buffer_clear(&text);
+    free(gauges);
+    return true;
+}

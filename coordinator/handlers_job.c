@@ -116,6 +116,7 @@ bool handle_submit(struct coordinator *self, struct request *request,
     sodium_bin2hex(id, sizeof id, job->id, QUEUE_JOB_ID);
     audit_write(self->audit, "submitted job=%s tasks=%" PRIu64 " by=%s", id, tasks,
                 request->member->name);
+    metrics_count(&self->metrics, METRICS_SUBMITTED);
     tell_job_event(self, job);
     answer_accepted(self, request, job, false);
     self->match = true;

@@ -123,6 +123,14 @@ bool handle_returned(struct coordinator *self, struct request *request,
 static void answer_commit(struct coordinator *self, const struct request *request,
                           Farm__CommitAnswer verdict, const char *why)
 {
+    static const enum metrics_counter counters[] = {
+        [FARM__COMMIT_ANSWER__COMMIT_ACCEPTED] = METRICS_ACCEPTED,
+        [FARM__COMMIT_ANSWER__COMMIT_DUPLICATE] = METRICS_DUPLICATE,
+        [FARM__COMMIT_ANSWER__COMMIT_SUPERSEDED] = METRICS_SUPERSEDED,
+        [FARM__COMMIT_ANSWER__COMMIT_DISCARD] = METRICS_DISCARD,
+        [FARM__COMMIT_ANSWER__COMMIT_RETRY] = METRICS_RETRY,
+    };
+    metrics_count(&self->metrics, counters[verdict]);
     Farm__Committed committed = FARM__COMMITTED__INIT;
     committed.attempt = request->message->envelope->commit->attempt;
     committed.answer = verdict;

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "coordinator/addresses.h"
 #include "coordinator/coordinator.h"
 
 /* By kind of error, as farmctl does it; what it cannot name is 1. */
@@ -17,19 +18,6 @@ static int exit_of(const struct error *error)
     return code ? code : EXIT_FAILURE;
 }
 
-/* Takes --check out of the arguments. */
-static bool take_check(int *argc, char **argv)
-{
-    int kept = 1;
-    for (int i = 1; i < *argc; i++)
-        if (strcmp(argv[i], "--check") != 0)
-            argv[kept++] = argv[i];
-    bool found = kept < *argc;
-    argv[kept] = NULL;
-    *argc = kept;
-    return found;
-}
-
 static bool run(const struct coordinator_settings *settings, struct error *error)
 {
     struct coordinator *coordinator = coordinator_new(settings, error);
@@ -38,11 +26,54 @@ static bool run(const struct coordinator_settings *settings, struct error *error
     return ok;
 }
 
+static bool check_config(const struct coordinator_settings *settings,
+                         struct error *error)
+{
+    struct token named;
+    if (!addresses_list(settings->bind, settings->advertise, (int)settings->port,
+                        &named, error))
+        return false;
+    printf("%s, ports %d and %d, state in %s: these settings can be used\n",
+           settings->bind, (int)settings->port, (int)settings->bulk_port,
+           settings->state);
+    return true;
+}
+
+/* What to do instead of running. */
+static const struct mode {
+    const char *option;
+    bool (*act)(const struct coordinator_settings *settings, struct error *error);
+} modes[] = {
+    {"--check", coordinator_check},
+    {"--check-config", check_config},
+};
+
+/* Takes a mode's option out of the arguments; the last one counts. */
+static const struct mode *take_mode(int *argc, char **argv)
+{
+    static const struct mode usual = {"", run};
+    const struct mode *mode = &usual;
+    int kept = 1;
+    for (int i = 1; i < *argc; i++) {
+        bool is_mode = false;
+        for (size_t m = 0; m < sizeof modes / sizeof modes[0]; m++)
+            if (strcmp(argv[i], modes[m].option) == 0) {
+                mode = &modes[m];
+                is_mode = true;
+            }
+        if (!is_mode)
+            argv[kept++] = argv[i];
+    }
+    argv[kept] = NULL;
+    *argc = kept;
+    return mode;
+}
+
 int main(int argc, char **argv)
 {
     struct coordinator_settings settings;
     struct error error = {0};
-    bool check = take_check(&argc, argv);
+    const struct mode *mode = take_mode(&argc, argv);
     enum config_result loaded =
         config_load(&coordinator_program, &settings, &argc, argv, &error);
     if (loaded == CONFIG_SHOWN)
@@ -58,8 +89,9 @@ int main(int argc, char **argv)
         return 2;
     }
     umask(077);
-    log_open("coordinator", (enum log_level)settings.log);
-    bool ok = check ? coordinator_check(&settings, &error) : run(&settings, &error);
+    log_open("coordinator", (enum log_level)settings.log,
+             (enum log_format)settings.log_format);
+    bool ok = mode->act(&settings, &error);
     if (!ok)
         fprintf(stderr, "farm-coordinator: %s\n", error.text);
     config_clear(&coordinator_program, &settings);

@@ -1,6 +1,7 @@
 #include "coordinator/work.h"
 
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,6 +71,7 @@ static void task_done(struct coordinator *self, struct queue_job *job, uint64_t 
                            .result = result->number,
                            .reason = ""};
     change_task(self->change, &row);
+    metrics_count(&self->metrics, METRICS_DONE);
     tell_task_event(self, job, index, FARM__TASK_STATE__TASK_DONE, result, result->node,
                     NULL);
 }
@@ -81,6 +83,7 @@ bool work_known(struct coordinator *self, struct queue_job *job, uint64_t index,
     if (!recent_find(&self->recent, self->store, view->key, job->latents, &result))
         return false;
     queue_known(job, index);
+    metrics_count(&self->metrics, METRICS_REUSED);
     task_done(self, job, index, &result);
     result_row_clear(&result);
     return true;
@@ -116,6 +119,7 @@ static void attempt_begins(struct coordinator *self, struct node *node,
     memcpy(row.key, lease->key, 32);
     memcpy(row.worker, node->key, 32);
     change_attempt(self->change, &row);
+    metrics_count(&self->metrics, METRICS_ASSIGNED);
     node_lease(node, lease->step_pixels, self->now);
 }
 
@@ -146,6 +150,18 @@ struct queue_lease *work_twin(struct coordinator *self, struct node *node,
     return twin;
 }
 
+/* The lines that follow are about this attempt. */
+static void about(const struct coordinator *self, const struct queue_lease *lease)
+{
+    const struct node *node = registry_node_numbered(&self->registry, lease->node);
+    struct log_subject subject = {.task = (int64_t)lease->index,
+                                  .epoch = lease->id.epoch,
+                                  .attempt = lease->id.counter};
+    snprintf(subject.node, sizeof subject.node, "%s", node->name);
+    sodium_bin2hex(subject.job, sizeof subject.job, lease->job->id, QUEUE_JOB_ID);
+    log_about(&subject);
+}
+
 /* What every end of an attempt has in common. */
 static void attempt_ends(struct coordinator *self, const struct queue_lease *lease,
                          const char *why, bool fault)
@@ -171,6 +187,7 @@ void work_release(struct coordinator *self, struct queue_lease **lease, const ch
     struct queue_job *job = (*lease)->job;
     uint64_t index = (*lease)->index;
     bool goes_on = (*lease)->twin != NULL;
+    metrics_count(&self->metrics, METRICS_RELEASED);
     attempt_ends(self, *lease, why, false);
     give_back(self, lease, 0);
     if (!goes_on)
@@ -236,7 +253,10 @@ void work_fail(struct coordinator *self, struct queue_lease **lease, bool final,
     uint64_t index = (*lease)->index;
     bool spent = queue_fault(*lease, working_nodes(self), node->images, text);
     attempt_ends(self, *lease, text, true);
+    metrics_count(&self->metrics, METRICS_FAILED);
+    about(self, *lease);
     log_warn("%s failed a task: %s", node->name, text);
+    log_about(NULL);
     if (final)
         drop_twin(self, *lease);
     if (final || (spent && !(*lease)->twin)) {
@@ -333,6 +353,7 @@ void work_take(struct coordinator *self, struct queue_lease **lease,
         change_blob(self->change, result->latents, result->latents_size);
     change_result(self->change, result);
     recent_add(&self->recent, result, self->handed + 1);
+    metrics_time(&self->metrics, METRICS_RENDER_S, result->seconds);
     node_credit_image(node, self->now);
     struct guilty guilty = {.count = 0};
     blame(self, *lease ? (*lease)->job : job, *lease ? (*lease)->index : index, node,
@@ -461,8 +482,10 @@ void work_expire(struct coordinator *self)
     struct queue_lease *lease;
     while ((lease = queue_expired(self->queue, self->now))) {
         const struct node *node = registry_node_numbered(&self->registry, lease->node);
+        about(self, lease);
         log_warn("%s was not heard of for %" PRId64 " s; its task is ready again",
                  node->name, (self->now - node->heard) / 1000);
+        log_about(NULL);
         tell_withdraw(self, node, lease->id);
         work_release(self, &lease, "the node was not heard of");
     }

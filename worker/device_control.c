@@ -241,6 +241,9 @@ static void on_greeted(struct device *self, const Farm__Welcome *welcome)
     learn_signing_key(self, welcome->signing_key);
     char *node = wire_string(welcome->node), *farm = wire_string(welcome->farm);
     char *bulk = farm_bulk_address(&self->member->farm, welcome->bulk_port);
+    struct log_subject subject = {.task = -1};
+    snprintf(subject.node, sizeof subject.node, "%s", node);
+    log_about(&subject);
     log_info("connected to farm %s as %s", farm, node);
     self->greeted = true;
     self->heartbeat_ms = welcome->heartbeat_ms ? welcome->heartbeat_ms : HEARTBEAT_MS;

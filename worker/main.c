@@ -66,7 +66,8 @@ static int child(const struct worker_settings *settings, const char *index,
     uint8_t instance[DEVICE_INSTANCE];
     size_t size = 0;
     snprintf(program, sizeof program, "farm-worker %.10s", index);
-    log_open(program, (enum log_level)settings->log);
+    log_open(program, (enum log_level)settings->log,
+             (enum log_format)settings->log_format);
     if (sodium_hex2bin(instance, sizeof instance, instance_text, strlen(instance_text),
                        NULL, &size, NULL) != 0 ||
         size != sizeof instance)
@@ -120,7 +121,8 @@ int main(int argc, char **argv)
     enum config_result result =
         config_load(&worker_program, &settings, &argc, argv, &error);
     if (result == CONFIG_READY) {
-        log_open("farm-worker", (enum log_level)settings.log);
+        log_open("farm-worker", (enum log_level)settings.log,
+                 (enum log_format)settings.log_format);
         if (argc == 1)
             status = work(&settings, arguments);
         else if (argc == 3 && strcmp(argv[1], "join") == 0)
