@@ -45,6 +45,11 @@ static const struct setting coordinator_rows[] = {
           "messages a second one key may send for long; 0: any"),
     COUNT(C, "jobs-a-key", jobs_a_key, "1000", 1, 1 << 30,
           "open jobs one key may have that is no administrator's"),
+    PATH(C, "folder", backup, "", "the backup's, for --backup and --restore"),
+    COUNT(C, "grace-h", grace_h, "24", 0, 1 << 20,
+          "hours after which a file that nothing names is removed"),
+    COUNT(C, "scrub-days", scrub_days, "30", 0, 1 << 20,
+          "days in which every file is read and verified once; 0: never"),
     COUNT(C, "memory-mib", memory_mib, "4096", 0, 1 << 30,
           "MiB of memory above which all connections are closed once; 0: any"),
     CHOICE(C, "log", log, "info", LOG_LEVELS, "least level of log lines on stderr"),
@@ -94,7 +99,8 @@ static const struct setting client_rows[] = {
 
 const struct config_program coordinator_program = {
     .name = "farm-coordinator",
-    .synopsis = "[OPTIONS]",
+    .synopsis =
+        "[OPTIONS] [--check | --check-config | --backup | --restore | --repair]",
     .purpose = "Takes jobs, gives their tasks to workers and keeps the results.",
     .environment = "CLFARM_COORDINATOR_",
     .settings = coordinator_rows,

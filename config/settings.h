@@ -18,6 +18,9 @@ struct coordinator_settings {
     int64_t exit_when_idle_s; /* 0: never */
     int64_t rate;             /* messages a second of one key */
     int64_t jobs_a_key;       /* open at a time */
+    char *backup;             /* folder of --backup and --restore */
+    int64_t grace_h;          /* before a file nothing names is removed */
+    int64_t scrub_days;       /* in which every file is read once; 0: never */
     int64_t memory_mib;       /* above which the doors are opened anew; 0: any */
     unsigned log;             /* enum log_level */
     unsigned log_format;      /* enum log_format */

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "coordinator/addresses.h"
+#include "coordinator/backup.h"
 #include "coordinator/coordinator.h"
 
 /* By kind of error, as farmctl does it; what it cannot name is 1. */
@@ -44,8 +45,9 @@ static const struct mode {
     const char *option;
     bool (*act)(const struct coordinator_settings *settings, struct error *error);
 } modes[] = {
-    {"--check", coordinator_check},
-    {"--check-config", check_config},
+    {"--check", coordinator_check}, {"--check-config", check_config},
+    {"--backup", backup_make},      {"--restore", backup_restore},
+    {"--repair", backup_repair},
 };
 
 /* Takes a mode's option out of the arguments; the last one counts. */

@@ -87,6 +87,17 @@ bool store_last_result(struct store *self, int64_t *number, struct error *error)
 bool store_specification(struct store *self, int64_t job, struct buffer *into,
                          struct error *error);
 
+/* A copy of a database that may be in use: one moment of it, durable. */
+bool store_backup(const char *from, const char *to, struct error *error);
+
+/* Takes out of a database nobody uses what needs these blobs: results go, their tasks are
+ * ready again and their jobs open, models are incomplete. */
+struct store_repaired {
+    uint64_t tasks, models;
+};
+bool store_repair(struct store *self, const uint8_t (*missing)[32], size_t count,
+                  struct store_repaired *done, struct error *error);
+
 /* The actor
  *
  * Commits whatever queued during the commit before, with no timer. Before a transaction

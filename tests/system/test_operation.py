@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import subprocess
+import time
 
 import pytest
 
@@ -114,3 +115,101 @@ def test_service_files_name_settings_that_exist(unit):
             name = word.removeprefix("Environment=").split("=")[0]
             assert name.startswith("CLFARM_")
             assert "--" + name.split("_", 2)[2].lower().replace("_", "-") in listed
+
+
+def hold(farm, admin, worker, seconds):
+    """Jobs one after the other for so long; gives their ids."""
+    ids, end, number = [], time.monotonic() + seconds, 0
+    while time.monotonic() < end or len(ids) < 3:
+        number += 1
+        ids.append(render(farm, admin, worker, (b"cat %d" % number,), 2))
+    return ids
+
+
+def pictures(admin, ids):
+    return {(id, task.index): task.result.png for id in ids for task in show(admin, id).tasks
+            if task.state == pb.TASK_DONE}
+
+
+def restored(farm, folder, *options):
+    again = Farm(folder, *options)
+    again.start()
+    again.admin_key = farm.admin_key
+    return again
+
+
+def test_a_backup_made_under_load_is_a_whole_farm_of_one_moment(farm, tmp_path):
+    admin = farm.admin()
+    farm.add_model(admin)
+    key = farm.member(admin, pb.ROLE_WORKER, name=b"iris")
+    worker = farm.worker(key)
+    before = pictures(admin, hold(farm, admin, worker, 0.1))
+    backup = subprocess.Popen([BIN / "farm-coordinator", "--state", farm.folder, "--backup",
+                               "--folder", tmp_path / "backup"])
+    during = hold(farm, admin, worker, 2)
+    assert backup.wait(60) == 0
+    open_job = admin.ask(submit=pb.Submit(id=os.urandom(16), job=job((b"later",)))).job
+    farm.stop()
+
+    said = coordinator("--state", tmp_path / "again", "--restore", "--folder",
+                       tmp_path / "backup")
+    assert "nothing is missing" in said
+    coordinator("--state", tmp_path / "again", "--check")
+    again = restored(farm, tmp_path / "again")
+    admin = again.admin()
+    jobs = {job.job for job in admin.ask(job_list=pb.JobList()).jobs}
+    known = pictures(admin, jobs)
+    assert set(before.items()) <= set(known.items())
+    assert open_job not in jobs
+    assert {id for id, _ in known} <= {id for id, _ in before} | set(during)
+    bulk = again.bulk(again.admin_key)
+    for png in known.values():
+        bulk.ask(want=pb.Want(blob=png, offset=0, length=1))
+    worker = again.worker(key)  # members, and the farm's own keys, are the same
+    render(again, admin, worker, (b"after",), 1)
+    again.stop()
+
+
+def test_a_backup_that_lacks_a_file_says_so_and_its_tasks_are_rendered_again(farm, tmp_path):
+    admin = farm.admin()
+    farm.add_model(admin)
+    key = farm.member(admin, pb.ROLE_WORKER)
+    worker = farm.worker(key)
+    id = render(farm, admin, worker)
+    lost = show(admin, id).tasks[1].result.png.hex()
+    kept = show(admin, id).tasks[0].result.png
+    coordinator("--state", farm.folder, "--backup", "--folder", tmp_path / "backup")
+    farm.stop()
+    (tmp_path / f"backup/blobs/{lost[:2]}/{lost}").unlink()
+    said = coordinator("--state", tmp_path / "again", "--restore", "--folder",
+                       tmp_path / "backup")
+    assert "1 files are missing" in said and "1 tasks are ready again" in said
+    again = restored(farm, tmp_path / "again")
+    admin = again.admin()
+    tasks = show(admin, id).tasks
+    assert tasks[0].state == pb.TASK_DONE and tasks[0].result.png == kept
+    assert tasks[1].state == pb.TASK_READY
+    worker = again.worker(key, credit=1)
+    attempt = worker.wait("assign").attempts[0]
+    assert attempt.index == 1
+    assert commit(again, worker, attempt).answer == pb.COMMIT_ACCEPTED
+    assert show(admin, id).summary.state == pb.JOB_DONE
+    again.stop()
+
+
+def test_a_damaged_backup_is_refused_and_a_farm_is_not_overwritten(farm, tmp_path):
+    farm.admin()
+    backup = tmp_path / "backup"
+    coordinator("--state", farm.folder, "--backup", "--folder", backup)
+    assert "holds a backup already" in coordinator(
+        "--state", farm.folder, "--backup", "--folder", backup, status=2)
+    assert "holds a farm" in coordinator("--state", farm.folder, "--restore", "--folder", backup,
+                                         status=2)
+    key = (backup / "server.key").read_text()
+    (backup / "server.key").write_text(key.replace("clfarm", "Clfarm"))
+    assert "damaged" in coordinator("--state", tmp_path / "again", "--restore", "--folder",
+                                    backup, status=2)
+    (backup / "MANIFEST").unlink()
+    assert "no whole backup" in coordinator("--state", tmp_path / "other", "--restore",
+                                            "--folder", backup, status=2)
+    assert (backup / "signing.key").stat().st_mode & 0o777 == 0o600
