@@ -164,6 +164,7 @@ static void now_and_then(struct coordinator *self)
 {
     work_expire(self);
     mind_limits(self);
+    garbage_take(self);
     if (self->now - self->told >= TELL_MS) {
         self->told = self->now;
         tell_changed_nodes(self);

@@ -25,6 +25,7 @@
 
 struct import;
 struct swarm;
+struct janitor;
 
 struct coordinator {
     const struct coordinator_settings *settings;
@@ -41,6 +42,7 @@ struct coordinator {
     struct gate *gate;
     struct blob_store *blobs;
     struct depot *depot;
+    struct janitor *janitor;
     zsock_t *control;
     struct limits_door door;
     struct audit *audit;
@@ -100,6 +102,10 @@ void coordinator_hand_over(struct coordinator *self, bool wait);
 
 /* The control port, open for members. */
 bool coordinator_open_control(struct coordinator *self, struct error *error);
+
+/* garbage.c: what the janitor found goes, or is set aside. */
+void garbage_start(struct coordinator *self);
+void garbage_take(struct coordinator *self);
 
 /* A database that cannot be written is the end: nothing said since may be trusted. */
 _Noreturn void coordinator_lost(const struct error *error);

@@ -285,6 +285,7 @@ static bool take_offer(struct carrier *self, struct message *message,
 {
     const Farm__Offer *offer = message->envelope->offer;
     if (blob_has(self->blobs, offer->blob.data, NULL)) {
+        blob_touch(self->blobs, offer->blob.data);
         say_stored(self, message->peer, message->envelope->request, offer->blob.data);
         return true;
     }

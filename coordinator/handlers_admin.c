@@ -113,7 +113,7 @@ static double node_value(const struct coordinator *self, const struct node *node
                          size_t what)
 {
     const double values[] = {node_works(node, self->now), (double)node->images,
-                             node->speed};
+                             node->speeds.any};
     return values[what];
 }
 

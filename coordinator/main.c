@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "base/path.h"
 #include "coordinator/addresses.h"
 #include "coordinator/backup.h"
 #include "coordinator/coordinator.h"
@@ -31,6 +32,17 @@ static bool check_config(const struct coordinator_settings *settings,
                          struct error *error)
 {
     struct token named;
+    zsock_t *probe = zsock_new(ZMQ_ROUTER);
+    zsock_set_ipv6(probe, strchr(settings->bind, '[') != NULL);
+    char *address = path_format("%s:*", settings->bind);
+    bool can_bind = zmq_bind(zsock_resolve(probe), address) == 0;
+    free(address);
+    zsock_destroy(&probe);
+    if (!can_bind)
+        return error_set_kind(error, ERROR_INPUT,
+                              "--bind %s is no address of this machine, like "
+                              "tcp://0.0.0.0 or tcp://10.0.0.5",
+                              settings->bind);
     if (!addresses_list(settings->bind, settings->advertise, (int)settings->port,
                         &named, error))
         return false;

@@ -16,6 +16,7 @@
 #include "coordinator/addresses.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/handlers.h"
+#include "coordinator/janitor.h"
 #include "coordinator/load.h"
 #include "coordinator/swarm.h"
 #include "proto/places.h"
@@ -244,6 +245,8 @@ static bool start(struct coordinator *self, struct error *error)
               (self->audit = audit_open(audit, error)) && start_gate(self, error) &&
               open_doors(self, error) && check_addresses(self, error) &&
               offer_admin(self, error) && write_address(self, error);
+    if (ok)
+        garbage_start(self);
     free(audit);
     return ok;
 }
@@ -304,6 +307,7 @@ void coordinator_destroy(struct coordinator **self_p)
     if (!self)
         return;
     struct error error = {0};
+    janitor_destroy(&self->janitor);
     zsock_destroy(&self->control);
     depot_destroy(&self->depot);
     gate_destroy(&self->gate);

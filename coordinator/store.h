@@ -53,6 +53,9 @@ bool store_blobs(struct store *self,
                  void (*take)(void *, const uint8_t id[32], uint64_t size),
                  void *context, struct error *error);
 
+/* Whether the blob has a row: then something needs it. An error of the database is true. */
+bool store_has_blob(struct store *self, const uint8_t id[32]);
+
 /* Attempts of open jobs that are open themselves or count as faults. */
 bool store_attempts(struct store *self,
                     void (*take)(void *, const struct attempt_row *), void *context,

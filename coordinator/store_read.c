@@ -346,3 +346,15 @@ bool store_specification(struct store *self, int64_t job, struct buffer *into,
     sqlite3_reset(row);
     return ok;
 }
+
+bool store_has_blob(struct store *self, const uint8_t id[32])
+{
+    sqlite3_stmt *row =
+        store_prepared(self, READ_BLOB, "SELECT 1 FROM blob WHERE id = ?", NULL);
+    if (!row)
+        return true;
+    sqlite3_bind_blob(row, 1, id, 32, SQLITE_STATIC);
+    int status = sqlite3_step(row);
+    sqlite3_reset(row);
+    return status != SQLITE_DONE;
+}

@@ -379,6 +379,13 @@ out:
     return ok;
 }
 
+void blob_touch(const struct blob_store *self, const uint8_t id[BLOB_ID])
+{
+    char *path = blob_path(self, id);
+    utimensat(AT_FDCWD, path, NULL, 0);
+    free(path);
+}
+
 bool blob_remove(struct blob_store *self, const uint8_t id[BLOB_ID],
                  struct error *error)
 {

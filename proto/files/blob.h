@@ -58,6 +58,9 @@ char *blob_new_path(const struct blob_store *self, const char *name);
 bool blob_read(const struct blob_store *self, const uint8_t id[BLOB_ID],
                uint64_t offset, void *into, size_t size, struct error *error);
 
+/* Tells those who collect garbage that somebody spoke of it now. */
+void blob_touch(const struct blob_store *self, const uint8_t id[BLOB_ID]);
+
 bool blob_remove(struct blob_store *self, const uint8_t id[BLOB_ID],
                  struct error *error);
 

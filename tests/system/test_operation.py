@@ -8,7 +8,7 @@ import time
 import pytest
 
 from farm import until
-from peer import BIN, Farm, commit, job, pb
+from peer import BIN, Farm, blake2b, commit, job, pb
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 
@@ -31,11 +31,14 @@ def render(farm, admin, worker, prompts=(b"a cat",), count=2):
     """Submits and commits made-up pictures; gives the job's id."""
     id = admin.ask(submit=pb.Submit(id=os.urandom(16), job=job(prompts, ((0, count),)))).job
     left = count * len(prompts)
+    received = getattr(worker, "received", 0)
     while left:
-        worker.send(ready=pb.Ready(credit=4, batch=2))
+        worker.send(ready=pb.Ready(credit=4, batch=2, received=received))
         for attempt in worker.wait("assign").attempts:
             assert commit(farm, worker, attempt).answer == pb.COMMIT_ACCEPTED
             left -= 1
+            received += 1
+    worker.received = received
     return id
 
 
@@ -119,10 +122,10 @@ def test_service_files_name_settings_that_exist(unit):
 
 def hold(farm, admin, worker, seconds):
     """Jobs one after the other for so long; gives their ids."""
-    ids, end, number = [], time.monotonic() + seconds, 0
+    ids, end = [], time.monotonic() + seconds
     while time.monotonic() < end or len(ids) < 3:
-        number += 1
-        ids.append(render(farm, admin, worker, (b"cat %d" % number,), 2))
+        prompt = os.urandom(8).hex().encode()  # else the results would be known
+        ids.append(render(farm, admin, worker, (prompt,), 2))
     return ids
 
 
@@ -213,3 +216,46 @@ def test_a_damaged_backup_is_refused_and_a_farm_is_not_overwritten(farm, tmp_pat
     assert "no whole backup" in coordinator("--state", tmp_path / "other", "--restore",
                                             "--folder", backup, status=2)
     assert (backup / "signing.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_files_that_nothing_names_go_after_the_grace_period_and_no_others(tmp_path):
+    farm = Farm(tmp_path / "state", "--grace-h", "0").start()
+    admin = farm.admin()
+    farm.add_model(admin)
+    key = farm.member(admin, pb.ROLE_WORKER)
+    worker = farm.worker(key)
+    orphan = b"nobody will commit this"
+    bulk = farm.bulk(key)
+    bulk.send(orphan, offer=pb.Offer(blob=blake2b(orphan), size=len(orphan)))
+    bulk.wait("stored")
+    id = render(farm, admin, worker)
+    name = blake2b(orphan).hex()
+    until(lambda: not (farm.folder / f"blobs/{name[:2]}/{name}").exists(), "it is removed")
+    time.sleep(2)  # a round more
+    for png in pictures(admin, [id]).values():
+        bulk.ask(want=pb.Want(blob=png, offset=0, length=1))
+    farm.stop()
+    assert "nothing is missing" in coordinator("--state", farm.folder, "--repair")
+
+
+def test_a_damaged_file_is_set_aside_and_its_task_can_be_rendered_again(tmp_path):
+    farm = Farm(tmp_path / "state", "--grace-h", "0", "--scrub-days", "1").start()
+    admin = farm.admin()
+    farm.add_model(admin)
+    key = farm.member(admin, pb.ROLE_WORKER)
+    id = render(farm, admin, farm.worker(key))
+    png = show(admin, id).tasks[0].result.png.hex()
+    blob = farm.folder / f"blobs/{png[:2]}/{png}"
+    blob.chmod(0o600)
+    blob.write_bytes(b"rotten")
+    farm.stop()
+    # --grace-h 0 makes rounds a second long, so that a scrub of a day reads one folder in each
+    # of 86,400; the check at hand does not wait for it.
+    said = coordinator("--state", farm.folder, "--repair")
+    assert "1 of them were damaged" in said and "1 tasks are ready again" in said
+    farm.start()
+    admin = farm.admin()
+    assert show(admin, id).tasks[0].state == pb.TASK_READY
+    attempt = farm.worker(key, credit=1).wait("assign").attempts[0]
+    assert commit(farm, farm.peers[-1], attempt).answer == pb.COMMIT_ACCEPTED
+    farm.stop()
