@@ -47,6 +47,18 @@ char *path_cache(void)
     return xdg_folder("XDG_CACHE_HOME", ".cache");
 }
 
+/* A folder's own name is in the one above. */
+static bool sync_above(const char *path, struct error *error)
+{
+    const char *slash = strrchr(path, '/');
+    char *above = slash == path ? path_format("/")
+                  : slash       ? path_format("%.*s", (int)(slash - path), path)
+                                : path_format(".");
+    bool ok = path_sync_folder(above, error);
+    free(above);
+    return ok;
+}
+
 bool path_make_folders(const char *path, unsigned mode, struct error *error)
 {
     if (!path[0])
@@ -57,7 +69,9 @@ bool path_make_folders(const char *path, unsigned mode, struct error *error)
         slash = strchr(slash, '/');
         if (slash)
             *slash = 0;
-        if (mkdir(copy, mode) != 0 && errno != EEXIST)
+        if (mkdir(copy, mode) == 0)
+            ok = sync_above(copy, error);
+        else if (errno != EEXIST)
             ok = error_set(error, "%s: cannot make the folder: %s", copy,
                            strerror(errno));
         if (!slash)

@@ -19,7 +19,8 @@ char *path_state(void);
 char *path_config(void);
 char *path_cache(void);
 
-/* Makes the folder and the ones above it; those made get `mode` (0700 for secrets). */
+/* Makes the folder and the ones above it, durably; those made get `mode` (0700 for
+ * secrets). */
 bool path_make_folders(const char *path, unsigned mode, struct error *error);
 
 /* Appends the whole file. ERROR_NOT_FOUND when there is none, ERROR_INPUT when it is
