@@ -83,7 +83,7 @@ static void janitor_actor(zsock_t *pipe, void *argument)
     zsock_signal(pipe, 0);
     int64_t scrub_s = self->options.scrub_s, rounds = 0;
     int64_t pause = self->options.round_s * 1000 / FOLDERS;
-    unsigned next = 0, to_read = 0;
+    unsigned next = 0;
     int64_t reads = scrub_s
                         ? scrub_s / (self->options.round_s ? self->options.round_s : 1)
                         : 0; /* rounds in a scrub */
@@ -91,7 +91,6 @@ static void janitor_actor(zsock_t *pipe, void *argument)
         bool read = scrub_s &&
                     (reads <= 1 || (int64_t)next * reads / FOLDERS == rounds % reads);
         look_into(self, next, read);
-        to_read += read;
         if (++next == FOLDERS) {
             next = 0;
             rounds++;

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import time
 
@@ -200,6 +201,18 @@ def test_a_backup_that_lacks_a_file_says_so_and_its_tasks_are_rendered_again(far
     again.stop()
 
 
+def test_a_backup_that_was_killed_is_none_and_can_be_made_again(farm, tmp_path):
+    farm.admin()
+    backup = tmp_path / "backup"
+    command = [BIN / "farm-coordinator", "--state", farm.folder, "--backup", "--folder", backup]
+    killed = subprocess.run(command, env={**os.environ, "FARM_FAULT": "backup-after-database"})
+    assert killed.returncode == -9
+    assert "no whole backup" in coordinator("--state", tmp_path / "again", "--restore",
+                                            "--folder", backup, status=2)
+    coordinator(*command[1:])
+    coordinator("--state", tmp_path / "other", "--restore", "--folder", backup)
+
+
 def test_a_damaged_backup_is_refused_and_a_farm_is_not_overwritten(farm, tmp_path):
     farm.admin()
     backup = tmp_path / "backup"
@@ -259,3 +272,13 @@ def test_a_damaged_file_is_set_aside_and_its_task_can_be_rendered_again(tmp_path
     attempt = farm.worker(key, credit=1).wait("assign").attempts[0]
     assert commit(farm, farm.peers[-1], attempt).answer == pb.COMMIT_ACCEPTED
     farm.stop()
+
+
+def test_every_promise_names_a_test_that_exists():
+    text = (SOURCE / "tests/PROMISES.md").read_text()
+    named = re.findall(r"`(unit|system)/([a-z_]+)(?:\.py)?(?:::([a-z0-9_]+))?`", text)
+    assert len(named) > 30
+    for kind, file, test in named:
+        path = SOURCE / f"tests/{kind}/{file}.{'c' if kind == 'unit' else 'py'}"
+        assert path.exists(), path
+        assert not test or f"def {test}(" in path.read_text(), test
