@@ -77,6 +77,8 @@ void garbage_take(struct coordinator *self)
     uint8_t id[BLOB_ID];
     bool damaged;
     int lock = -1;
+    if (!self->janitor) /* a test does without */
+        return;
     char *path = path_format("%s/gc.lock", self->state);
     for (int t = 0; t < TAKEN_A_TURN && janitor_found(self->janitor, id, &damaged);
          t++) {

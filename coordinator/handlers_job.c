@@ -62,7 +62,7 @@ static bool is_within_quota(struct coordinator *self, const struct request *requ
         const struct job *tag = job->tag;
         own += owner && memcmp(tag->submitter, owner, 32) == 0;
     }
-    return own < most ||
+    return !most || own < most ||
            error_set_kind(error, ERROR_BUSY,
                           "%lld jobs of this key are open; let some end, or cancel "
                           "them, before submitting more",
