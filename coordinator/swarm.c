@@ -227,28 +227,34 @@ static size_t offers(const struct swarm_member *source,
     return count;
 }
 
+/* An order of the others that is each member's own, and stays: nobody is everybody's first,
+ * and links last. */
+static uint64_t rank(const struct swarm_member *member,
+                     const struct swarm_member *other)
+{
+    uint64_t a, b;
+    memcpy(&a, member->key, sizeof a);
+    memcpy(&b, other->key, sizeof b);
+    return (a ^ b) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
 size_t swarm_sources(struct swarm *self, const struct swarm_member *member,
                      struct swarm_member *sources[SWARM_SOURCES])
 {
-    size_t offered[SWARM_SOURCES], count = 0;
+    size_t count = 0;
     struct swarm_member *other;
     TAILQ_FOREACH(other, &member->model->members, next)
     {
         if (!other->address[0] || memcmp(other->key, member->key, 32) == 0 ||
-            accusers(self, other->key) >= SWARM_ACCUSERS)
+            accusers(self, other->key) >= SWARM_ACCUSERS || !offers(other, member))
             continue;
-        size_t offer = offers(other, member);
         size_t at = count;
-        while (at && offered[at - 1] < offer)
+        while (at && rank(member, sources[at - 1]) > rank(member, other))
             at--;
-        if (!offer || at == SWARM_SOURCES)
+        if (at == SWARM_SOURCES)
             continue;
         count += count < SWARM_SOURCES;
-        for (size_t i = count - 1; i > at; i--) {
-            offered[i] = offered[i - 1];
-            sources[i] = sources[i - 1];
-        }
-        offered[at] = offer;
+        memmove(&sources[at + 1], &sources[at], (count - 1 - at) * sizeof *sources);
         sources[at] = other;
     }
     return count;

@@ -57,13 +57,14 @@ struct swarm_member *swarm_have(struct swarm *self, const uint8_t model[32],
 /* A connection ended: what it had, and grants of which it is the server. */
 void swarm_leave(struct swarm *self, const uint8_t peer[PEER_ID]);
 
-/* Others that serve and have something this one lacks, those with most of it first, at most
- * SWARM_SOURCES. A key is not sent to itself, nor to whom several accuse. */
+/* Others that serve and have something this one lacks, at most SWARM_SOURCES, in an order of
+ * its own. A key is not sent to itself, nor to whom several accuse. */
 size_t swarm_sources(struct swarm *self, const struct swarm_member *member,
                      struct swarm_member *sources[SWARM_SOURCES]);
 
 /* What this one may ask the coordinator for now, a bit a piece; heap, (pieces + 7) / 8
- * bytes. `starved`: nobody gives it anything. */
+ * bytes. `starved`: nobody of those who
+ * have something gives it anything. */
 uint8_t *swarm_seeds(struct swarm *self, struct swarm_member *member, bool starved,
                      int64_t now);
 

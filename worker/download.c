@@ -12,7 +12,7 @@ enum {
     BAD_PIECES = 8,    /* of the coordinator's, after which it is taken for broken */
     HAVE_MS = 500,     /* between two Haves while nothing comes */
     HASTE_MS = 30,     /* after a piece came */
-    STARVED_MS = 2500, /* nothing is on its way since */
+    STARVED_MS = 5000, /* nothing is on its way since */
 };
 
 struct download {

@@ -200,12 +200,18 @@ void gather_restart(struct gather *self, size_t source)
     self->source[source].outstanding = 0;
 }
 
-void gather_drop(struct gather *self, size_t source)
+void gather_release(struct gather *self, size_t source)
 {
     gather_restart(self, source);
     for (size_t p = 0; p < self->pieces; p++)
         if (self->piece[p].state == COMING && self->piece[p].source == source)
             self->piece[p].state = MISSING;
+    self->source[source].coming = 0;
+}
+
+void gather_drop(struct gather *self, size_t source)
+{
+    gather_release(self, source);
     free(self->source[source].bits);
     self->source[source] = (struct source){0};
 }

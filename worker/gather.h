@@ -34,7 +34,10 @@ void gather_bits(const struct gather *self, uint8_t *bits);
 bool gather_source(struct gather *self, size_t source, const uint8_t *bits, size_t size,
                    struct error *error);
 
-/* The source is gone: what it was asked for is asked of others. */
+/* What the source was asked for is asked of others; it may be asked again. */
+void gather_release(struct gather *self, size_t source);
+
+/* The source is gone, too. */
 void gather_drop(struct gather *self, size_t source);
 
 /* All that is outstanding with the source is asked for again, of it. */

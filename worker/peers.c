@@ -1,21 +1,24 @@
 #include "worker/peers.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 
 enum {
-    SILENCE_MS = 6000, /* something was asked and nothing came: leave it */
-    LEFT_MS = 30000,   /* then not spoken to for so long */
+    SILENCE_MS = 20000, /* something was asked and nothing came: leave it */
+    LEFT_MS = 30000,    /* then not spoken to for so long */
     SHUNNED_MOST = 32,
+    BUSY_MS = 500,  /* until one without time is asked again, and as much by chance */
+    ASKED_MOST = 3, /* at a time: a piece in one go is given on earlier than in many */
     HIGH_WATER = 32,
 };
 
 struct peer {
     uint8_t key[KEY_SIZE];
     struct link *link; /* NULL: this place is free */
-    int64_t heard_ms;
+    int64_t heard_ms, not_before_ms;
 };
 
 /* Somebody not to be spoken to until then. */
@@ -175,6 +178,11 @@ static void take_chunk(struct peers *self, size_t source, const struct message *
 static void take_refusal(struct peers *self, size_t source,
                          const Farm__Refused *refused, int64_t now)
 {
+    if (refused->kind == ERROR_BUSY) {
+        self->peer[source].not_before_ms = now + BUSY_MS + randombytes_uniform(BUSY_MS);
+        pieces_release(self->pieces, source);
+        return;
+    }
     char *text = wire_string(refused->text);
     log_info("another worker refuses: %s", text);
     free(text);
@@ -219,8 +227,12 @@ static void ask(struct peers *self, size_t source, struct error *error)
 bool peers_step(struct peers *self, int64_t now_ms, size_t *pieces, struct error *error)
 {
     struct error why = {0};
+    size_t first = randombytes_uniform(PEERS_MOST), asked = 0;
     *pieces = 0;
-    for (size_t s = 1; s < GATHER_SOURCES && !why.text[0]; s++) {
+    for (size_t s = 1; s < GATHER_SOURCES; s++)
+        asked += pieces_outstanding(self->pieces, s) > 0;
+    for (size_t i = 0; i < PEERS_MOST && !why.text[0]; i++) {
+        size_t s = 1 + (first + i) % PEERS_MOST; /* nobody is everybody's first */
         struct peer *peer = &self->peer[s];
         struct error trouble = {0};
         receive(self, s, now_ms, pieces, &why);
@@ -235,9 +247,14 @@ bool peers_step(struct peers *self, int64_t now_ms, size_t *pieces, struct error
             leave(self, s);
             continue;
         }
-        if (!pieces_outstanding(self->pieces, s))
+        if (!pieces_outstanding(self->pieces, s)) {
             peer->heard_ms = now_ms;
+            if (asked >= ASKED_MOST || now_ms < peer->not_before_ms)
+                continue;
+        }
+        asked -= pieces_outstanding(self->pieces, s) > 0;
         ask(self, s, &why);
+        asked += pieces_outstanding(self->pieces, s) > 0;
     }
     if (why.text[0] && error)
         *error = why;

@@ -234,6 +234,12 @@ bool pieces_source(struct pieces *self, size_t source, const uint8_t *bits, size
     return !self->gather || gather_source(self->gather, source, bits, size, error);
 }
 
+void pieces_release(struct pieces *self, size_t source)
+{
+    if (self->gather)
+        gather_release(self->gather, source);
+}
+
 void pieces_drop(struct pieces *self, size_t source)
 {
     if (self->gather)

@@ -15,6 +15,13 @@ enum {
     WAITING_MOST = 512,
     HIGH_WATER = 2 * TRANSFER_WINDOW,
     BURST = 64,
+    CLIENTS_MOST = 4, /* at a time: others are told to come later */
+    CLIENT_MS = 2000, /* without a Want, after which one is none */
+};
+
+struct client {
+    uint8_t key[KEY_SIZE];
+    int64_t asked_ms;
 };
 
 struct grant {
@@ -39,6 +46,8 @@ struct serve {
     size_t grants;
     struct waiting waiting[WAITING_MOST];
     size_t waits;
+    struct client client[CLIENTS_MOST];
+    int64_t now_ms;
     uint8_t range[TRANSFER_FRAME];
 };
 
@@ -174,6 +183,29 @@ bool serve_is_waiting(const struct serve *self)
     return self->waits > 0;
 }
 
+/* Whether it is this key's turn: a few at a time get what the link carries, so that whole
+ * pieces are given on soon. */
+static bool has_time(struct serve *self, const uint8_t key[KEY_SIZE],
+                     struct error *error)
+{
+    struct client *free_place = NULL;
+    for (size_t c = 0; c < CLIENTS_MOST; c++) {
+        struct client *client = &self->client[c];
+        if (memcmp(client->key, key, KEY_SIZE) == 0) {
+            client->asked_ms = self->now_ms;
+            return true;
+        }
+        if (!client->asked_ms || self->now_ms - client->asked_ms > CLIENT_MS)
+            free_place = client;
+    }
+    if (!free_place)
+        return error_set_kind(error, ERROR_BUSY, "%d others are served here now",
+                              CLIENTS_MOST);
+    memcpy(free_place->key, key, KEY_SIZE);
+    free_place->asked_ms = self->now_ms;
+    return true;
+}
+
 /* Whether a grant lets this key have that file. */
 static bool may_have(const struct serve *self, const uint8_t key[KEY_SIZE],
                      const uint8_t blob[BLOB_ID], struct error *error)
@@ -215,6 +247,7 @@ static bool answer(struct serve *self, zframe_t *peer, const struct waiting *wan
 {
     struct error error = {0};
     if (!may_have(self, want->key, want->blob, &error) ||
+        !has_time(self, want->key, &error) ||
         !pieces_read(self->pieces, want->blob, want->offset, self->range, want->length,
                      &error)) {
         refuse(self, peer, want->request, &error);
@@ -266,6 +299,7 @@ static void take(struct serve *self, struct message *message)
 
 void serve_step(struct serve *self, int64_t now_ms)
 {
+    self->now_ms = now_ms;
     expire(self, now_ms);
     answer_waiting(self);
     for (int m = 0; m < BURST; m++) {
