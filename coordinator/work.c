@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/path.h"
-#include "proto/provenance.h"
 
 enum {
     SETTLED_A_TURN = 256,
@@ -318,25 +317,6 @@ static void take_task(void *context, struct queue_job *job, uint64_t index)
     task_done(taking->self, job, index, taking->result);
 }
 
-/* The farm's word on where a result comes from, in *text. */
-static void sign_result(struct coordinator *self, struct queue_job *job, uint64_t index,
-                        const struct node *node, const struct result_row *result,
-                        struct buffer *text)
-{
-    struct scheduler_task view;
-    struct provenance made = {.time = clock_unix()};
-    memcpy(made.task, result->key, 32);
-    memcpy(made.pixels, result->pixels, 32);
-    memcpy(made.node, node->key, 32);
-    if (work_look(self, job, index, &view, NULL, NULL))
-        memcpy(made.model[made.models++], view.model, 32);
-    snprintf(made.engine, sizeof made.engine, "%.60s, numerics %d",
-             node->session ? node->session->program : "unknown", ENGINE_NUMERICS);
-    snprintf(made.variant, sizeof made.variant, "%.*s", (int)node->device->kind.len,
-             (const char *)node->device->kind.data);
-    provenance_sign(&made, &self->signer, text);
-}
-
 void work_take(struct coordinator *self, struct queue_lease **lease,
                struct queue_job *job, uint64_t index, struct node *node,
                const uint8_t key[32], struct result_row *result)
@@ -345,8 +325,8 @@ void work_take(struct coordinator *self, struct queue_lease **lease,
     result->number = ++self->last_result;
     result->node = node->name;
     memcpy(result->key, key, 32);
-    sign_result(self, *lease ? (*lease)->job : job, *lease ? (*lease)->index : index,
-                node, result, &provenance);
+    work_sign(self, *lease ? (*lease)->job : job, *lease ? (*lease)->index : index,
+              node, result, &provenance);
     result->provenance = buffer_text(&provenance);
     change_blob(self->change, result->png, result->png_size);
     if (result->has_latents)

@@ -48,6 +48,11 @@ void work_take(struct coordinator *self, struct queue_lease **lease,
 void work_order(struct coordinator *self, struct node *node, enum node_order order,
                 const char *reason);
 
+/* work_sign.c: the farm's word on where a result of that task comes from, appended. */
+void work_sign(struct coordinator *self, struct queue_job *job, uint64_t index,
+               const struct node *node, const struct result_row *result,
+               struct buffer *text);
+
 void work_cancel(struct coordinator *self, struct queue_job *job);
 
 /* All attempts of a node end: it is gone, or began anew. With `unconfirmed` only those it

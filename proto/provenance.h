@@ -22,7 +22,7 @@
 
 #define PROVENANCE_KEYWORD "clfarm"
 
-enum { PROVENANCE_TEXT = 128, PROVENANCE_MODELS = 32, PROVENANCE_LIMIT = 8192 };
+enum { PROVENANCE_TEXT = 128, PROVENANCE_MODELS = 65, PROVENANCE_LIMIT = 8192 };
 
 struct provenance {
     uint8_t task[32], pixels[32];

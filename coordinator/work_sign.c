@@ -1,0 +1,32 @@
+#include <string.h>
+
+#include "base/clock.h"
+#include "coordinator/work.h"
+#include "proto/job/files.h"
+#include "proto/provenance.h"
+
+void work_sign(struct coordinator *self, struct queue_job *job, uint64_t index,
+               const struct node *node, const struct result_row *result,
+               struct buffer *text)
+{
+    struct scheduler_task view;
+    struct provenance made = {.time = clock_unix()};
+    memcpy(made.task, result->key, 32);
+    memcpy(made.pixels, result->pixels, 32);
+    memcpy(made.node, node->key, 32);
+    struct task task;
+    if (work_look(self, job, index, &view, &task, NULL)) {
+        uint8_t inputs[INPUTS_MOST][32];
+        size_t count = 0;
+        memcpy(made.model[made.models++], view.model, 32);
+        task_inputs(&task, inputs, &count, NULL);
+        for (size_t i = 0; i < count && made.models < PROVENANCE_MODELS; i++)
+            memcpy(made.model[made.models++], inputs[i], 32);
+        task_clear(&task);
+    }
+    snprintf(made.engine, sizeof made.engine, "%.60s, numerics %d",
+             node->session ? node->session->program : "unknown", ENGINE_NUMERICS);
+    snprintf(made.variant, sizeof made.variant, "%.*s", (int)node->device->kind.len,
+             (const char *)node->device->kind.data);
+    provenance_sign(&made, &self->signer, text);
+}
