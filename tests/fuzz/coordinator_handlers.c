@@ -157,7 +157,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     farm__envelope__free_unpacked(first, NULL);
     if (!coordinator) {
-        log_open("fuzz", LOG_ERROR_LINE);
+        log_open("fuzz", LOG_ERROR_LINE, LOG_TEXT);
         begin();
     }
     for (unsigned p = 0; p < PEERS; p++) {

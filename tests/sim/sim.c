@@ -161,7 +161,7 @@ int main(int argc, char **argv)
     randombytes_set_implementation(&counted);
     if (sodium_init() < 0)
         return 2;
-    log_open("sim", LOG_ERROR_LINE + 1);
+    log_open("sim", LOG_ERROR_LINE + 1, LOG_TEXT);
     if (paces)
         return run_paces() ? 0 : 1;
     for (uint64_t seed = first; seed < first + seeds && !wrong; seed++)
