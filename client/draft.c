@@ -168,7 +168,8 @@ bool draft_make(struct draft *self, const struct arguments *arguments,
         ok = error_set_kind(error, ERROR_INPUT,
                             "there is no prompt; usage: farmctl %s %s",
                             arguments->command->name, arguments->command->usage);
-    ok = ok && job_check(job, &self->tasks, error);
+    ok = ok && draft_wildcards(job, error) && draft_tags(job, error) &&
+         job_check(job, &self->tasks, error);
     if (!ok)
         draft_clear(self);
     return ok;

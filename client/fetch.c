@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,6 +17,7 @@
 #include "base/path.h"
 #include "proto/files/picture.h"
 #include "proto/files/transfer.h"
+#include "proto/job/params.h"
 #include "proto/provenance.h"
 
 enum { ACTIVE_MOST = TRANSFER_WINDOW };
@@ -45,6 +47,7 @@ struct fetch {
     size_t active_count, outstanding;
     size_t files, skipped, lost;
     uint64_t added;
+    bool told_truncated;
     struct error first_lost; /* why, of the first item that was given up */
     uint64_t bytes;
 };
@@ -216,9 +219,23 @@ static void lose(struct fetch *self, struct active *active, const char *why)
     drop(self, active);
 }
 
+/* Says once that a picture's text was longer than the encoder takes. */
+static void tell_truncated(struct fetch *self, const struct item *item,
+                           const struct buffer *file)
+{
+    if (self->told_truncated ||
+        !memmem(file->data, file->size, PARAMS_TRUNCATED, strlen(PARAMS_TRUNCATED)))
+        return;
+    self->told_truncated = true;
+    fprintf(stderr,
+            "farmctl: %s: text beyond 75 tokens was dropped; --syntax a1111 or comfy "
+            "takes it all\n",
+            strrchr(item->path, '/') + 1);
+}
+
 /* Puts the provenance into the PNG file at `path`, if it is the farm's word on that
  * picture; ERROR_INPUT when it is not. */
-static bool add_provenance(const struct fetch *self, const struct item *item,
+static bool add_provenance(struct fetch *self, const struct item *item,
                            const char *path, struct error *error)
 {
     struct buffer file = {0}, made = {0};
@@ -232,6 +249,8 @@ static bool add_provenance(const struct fetch *self, const struct item *item,
               picture_put_text(file.data, file.size, PROVENANCE_KEYWORD,
                                item->provenance, &made, error) &&
               path_write(path, made.data, made.size, 0600, error);
+    if (ok)
+        tell_truncated(self, item, &file);
     picture_clear(&picture);
     buffer_clear(&made);
     buffer_clear(&file);

@@ -93,6 +93,10 @@ static const struct setting worker_rows[] = {
 static const struct setting client_rows[] = {
     TEXT(client_settings, "farm", farm, "",
          "name of the farm to speak to; empty: the only one joined"),
+    PATH(client_settings, "wildcards", wildcards, "@config/wildcards",
+         "folder of NAME.txt, whose lines __NAME__ in a prompt stands for"),
+    PATH(client_settings, "loras", loras, "@config/loras",
+         "folder of NAME.safetensors, for <lora:NAME:WEIGHT> in a prompt"),
     {0},
 };
 /* clang-format on */

@@ -45,7 +45,9 @@ struct worker_settings {
 extern const struct config_program worker_program;
 
 struct client_settings {
-    char *farm; /* which joined farm; "": the only one */
+    char *farm;      /* which joined farm; "": the only one */
+    char *wildcards; /* folder of NAME.txt, for __NAME__ in prompts */
+    char *loras;     /* folder of NAME.safetensors, for <lora:NAME> */
 };
 extern const struct config_program client_program;
 

@@ -7,11 +7,12 @@
 static_assert(offsetof(struct step, timestep) == 0, "the kernel reads it there");
 
 void token_embedding(struct stream *s, struct tensor y, cl_mem ids, struct tensor table,
-                     struct tensor position)
+                     struct tensor position, const struct tensor *own)
 {
     struct launch launch;
     size_t tokens = y.h * y.w;
     assert(table.c == y.c && position.c == y.c && position.h * position.w >= tokens);
+    assert(!own || (own->dtype == table.dtype && own->n == y.n && own->c == y.c));
     struct launch_options options = launch_options(
         "-DX_HALF=%d -DW_HALF=%d -DY_HALF=%d", position.dtype == DTYPE_F16,
         table.dtype == DTYPE_F16, y.dtype == DTYPE_F16);
@@ -21,6 +22,7 @@ void token_embedding(struct stream *s, struct tensor y, cl_mem ids, struct tenso
     launch_buffer(&launch, ids);
     launch_buffer(&launch, table.memory);
     launch_buffer(&launch, position.memory);
+    launch_buffer(&launch, own ? own->memory : NULL);
     launch_size(&launch, tokens);
     launch_size(&launch, y.c);
     launch_size(&launch, table.n * table.h * table.w);

@@ -102,9 +102,11 @@ void attention(struct stream *s, struct tensor y, struct tensor q, struct tensor
 /* ---- op_embed.c */
 
 /* y[n, 0, t] = table[ids[n t]] + position[t]; ids int32 on the device [n, tokens], table
- * [1, 1, vocabulary, c], position [1, 1, at least tokens, c]. */
+ * [1, 1, vocabulary, c], position [1, 1, at least tokens, c]. Where an id is below 0 its
+ * vector is own[n t] instead, `own` [n, 1, tokens, c] of the table's dtype; it may be NULL
+ * where none is. */
 void token_embedding(struct stream *s, struct tensor y, cl_mem ids, struct tensor table,
-                     struct tensor position);
+                     struct tensor position, const struct tensor *own);
 
 /* y [n, 1, 1, c]: DDPM's sinusoidal embedding of the step's timestep (step.h), the same
  * for every row: [sin, cos] or, flipped, [cos, sin] of t exp(-ln(10000) i /

@@ -25,11 +25,29 @@ static bool read_one(struct pixels *into, const struct inputs *inputs, const cha
     return ok;
 }
 
+static bool read_files(struct brought *self, const struct inputs *inputs,
+                       const struct task *task, struct error *error)
+{
+    struct input_use use[FILES_MOST];
+    size_t vaes;
+    if (!inputs_of(inputs, option_find("vae"), task->vae, use, &vaes, error))
+        return false;
+    self->vae_path = vaes ? use[0].path : NULL;
+    self->vae_name = vaes ? use[0].name : NULL;
+    if (!inputs_of(inputs, option_find("embedding"), task->embedding, use,
+                   &self->embeddings, error))
+        return false;
+    for (size_t i = 0; i < self->embeddings; i++)
+        self->embedding[i] = (struct embedding_file){use[i].path, use[i].name};
+    return true;
+}
+
 bool brought_read(struct brought *self, const struct inputs *inputs,
                   const struct task *task, struct error *error)
 {
     *self = (struct brought){0};
-    bool ok = read_one(&self->init, inputs, "init", task->init, error) &&
+    bool ok = read_files(self, inputs, task, error) &&
+              read_one(&self->init, inputs, "init", task->init, error) &&
               read_one(&self->mask, inputs, "mask", task->mask, error) &&
               read_one(&self->image, inputs, "image", task->image, error);
     if (!ok)
@@ -52,6 +70,10 @@ static const struct pixels *given(const struct pixels *pixels)
 void brought_request(const struct brought *self, const struct task *task,
                      struct image_request *into)
 {
+    into->embeddings = self->embedding;
+    into->embedding_count = self->embeddings;
+    into->vae_path = self->vae_path;
+    into->vae_name = self->vae_name;
     into->init = given(&self->init);
     into->mask = given(&self->mask);
     into->image = given(&self->image);

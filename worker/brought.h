@@ -1,13 +1,15 @@
-/* The pictures that a batch's tasks name, read from their files. */
+/* The files that a batch's tasks name alike, read where they are pictures. */
 #ifndef FARM_BROUGHT_H
 #define FARM_BROUGHT_H
 
 #include "worker/inputs.h"
 #include "worker/sd/pipeline.h"
 
-/* rgb NULL: the task names none. */
 struct brought {
-    struct pixels init, mask, image;
+    struct pixels init, mask, image;             /* rgb NULL: the task names none */
+    struct embedding_file embedding[FILES_MOST]; /* texts borrowed from the inputs */
+    size_t embeddings;
+    const char *vae_path, *vae_name; /* likewise; NULL: none */
 };
 
 /* ERROR_INPUT names the option of a file that is no picture. */
@@ -15,7 +17,7 @@ bool brought_read(struct brought *self, const struct inputs *inputs,
                   const struct task *task, struct error *error);
 void brought_clear(struct brought *self);
 
-/* Fills the request's fields of pictures; they are borrowed from self. */
+/* Fills the request's fields of these; they are borrowed from self. */
 void brought_request(const struct brought *self, const struct task *task,
                      struct image_request *into);
 

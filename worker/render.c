@@ -4,6 +4,7 @@
  */
 #include "worker/render.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "worker/brought.h"
 #include "worker/proof.h"
 #include "worker/sd/safetensors.h"
+#include "worker/task_loras.h"
 
 enum order_kind { ORDER_BATCH, ORDER_STOP, ORDER_END };
 
@@ -221,6 +223,13 @@ static struct result *make_result(const struct order *order,
     task.width = image->width;
     task.height = image->height;
     bool ok = params_write(&task, order->model_name, order->model_hash, &text, error);
+    if (ok && image->truncated)
+        ok = buffer_printf(&text, error, ", " PARAMS_TRUNCATED);
+    if (image->truncated)
+        log_warn("task %" PRIu64
+                 ": a prompt has more than 75 tokens, the rest is dropped; "
+                 "--syntax a1111 or comfy takes it all",
+                 attempt->index);
     struct picture picture = {image->width, image->height, image->rgb};
     struct picture_text parameters = {"parameters", buffer_text(&text)};
     ok = ok && picture_write_png(&picture, &parameters, 1, &result->png, error);
@@ -251,18 +260,38 @@ static bool hand_out(struct render *self, const struct order *order,
     return true;
 }
 
+/* Prompts name LoRAs too: images that want the same files are rendered together. */
+static bool render_images(struct render *self, const struct image_request *requests,
+                          size_t count, struct image *images, struct error *error)
+{
+    size_t same;
+    for (size_t first = 0; first < count; first += same) {
+        same = 1;
+        while (first + same < count &&
+               image_request_same_files(&requests[first], &requests[first + same]))
+            same++;
+        if (!pipeline_render(self->pipeline, requests + first, same, on_progress, self,
+                             images + first, error))
+            return false;
+    }
+    return true;
+}
+
 static bool render(struct render *self, const struct order *order, struct error *error)
 {
     struct image_request requests[BATCH_MOST] = {0};
     struct image images[BATCH_MOST] = {0};
+    struct task_loras loras[BATCH_MOST] = {0};
     struct brought brought;
     if (!load(self, order, error) ||
         !brought_read(&brought, &order->inputs, &order->batch[0].task, error))
         return false;
-    for (size_t i = 0; i < order->count; i++) {
+    bool ok = true;
+    for (size_t i = 0; ok && i < order->count; i++) {
         const struct task *task = &order->batch[i].task;
+        ok = task_loras_read(&loras[i], task, &order->inputs, error);
         requests[i] = (struct image_request){
-            .prompt = task->prompt,
+            .prompt = loras[i].prompt,
             .negative = task->negative,
             .seed = task->seed,
             .steps = task->steps,
@@ -274,6 +303,8 @@ static bool render(struct render *self, const struct order *order, struct error 
             .syntax = task->syntax,
             .eta = task->eta,
             .clip_skip = (unsigned)task->clip_skip,
+            .loras = loras[i].use,
+            .lora_count = loras[i].count,
         };
         brought_request(&brought, task, &requests[i]);
     }
@@ -285,12 +316,13 @@ static bool render(struct render *self, const struct order *order, struct error 
     }
     tell(self, &started);
     int64_t start = clock_us();
-    bool ok = pipeline_render(self->pipeline, requests, order->count, on_progress, self,
-                              images, error);
+    ok = ok && render_images(self, requests, order->count, images, error);
     ok = ok && hand_out(self, order, images, (double)(clock_us() - start) / 1e6, error);
     for (size_t i = 0; i < order->count; i++)
         image_clear(&images[i]);
     brought_clear(&brought);
+    for (size_t i = 0; i < order->count; i++)
+        task_loras_clear(&loras[i]);
     return ok;
 }
 

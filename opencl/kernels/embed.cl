@@ -1,7 +1,8 @@
 /* Token and timestep embeddings
  *
  *   token_embedding   y[t][c] = table[ids[t]][c] + position[t mod tokens][c];
- *                     work-item (c, t); ids outside the table read its last row
+ *                     work-item (c, t); ids below 0 read own[t] instead, where there is
+ *                     one; others outside the table its first or last row
  *   time_embedding    y[row][c] of one timestep, work-item (c, row): the first half of the
  *                     channels sine (cosine when flipped), the second the other
  *
@@ -11,14 +12,16 @@
 
 __kernel void token_embedding(__global y_type *y, __global const int *ids,
                               __global const w_type *table,
-                              __global const x_type *position, int tokens, int channels,
+                              __global const x_type *position,
+                              __global const w_type *own, int tokens, int channels,
                               int vocabulary)
 {
     int c = get_global_id(0);
     int t = get_global_id(1);
     size_t id = clamp(ids[t], 0, vocabulary - 1);
-    float value = LOAD_W(table, id * channels + c) +
-                  LOAD_X(position, (size_t)(t % tokens) * channels + c);
+    float word = own && ids[t] < 0 ? LOAD_W(own, (size_t)t * channels + c)
+                                   : LOAD_W(table, id * channels + c);
+    float value = word + LOAD_X(position, (size_t)(t % tokens) * channels + c);
     STORE_Y(value, y, (size_t)t * channels + c);
 }
 

@@ -19,6 +19,9 @@ const struct option options[OPTION_COUNT_ALL + 1] = {
      "guidance: how strongly the prompt is followed; 1 or less: not guided", true},
     {"clip-skip", OPTION_COUNT, FIELD(clip_skip), "1", 1, 12, NULL, "N",
      "text encoder layer to stop at, counted from the last", true},
+    {"embedding", OPTION_FILE, FIELD(embedding), "", 0, 16, "embedding", "FILE",
+     "textual inversion: the file's name without its ending is a word; repeatable",
+     true},
     {"eta", OPTION_NUMBER, FIELD(eta), "0", 0, 1, NULL, "X",
      "share of fresh noise in each step of DDIM", true},
     {"image", OPTION_FILE, FIELD(image), "", 0, 1, "picture", "FILE",
@@ -31,6 +34,9 @@ const struct option options[OPTION_COUNT_ALL + 1] = {
     {"inpaint-fill", OPTION_CHOICE, FIELD(inpaint_fill), "original", 0, 0,
      "original|latent-noise=latent noise|latent-nothing=latent nothing", "NAME",
      "what the part to be repainted begins with", true},
+    {"lora", OPTION_FILE, FIELD(lora), "", 0, 8, "lora", "FILE[:WEIGHT]",
+     "a LoRA to render with; repeatable; weight 0: for <lora:NAME:WEIGHT> in prompts",
+     true},
     {"mask", OPTION_FILE, FIELD(mask), "", 0, 1, "picture", "FILE",
      "what of --init is repainted: where this picture is white", true},
     {"mask-blur", OPTION_NUMBER, FIELD(mask_blur), "0", 0, 256, NULL, "X",
@@ -65,6 +71,8 @@ const struct option options[OPTION_COUNT_ALL + 1] = {
     {"syntax", OPTION_CHOICE, FIELD(syntax), "auto", 0, 0, "auto|a1111|comfy|plain",
      "NAME", "how prompts are read; auto: as where the sampler's name comes from",
      true},
+    {"vae", OPTION_FILE, FIELD(vae), "", 0, 1, "vae", "FILE",
+     "another autoencoder in the place of the model's", true},
     {NULL, OPTION_TEXT, 0, NULL, 0, 0, NULL, NULL, NULL, false},
 };
 

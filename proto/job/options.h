@@ -31,6 +31,9 @@ struct task {
     double mask_blur;
     double strength; /* 0: the usual one */
     char *syntax;    /* "auto", "a1111", "comfy", "plain" */
+    char *embedding; /* files; "" none */
+    char *lora;      /* files with weights; "" none */
+    char *vae;       /* file; "": the model's own */
     char *rng;       /* "torch-cpu" */
     char *precision; /* "auto", "f32", "f16" */
 };
@@ -60,7 +63,7 @@ struct option {
 
 /* All options, sorted by name; a null name ends them. `seed` and `prompt` are among them:
  * an axis may range over any. OPTION_COUNT_ALL is their number. */
-enum { OPTION_COUNT_ALL = 21 };
+enum { OPTION_COUNT_ALL = 24 };
 extern const struct option options[];
 const struct option *option_find(const char *name);
 

@@ -5,6 +5,9 @@
 #include "base/buffer.h"
 #include "proto/job/options.h"
 
+/* Stands behind what params_write wrote where a prompt was cut. */
+#define PARAMS_TRUNCATED "Truncated: text beyond 75 tokens was dropped"
+
 /* Appends
  *     prompt
  *     Negative prompt: ...                                 (when not empty)

@@ -135,8 +135,8 @@ static void check_text(struct model *model, const char *name, const char *prompt
     float *pooled = calloc(model->text.pooled + 1, sizeof *pooled);
     assert_int_equal(want.count, 77 * part->encoder.c);
     make_ids(part, prompt, ids);
-    assert_ok(text_stack_encode(&model->text, which, ids, 1, z, pools ? pooled : NULL,
-                                &error));
+    assert_ok(text_stack_encode(&model->text, which, ids, NULL, 1, z,
+                                pools ? pooled : NULL, &error));
     assert_golden(z_name, z, &want, 1e-4);
     if (pools) {
         want_pooled = family_tensor(name, pooled_name);

@@ -1,7 +1,7 @@
 #include "tests/gpu/support_ops.h"
 
 struct call {
-    struct tensor y, table, position;
+    struct tensor y, table, position, own;
     cl_mem ids, step;
     bool flip;
     float freq_shift;
@@ -10,7 +10,8 @@ struct call {
 static void embed_tokens(struct stream *s, void *context)
 {
     struct call *call = context;
-    token_embedding(s, call->y, call->ids, call->table, call->position);
+    token_embedding(s, call->y, call->ids, call->table, call->position,
+                    call->own.memory ? &call->own : NULL);
 }
 
 static void embed_time(struct stream *s, void *context)
@@ -45,6 +46,40 @@ static void a_token_is_its_row_of_the_table_plus_its_position(void **state)
     tensor_destroy(&call.position, gpu);
     free(table);
     free(position);
+}
+
+static void a_token_below_0_is_a_vector_of_its_own(void **state)
+{
+    enum { N = 2, TOKENS = 3, C = 5, WORDS = 4 };
+    static const int32_t ids[N * TOKENS] = {0, -1, 3, -1, 2, -1};
+    for (int dtype = DTYPE_F32; dtype <= DTYPE_F16; dtype++) {
+        float *table = random_values(WORDS * C, (enum dtype)dtype, 1);
+        float *position = random_values(TOKENS * C, DTYPE_F32, 2);
+        float *own = random_values(N * TOKENS * C, (enum dtype)dtype, 3);
+        double want[N * TOKENS * C];
+        for (size_t i = 0; i < N * TOKENS * C; i++) {
+            int32_t id = ids[i / C];
+            want[i] = (double)(id < 0 ? own[i] : table[(size_t)id * C + i % C]) +
+                      (double)position[i % (TOKENS * C)];
+        }
+        struct call call = {
+            .y = tensor_from(DTYPE_F32, N, 1, TOKENS, C, NULL),
+            .table = tensor_from((enum dtype)dtype, 1, 1, WORDS, C, table),
+            .position = tensor_from(DTYPE_F32, 1, 1, TOKENS, C, position),
+            .own = tensor_from((enum dtype)dtype, N, 1, TOKENS, C, own)};
+        assert_ok(call.ids = gpu_allocate(gpu, sizeof ids, &error));
+        assert_ok(gpu_write(gpu, call.ids, ids, sizeof ids, &error));
+        run_stream(DTYPE_F32, embed_tokens, &call);
+        assert_close(&call.y, want);
+        gpu_release(gpu, &call.ids);
+        tensor_destroy(&call.y, gpu);
+        tensor_destroy(&call.table, gpu);
+        tensor_destroy(&call.position, gpu);
+        tensor_destroy(&call.own, gpu);
+        free(table);
+        free(position);
+        free(own);
+    }
 }
 
 static void check_time(float timestep, bool flip, float freq_shift, size_t c)
@@ -87,6 +122,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_token_is_its_row_of_the_table_plus_its_position),
+        cmocka_unit_test(a_token_below_0_is_a_vector_of_its_own),
         cmocka_unit_test(a_timestep_is_sines_and_cosines_in_either_order),
     };
     return run_on_both_paths(tests);

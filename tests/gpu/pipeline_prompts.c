@@ -30,12 +30,20 @@ static void vectors_of_texts_are_those_of_a1111_and_comfyui(void **state)
     assert_ok(model_files_from_folder(&files, FARM_GOLDEN_DIR "/tiny", &error));
     assert_ok(model_load(&model, gpu, &files, DTYPE_F32, &error));
     struct conditioning *conditioning = conditioning_new(&model.text, NULL);
+    struct embeddings embeddings;
+    const struct embedding_file words[] = {
+        {FARM_GOLDEN_DIR "/embeddings/stylish.safetensors", "stylish.safetensors"},
+        {FARM_GOLDEN_DIR "/embeddings/cat-toy.safetensors", "cat-toy.safetensors"},
+    };
+    assert_ok(embeddings_load(&embeddings, &model.text, words, 2, &error));
     json_array_foreach(json_object_get(golden, "texts"), i, test)
     {
         char name[40];
         struct conditioning_form form = {
-            prompt_syntax_of(golden_text(test, "syntax"), ""),
-            (unsigned)json_integer_value(json_object_get(test, "clip_skip"))};
+            .syntax = prompt_syntax_of(golden_text(test, "syntax"), ""),
+            .clip_skip =
+                (unsigned)json_integer_value(json_object_get(test, "clip_skip")),
+            .embeddings = &embeddings};
         const struct condition *found;
         assert_ok(found = conditioning_take(conditioning, golden_text(test, "text"),
                                             &form, 1, &error));
@@ -51,6 +59,7 @@ static void vectors_of_texts_are_those_of_a1111_and_comfyui(void **state)
     }
     print_message("    %zu texts within %.2g\n", i, worst);
     conditioning_destroy(&conditioning);
+    embeddings_clear(&embeddings);
     model_clear(&model);
     model_files_clear(&files);
 }

@@ -11,6 +11,7 @@ os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", DIFFUSERS_
 import torch  # noqa: E402
 
 import family_cases  # noqa: E402
+import lora_cases  # noqa: E402
 import model_cases  # noqa: E402
 import picture_cases  # noqa: E402
 import run_cases  # noqa: E402
@@ -18,6 +19,7 @@ import sampler_cases  # noqa: E402
 import taskkey_cases  # noqa: E402
 import tiny_model  # noqa: E402
 import token_cases  # noqa: E402
+import vae_cases  # noqa: E402
 import variant_model  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +39,8 @@ def main():
         cases += model_cases.make(name, folder, into)
         cases += run_cases.make(name, folder, into)
     cases += model_cases.make("variant", into / "variant", into)
+    lora_cases.make(into)
+    vae_cases.make(into)
     sampler_cases.make(into, emoji)
     token_cases.make(into, emoji)
     taskkey_cases.make(into)

@@ -44,7 +44,12 @@ TEXTS = [
     ("comfy", 2, "a (red:1.3) cat"),
     ("comfy", 1, WORDS * 5 + "(" + WORDS * 2 + ":1.2) (a:0.5) \\(b\\)"),
     ("comfy", 1, "(cat dog:1.1) " * 30),
+    ("a1111", 1, "a (stylish:1.2) cat, cat-toy"),
+    ("a1111", 1, WORDS + " stylish" * 30 + " Cat-Toy dog"),
+    ("comfy", 1, "a embedding:stylish, (embedding:cat-toy:1.3) embedding:other"),
+    ("comfy", 1, WORDS * 2 + " embedding:stylish" * 30),
 ]
+EMBEDDINGS = {"stylish": ("emb_params", 3), "cat-toy": ("<cat-toy>", None)}
 RUNS = [
     ("a (red:1.3) apple", "[blue]"),
     ("a [cat:dog:0.5] on grass", ""),
@@ -81,7 +86,10 @@ class Webui:
             PromptChunkFix=namedtuple("PromptChunkFix", ["offset", "embedding"]),
         )["FrozenCLIPEmbedderWithCustomWordsBase"]
         database = SimpleNamespace(find_embedding_at_position=self.find)
-        self.embeddings = []
+        self.embeddings = [
+            SimpleNamespace(vec=vec, vectors=len(vec), ids=ids(tokenizer, name))
+            for name, vec in embeddings().items()
+        ]
         self.hijack = SimpleNamespace(embedding_db=database, fixes=None)
         self.clip = base(torch.nn.Module(), self.hijack)
         self.clip.tokenize = lambda texts: [ids(tokenizer, text) for text in texts]
@@ -129,6 +137,31 @@ class Webui:
         return [(end, self.z(state, least)) for end, state in states]
 
 
+def embeddings():
+    """Their vectors, and their files."""
+    made = {}
+    for name, (key, count) in EMBEDDINGS.items():
+        generator = torch.Generator().manual_seed(len(name))
+        vec = torch.randn((count or 1, 32), generator=generator) / 4
+        path = GOLDEN / f"embeddings/{name}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        save_file({key: vec if count else vec[0].clone()}, path)
+        path.chmod(0o644)
+        made[name] = vec
+    return made
+
+
+def comfy_embedding(name):
+    """Its place of SDTokenizer's method, without the folders."""
+    words = name.split()
+    name, rest = words[0], " ".join(words[1:])
+    found = embeddings()
+    if name not in found and name.strip(",") in found:
+        rest = f"{name[len(name.strip(',')):]} {rest}"
+        name = name.strip(",")
+    return found.get(name), name, rest
+
+
 def ids(tokenizer, text):
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
@@ -151,8 +184,10 @@ def comfy_z(root, tokenizer, model, text, skip):
     maker = found["SDTokenizer"].__new__(found["SDTokenizer"])
     start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
     settings = dict(
-        embedding_key="clip_l", embedding_identifier="embedding:", embedding_directory=None,
-        min_length=None, min_padding=None, disable_weights=False, pad_left=False,
+        embedding_key="clip_l", embedding_identifier="embedding:",
+        embedding_directory=".",
+        _try_get_embedding=comfy_embedding, min_length=None, min_padding=None,
+        disable_weights=False, pad_left=False,
         tokenizer_adds_end_token=True, tokens_start=1, tokenizer=tokenizer, max_length=77,
         max_word_length=8, start_token=start, end_token=end, pad_token=end,
         pad_to_max_length=True,
@@ -160,8 +195,24 @@ def comfy_z(root, tokenizer, model, text, skip):
     maker.__dict__.update(settings)
     encoder = found["ClipTokenWeightEncoder"]()
     encoder.special_tokens = {"start": start, "end": end, "pad": end}
-    encoder.encode = lambda rows: (hidden(model, torch.tensor(rows), skip), None)
+    encoder.encode = lambda rows: (comfy_hidden(model, rows, skip), None)
     return encoder.encode_token_weights(maker.tokenize_with_weights(text))[0]
+
+
+def comfy_hidden(model, rows, skip):
+    """Tokens that are vectors take the place of what the vocabulary has there."""
+    own = [(i, j, t) for i, row in enumerate(rows) for j, t in enumerate(row) if torch.is_tensor(t)]
+    plain = [[0 if torch.is_tensor(t) else t for t in row] for row in rows]
+
+    def fix(module, inputs, output):
+        for i, j, vector in own:
+            output[i, j] = vector
+        return output
+
+    hook = model.get_input_embeddings().register_forward_hook(fix)
+    z = hidden(model, torch.tensor(plain), skip)
+    hook.remove()
+    return z
 
 
 def at_call(states, call):

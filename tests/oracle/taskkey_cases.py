@@ -12,11 +12,13 @@ import sys
 DEFAULTS = {
     "cfg": 7.0,
     "clip-skip": "1",
+    "embedding": "",
     "eta": 0.0,
     "image": "",
     "image-cfg": 1.5,
     "init": "",
     "inpaint-fill": "original",
+    "lora": "",
     "mask": "",
     "mask-blur": 0.0,
     "model": "emoji",
@@ -31,6 +33,7 @@ DEFAULTS = {
     "steps": "20",
     "strength": 0.0,
     "syntax": "auto",
+    "vae": "",
 }
 ENGINE = 1
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/path.h"
+#include "worker/sd/lora_key.h"
 
 enum { SHARDS_MOST = 256 };
 
@@ -26,6 +27,9 @@ struct checkpoint {
     checkpoint_store *store;
     const void *owner;
     void *transposed; /* the matrix handed out last */
+    bool notes;       /* layers, as part `part`'s */
+    unsigned part;
+    struct layer_sites sites;
 };
 
 /* What programs saved along with the weights and no pass reads: buffers, copies averaged over
@@ -39,6 +43,7 @@ static const struct harmless {
     {"model_ema.", ""},
     {"first_stage_model.model_ema.", ""},
     {"first_stage_model.loss.", ""},
+    {"loss.", ""},
     {"alphas_cumprod", ""},
     {"betas", ""},
     {"log_one_minus_alphas_cumprod", ""},
@@ -132,6 +137,7 @@ void checkpoint_close(struct checkpoint **self)
     }
     free((*self)->known);
     free((*self)->transposed);
+    layer_sites_clear(&(*self)->sites);
     free(*self);
     *self = NULL;
 }
@@ -282,4 +288,24 @@ bool checkpoint_all_used(const struct checkpoint *self, struct error *error)
                                   "it; is config.json another model's?",
                                   self->known[i].shard->name, self->known[i].tensor);
     return true;
+}
+
+void checkpoint_part(struct checkpoint *self, unsigned part)
+{
+    self->notes = part < LORA_PARTS;
+    self->part = part;
+}
+
+bool checkpoint_note(struct checkpoint *self, const struct layer_site *site,
+                     struct error *error)
+{
+    struct layer_site noted = *site;
+    noted.part = self->part;
+    return !self->notes || site->weight.data == self->transposed ||
+           layer_sites_add(&self->sites, &noted, error);
+}
+
+const struct layer_sites *checkpoint_sites(const struct checkpoint *self)
+{
+    return &self->sites;
 }

@@ -9,6 +9,7 @@
 #define FARM_CHECKPOINT_H
 
 #include "opencl/ops.h"
+#include "worker/sd/layer_sites.h"
 #include "worker/sd/model_files.h"
 #include "worker/sd/safetensors.h"
 
@@ -52,6 +53,16 @@ bool checkpoint_get(struct checkpoint *self, const char *tensor, const size_t *s
 
 /* Counts all tensors whose names begin so as used. */
 void checkpoint_forgive(struct checkpoint *self, const char *prefix);
+
+/* Layers loaded from here on belong to that part of the model (enum lora_part) and are noted
+ * as its sites; of LORA_PARTS, which is none, they are not. */
+void checkpoint_part(struct checkpoint *self, unsigned part);
+
+/* Notes a layer's site, for as long as the checkpoint is open, where a part was named; a
+ * weight that does not lie in the mapping as it is used is left out. */
+bool checkpoint_note(struct checkpoint *self, const struct layer_site *site,
+                     struct error *error);
+const struct layer_sites *checkpoint_sites(const struct checkpoint *self);
 
 /* ERROR_INPUT naming the first tensor nobody asked for, harmless ones aside. */
 bool checkpoint_all_used(const struct checkpoint *self, struct error *error);

@@ -183,42 +183,39 @@ static bool add_comfy_word(struct maker *self, const struct chunk_word *word,
     return ok;
 }
 
-/* The word that `text` begins with behind its mark; *length: what to leave out. Commas
- * behind the name are text. */
+/* The word that `text` begins with behind its mark; NULL where there is none of that name.
+ * *length: what to leave out. Commas behind the name are text. */
 static const struct chunk_word *comfy_word(const struct maker *self, const char *text,
                                            size_t *length)
 {
     size_t mark = strlen(comfy_mark), size = strcspn(text + mark, " \t\n\r\f\v<[");
     for (;; size--) {
+        *length = mark + size;
         for (size_t i = 0; i < self->word_count; i++)
             if (strlen(self->words[i].name) == size &&
-                !memcmp(self->words[i].name, text + mark, size)) {
-                *length = mark + size;
+                !memcmp(self->words[i].name, text + mark, size))
                 return &self->words[i];
-            }
         if (!size || text[mark + size - 1] != ',')
             return NULL;
     }
 }
 
+/* A word that is not known is left out, as ComfyUI does. */
 static bool add_comfy(struct maker *self, char *text, double weight)
 {
     char *from = text;
-    for (char *at = text; *at;) {
-        char *next = strstr(at, comfy_mark);
-        bool begins = next && (next == text || unicode_spaces(next - 1, 1));
+    for (char *at = text, *next; (next = strstr(at, comfy_mark));) {
         size_t length = strlen(comfy_mark);
-        const struct chunk_word *word = begins ? comfy_word(self, next, &length) : NULL;
-        if (!next)
-            break;
+        bool begins = next == text || unicode_spaces(next - 1, 1);
         at = next + length;
-        if (!word)
+        if (!begins)
             continue;
+        const struct chunk_word *word = comfy_word(self, next, &length);
         *next = 0;
         if ((*from && !add_comfy_text(self, from, weight)) ||
-            !add_comfy_word(self, word, weight))
+            (word && !add_comfy_word(self, word, weight)))
             return false;
-        from = at;
+        from = at = next + length;
     }
     return !*from || add_comfy_text(self, from, weight);
 }

@@ -84,9 +84,16 @@ static bool make_chunks(const struct conditioning *self, size_t which, const cha
                         const struct conditioning_form *form, struct chunks *into,
                         struct error *error)
 {
-    const struct text_part *part = &self->text->part[which];
-    return chunks_make(into, part->tokenizer, self->text->tokens, text, form->syntax,
-                       NULL, 0, error);
+    size_t room = form->embeddings ? form->embeddings->count : 0;
+    struct chunk_word *words = calloc(room + 1, sizeof *words);
+    if (!words)
+        return error_set_kind(error, ERROR_MEMORY, "no memory for embeddings");
+    if (room)
+        room = embeddings_words(form->embeddings, self->text, which, words);
+    bool ok = chunks_make(into, self->text->part[which].tokenizer, self->text->tokens,
+                          text, form->syntax, words, room, error);
+    free(words);
+    return ok;
 }
 
 bool conditioning_chunks(struct conditioning *self, const char *text,
@@ -95,7 +102,7 @@ bool conditioning_chunks(struct conditioning *self, const char *text,
 {
     *chunks = 1;
     for (size_t i = 0; i < self->text->count; i++) {
-        struct chunks made;
+        struct chunks made = {0};
         if (!make_chunks(self, i, text, form, &made, error))
             return false;
         *chunks = made.count > *chunks ? made.count : *chunks;
@@ -113,6 +120,7 @@ struct part_work {
     const struct conditioning_form *form;
     struct chunks chunks, empty;
     float *z, *z_empty; /* [tokens, c]; z_empty of ComfyUI's emphasis */
+    float *own;         /* [tokens, c]: embeddings' vectors */
     bool has_empty;
 };
 
@@ -127,8 +135,17 @@ static bool has_weights(const struct chunks *chunks)
 static bool run_chunk(struct part_work *self, const struct chunks *chunks, size_t chunk,
                       float *z, float *pooled, struct error *error)
 {
+    size_t tokens = chunks->tokens;
+    const float *const *vector = chunks->vector + chunk * tokens;
+    bool any = false;
+    for (size_t t = 0; t < tokens; t++) {
+        if (!vector[t])
+            continue;
+        memcpy(self->own + t * self->c, vector[t], self->c * sizeof *self->own);
+        any = true;
+    }
     return text_stack_encode(self->owner->text, self->which,
-                             chunks->ids + chunk * chunks->tokens,
+                             chunks->ids + chunk * tokens, any ? self->own : NULL,
                              self->form->clip_skip, z, pooled, error);
 }
 
@@ -207,7 +224,8 @@ static bool encode_part(struct conditioning *self, size_t which, struct encoded 
     bool ok = false;
     work.z = calloc(values, sizeof *work.z);
     work.z_empty = calloc(values, sizeof *work.z_empty);
-    if (!work.z || !work.z_empty)
+    work.own = calloc(values, sizeof *work.own);
+    if (!work.z || !work.z_empty || !work.own)
         error_set_kind(error, ERROR_MEMORY, "no memory for a prompt's vectors");
     else
         ok = make_chunks(self, which, into->text, &into->form, &work.chunks, error) &&
@@ -219,6 +237,7 @@ static bool encode_part(struct conditioning *self, size_t which, struct encoded 
     chunks_clear(&work.empty);
     free(work.z);
     free(work.z_empty);
+    free(work.own);
     return ok;
 }
 
@@ -259,7 +278,9 @@ const struct condition *conditioning_take(struct conditioning *self, const char 
     struct encoded *found = self->first;
     while (found && (found->form.syntax != form->syntax ||
                      found->form.clip_skip != form->clip_skip ||
-                     found->chunks != chunks || strcmp(found->text, text) != 0))
+                     found->form.adapters != form->adapters ||
+                     found->form.words != form->words || found->chunks != chunks ||
+                     strcmp(found->text, text) != 0))
         found = found->next;
     if (!found) {
         if (self->count >= TEXTS_KEPT)

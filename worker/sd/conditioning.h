@@ -6,7 +6,7 @@
 #ifndef FARM_CONDITIONING_H
 #define FARM_CONDITIONING_H
 
-#include "worker/sd/emphasis.h"
+#include "worker/sd/embedding.h"
 #include "worker/sd/text_stack.h"
 
 struct conditioning;
@@ -15,6 +15,9 @@ struct conditioning;
 struct conditioning_form {
     enum prompt_syntax syntax;
     unsigned clip_skip; /* 1: what the model was trained with */
+    uint64_t adapters;  /* the set on the model's weights (adapters.h) */
+    const struct embeddings *embeddings; /* NULL: none; outlive the conditions */
+    uint64_t words;                      /* differs between different embeddings */
 };
 
 /* What became of a text; borrowed from the conditioning. */

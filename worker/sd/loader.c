@@ -35,7 +35,15 @@ void load_linear(struct loader *self, struct linear *into, size_t in, size_t out
     if (biased && !get(self, prefix, "bias", (size_t[]){out}, 1, &bias))
         return;
     self->failed = !linear_load(into, self->gpu, self->dtype, form == LINEAR_GEGLU,
-                                &weight, biased ? &bias : NULL, &self->error);
+                                &weight, biased ? &bias : NULL, &self->error) ||
+                   !checkpoint_note(self->from,
+                                    &(struct layer_site){.name = prefix,
+                                                         .weight = weight,
+                                                         .bias = biased ? bias : weight,
+                                                         .biased = biased,
+                                                         .geglu = form == LINEAR_GEGLU,
+                                                         .packed = &into->packed},
+                                    &self->error);
 }
 
 void load_conv(struct loader *self, struct conv *into, size_t in, size_t out,
@@ -47,7 +55,15 @@ void load_conv(struct loader *self, struct conv *into, size_t in, size_t out,
         !get(self, prefix, "bias", (size_t[]){out}, 1, &bias))
         return;
     self->failed =
-        !conv_load(into, self->gpu, self->dtype, &weight, &bias, &self->error);
+        !conv_load(into, self->gpu, self->dtype, &weight, &bias, &self->error) ||
+        !checkpoint_note(self->from,
+                         &(struct layer_site){.name = prefix,
+                                              .weight = weight,
+                                              .bias = bias,
+                                              .biased = true,
+                                              .conv = true,
+                                              .packed = &into->packed},
+                         &self->error);
 }
 
 void load_norm(struct loader *self, struct norm *into, size_t c, float eps,

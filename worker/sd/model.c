@@ -1,5 +1,7 @@
 #include "worker/sd/model.h"
 
+#include <assert.h>
+
 #include "worker/sd/model_folder.h"
 #include "worker/sd/model_single.h"
 
@@ -58,4 +60,13 @@ void model_clear(struct model *self)
     text_stack_clear(&self->text);
     unet_clear(&self->unet, self->gpu);
     vae_clear(&self->vae, self->gpu);
+    for (size_t i = 0; i < self->files; i++)
+        checkpoint_close(&self->file[i]);
+}
+
+void model_keep(struct model *self, struct checkpoint **from)
+{
+    assert(self->files < MODEL_FILES);
+    self->file[self->files++] = *from;
+    *from = NULL;
 }

@@ -11,12 +11,17 @@
 #include "worker/sd/unet.h"
 #include "worker/sd/vae.h"
 
+enum { MODEL_FILES = 4 };
+
 struct model {
     struct gpu *gpu;
     struct schedule_config schedule;
     struct text_stack text;
     struct unet unet;
     struct vae vae;
+    struct checkpoint
+        *file[MODEL_FILES]; /* of the parts adapters change: stays mapped */
+    size_t files;
     bool zero_negative; /* force_zeros_for_empty_prompt: no negative prompt is zeros */
     bool aesthetic;     /* the refiner: five time ids, the last an aesthetic score */
 };
@@ -25,5 +30,8 @@ struct model {
 bool model_load(struct model *self, struct gpu *gpu, const struct model_files *files,
                 enum dtype dtype, struct error *error);
 void model_clear(struct model *self);
+
+/* Takes the checkpoint over and keeps it open until the model is cleared. */
+void model_keep(struct model *self, struct checkpoint **from);
 
 #endif

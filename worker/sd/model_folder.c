@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/path.h"
+#include "worker/sd/lora_key.h"
 #include "worker/sd/model_config.h"
 #include "worker/sd/part_files.h"
 
@@ -67,6 +68,25 @@ static bool finish(struct checkpoint **from, bool loaded, struct error *error)
     return ok;
 }
 
+/* The same for a part that adapters change. */
+static bool finish_open(struct model *self, struct checkpoint **from, bool loaded,
+                        struct error *error)
+{
+    bool ok = loaded && checkpoint_all_used(*from, error);
+    if (ok)
+        model_keep(self, from);
+    else
+        checkpoint_close(from);
+    return ok;
+}
+
+static struct checkpoint *noting(struct checkpoint *from, unsigned part)
+{
+    if (from)
+        checkpoint_part(from, part);
+    return from;
+}
+
 /* `number`: "" or "_2". */
 static bool load_text(struct model *self, const struct model_files *files,
                       const char *number, struct error *error)
@@ -78,13 +98,14 @@ static bool load_text(struct model *self, const struct model_files *files,
     char *config = part_files_name(folder, "config.json");
     const char *path = part_files_need(files, config, error);
     struct checkpoint *from = NULL;
-    bool ok =
-        path && load_tokenizer(&part->tokenizer, files, tokens, error) &&
-        text_encoder_config(&part->encoder, path, config, error) &&
-        (from = part_files_open(files, folder, "model", error)) &&
-        finish(&from,
-               text_encoder_load(&part->encoder, text->gpu, text->dtype, from, error),
-               error);
+    bool ok = path && load_tokenizer(&part->tokenizer, files, tokens, error) &&
+              text_encoder_config(&part->encoder, path, config, error) &&
+              (from = noting(part_files_open(files, folder, "model", error),
+                             LORA_TEXT + (unsigned)text->count - 1)) &&
+              finish_open(self, &from,
+                          text_encoder_load(&part->encoder, text->gpu, text->dtype,
+                                            from, error),
+                          error);
     free(config);
     free(tokens);
     free(folder);
@@ -98,8 +119,11 @@ static bool load_unet(struct model *self, const struct model_files *files,
     const char *path = part_files_need(files, name, error);
     struct checkpoint *from = NULL;
     return path && unet_config_load(&self->unet.config, path, name, error) &&
-           (from = part_files_open(files, "unet", "diffusion_pytorch_model", error)) &&
-           finish(&from, unet_load(&self->unet, self->gpu, dtype, from, error), error);
+           (from =
+                noting(part_files_open(files, "unet", "diffusion_pytorch_model", error),
+                       LORA_UNET)) &&
+           finish_open(self, &from,
+                       unet_load(&self->unet, self->gpu, dtype, from, error), error);
 }
 
 static bool load_vae(struct model *self, const struct model_files *files,

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "worker/sd/lora_key.h"
 #include "worker/sd/single_names.h"
 #include "worker/sd/tokenizer_clip.h"
 
@@ -36,6 +37,7 @@ static bool load_text(struct model *self, const struct single_text *single,
     };
     part->tokenizer =
         tokenizer_clip_new(single->openclip ? "!" : "<|endoftext|>", error);
+    checkpoint_part(from, LORA_TEXT + (unsigned)self->text.count - 1);
     checkpoint_translate(from, single_text_name, single);
     return part->tokenizer &&
            text_encoder_load(&part->encoder, self->gpu, self->text.dtype, from, error);
@@ -70,6 +72,7 @@ static bool load_unet(struct model *self, const struct single_unet *single,
             .up_attends = level->attends,
         };
     }
+    checkpoint_part(from, LORA_UNET);
     checkpoint_translate(from, single_unet_name, single);
     return unet_config_check(c, error) &&
            unet_load(&self->unet, self->gpu, dtype, from, error);
@@ -91,6 +94,7 @@ static bool load_vae(struct model *self, const struct single_vae *single,
         .force_upcast = self->text.penultimate,
     };
     memcpy(self->vae.config.channels, single->channels, sizeof single->channels);
+    checkpoint_part(from, LORA_PARTS);
     checkpoint_translate(from, single_vae_name, &names);
     bool ok = vae_config_check(&self->vae.config, error) &&
               vae_load(&self->vae, self->gpu,
@@ -159,6 +163,9 @@ bool model_single_load(struct model *self, const struct model_file *file,
     ok = ok && load_unet(self, &single.unet, dtype, single.sample, from, error) &&
          load_vae(self, &single.vae, dtype, from, error) &&
          set_schedule(self, &single, error) && checkpoint_all_used(from, error);
+    checkpoint_translate(from, NULL, NULL);
+    if (ok)
+        model_keep(self, &from);
     checkpoint_close(&from);
     return ok;
 }

@@ -14,11 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/sd/adapters.h"
 #include "worker/sd/conditions.h"
 #include "worker/sd/model.h"
 #include "worker/sd/plans.h"
 #include "worker/sd/prompt.h"
 #include "worker/sd/start.h"
+#include "worker/sd/vae_other.h"
 
 enum { SIDE_MOST = 4096, BATCH_MOST = 64 };
 
@@ -27,6 +29,9 @@ struct pipeline {
     enum dtype dtype;
     struct model model;
     struct conditioning *conditioning;
+    struct adapters *adapters;
+    struct embedding_cache embeddings;
+    struct vae_other vae;
     struct plans plans;
 };
 
@@ -47,7 +52,9 @@ struct pipeline *pipeline_load(struct gpu *gpu, const struct model_files *files,
         .gpu = gpu, .dtype = dtype, .unet = &self->model.unet, .vae = &self->model.vae};
     if (model_load(&self->model, gpu, files, dtype, error))
         self->conditioning = conditioning_new(&self->model.text, error);
-    if (!self->conditioning)
+    if (self->conditioning)
+        self->adapters = adapters_new(&self->model, error);
+    if (!self->adapters)
         pipeline_destroy(&self);
     return self;
 }
@@ -58,6 +65,10 @@ void pipeline_destroy(struct pipeline **self)
         return;
     plans_drop(&(*self)->plans);
     conditioning_destroy(&(*self)->conditioning);
+    adapters_destroy(&(*self)->adapters);
+    embedding_cache_clear(&(*self)->embeddings);
+    vae_other_put(&(*self)->vae, &(*self)->model, NULL, NULL, NULL);
+    vae_other_clear(&(*self)->vae, (*self)->gpu);
     model_clear(&(*self)->model);
     free(*self);
     *self = NULL;
@@ -87,7 +98,8 @@ struct rendering {
     struct pipeline *pipeline;
     const struct image_request *request;
     size_t count;
-    size_t c, h, w; /* latents of an image */
+    size_t c, h, w;    /* latents of an image */
+    uint64_t adapters; /* the set that is on */
     struct sampler_run run;
     bool edits; /* by InstructPix2Pix's three rows */
     bool keeps; /* latents outside a mask are the picture's */
@@ -104,6 +116,21 @@ struct rendering {
     float *nchw, *nhwc; /* latents or noise of all images */
 };
 
+/* Puts the request's VAE, LoRAs and embeddings in their places. */
+static bool take_files(struct rendering *self, struct error *error)
+{
+    struct pipeline *pipeline = self->pipeline;
+    const struct image_request *request = self->request;
+    if (vae_other_differs(&pipeline->vae, request->vae_path))
+        plans_drop(&pipeline->plans);
+    return vae_other_put(&pipeline->vae, &pipeline->model, request->vae_path,
+                         request->vae_name, error) &&
+           adapters_set(pipeline->adapters, request->loras, request->lora_count,
+                        &self->adapters, error) &&
+           embedding_cache_load(&pipeline->embeddings, &pipeline->model.text,
+                                request->embeddings, request->embedding_count, error);
+}
+
 static bool check_side(const char *name, size_t pixels, size_t factor,
                        struct error *error)
 {
@@ -117,27 +144,6 @@ static bool check_side(const char *name, size_t pixels, size_t factor,
     return true;
 }
 
-static const char *syntax_of(const struct image_request *request)
-{
-    return request->syntax ? request->syntax : "auto";
-}
-
-static bool same_but_text_and_seed(const struct image_request *a,
-                                   const struct image_request *b)
-{
-    return a->steps == b->steps && a->cfg == b->cfg && a->width == b->width &&
-           a->height == b->height && a->original_width == b->original_width &&
-           a->original_height == b->original_height && a->crop_x == b->crop_x &&
-           a->crop_y == b->crop_y && a->aesthetic == b->aesthetic && a->eta == b->eta &&
-           a->clip_skip == b->clip_skip && a->init == b->init &&
-           a->strength == b->strength && a->mask == b->mask &&
-           a->mask_blur == b->mask_blur && a->inpaint_fill == b->inpaint_fill &&
-           a->image == b->image && a->image_cfg == b->image_cfg &&
-           strcmp(a->sampler, b->sampler) == 0 &&
-           strcmp(a->schedule, b->schedule) == 0 &&
-           strcmp(syntax_of(a), syntax_of(b)) == 0;
-}
-
 static bool check_requests(struct rendering *self, struct error *error)
 {
     const struct image_request *request = self->request;
@@ -146,7 +152,7 @@ static bool check_requests(struct rendering *self, struct error *error)
         return error_set_kind(error, ERROR_INPUT, "a batch of %zu: from 1 to %d images",
                               self->count, BATCH_MOST);
     for (size_t i = 1; i < self->count; i++)
-        if (!same_but_text_and_seed(&request[0], &request[i]))
+        if (!image_request_alike(&request[0], &request[i]))
             return error_set_kind(error, ERROR_INPUT,
                                   "images of one batch differ in more than prompt, "
                                   "negative prompt and seed");
@@ -201,7 +207,8 @@ static bool prepare(struct rendering *self, struct error *error)
                                       .guidance = request->cfg,
                                       .strength = request->init ? request->strength : 1,
                                       .from_image = request->init && !request->mask};
-    if (!check_requests(self, error) || !choose_mode(self, error) ||
+    if (!check_requests(self, error) || !take_files(self, error) ||
+        !choose_mode(self, error) ||
         !sampler_plan(&self->run, request->sampler, &model->schedule, &options, error))
         return false;
     size_t values = self->count * self->c * self->h * self->w;
@@ -220,9 +227,13 @@ static bool encode_texts(struct rendering *self, struct error *error)
     const struct image_request *request = self->request;
     const struct model *model = &self->pipeline->model;
     const struct text_stack *text = &model->text;
-    enum prompt_syntax syntax = prompt_syntax_of(syntax_of(request), request->sampler);
+    enum prompt_syntax syntax = prompt_syntax_of(request->syntax, request->sampler);
     struct conditions_options options = {
-        .form = {.syntax = syntax, .clip_skip = request->clip_skip},
+        .form = {.syntax = syntax,
+                 .clip_skip = request->clip_skip,
+                 .adapters = self->adapters,
+                 .embeddings = &self->pipeline->embeddings.set,
+                 .words = self->pipeline->embeddings.id},
         .calls = prompt_calls(request->sampler, request->steps),
         .guided = self->guided,
     };

@@ -8,6 +8,7 @@
 #include "opencl/gpu.h"
 #include "opencl/tensor.h"
 #include "worker/sd/model_files.h"
+#include "worker/sd/request_files.h"
 #include "worker/sd/resize.h"
 
 /* What the part to be repainted begins with, in A1111's words: the picture itself, new
@@ -34,9 +35,20 @@ struct image_request {
     const struct pixels *mask; /* inpainting: white is repainted; init's size */
     double mask_blur;          /* deviation in pixels of the mask */
     enum inpaint_fill inpaint_fill;
-    const struct pixels *image; /* InstructPix2Pix: the picture to be edited */
-    double image_cfg;           /* how strongly it is followed */
+    const struct pixels *image;      /* InstructPix2Pix: the picture to be edited */
+    double image_cfg;                /* how strongly it is followed */
+    const struct adapter_use *loras; /* borrowed */
+    size_t lora_count;
+    const struct embedding_file *embeddings; /* borrowed */
+    size_t embedding_count;
+    const char *vae_path, *vae_name; /* another autoencoder; NULL: the model's own */
 };
+
+/* Whether two differ in texts and seed only; whether they ask for the same LoRAs,
+ * embeddings and VAE, which is a part of that. */
+bool image_request_alike(const struct image_request *a, const struct image_request *b);
+bool image_request_same_files(const struct image_request *a,
+                              const struct image_request *b);
 
 struct image {
     size_t width, height;

@@ -112,7 +112,7 @@ enum prompt_syntax prompt_syntax_of(const char *name, const char *sampler)
 {
     static const char *const names[] = {
         [PROMPT_A1111] = "a1111", [PROMPT_COMFY] = "comfy", [PROMPT_PLAIN] = "plain"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    for (size_t i = 0; name && i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], name) == 0)
             return (enum prompt_syntax)i;
     if (strstr(sampler, "Scheduler"))

@@ -27,7 +27,7 @@ bool prompt_read(struct prompt *self, const char *text, enum prompt_syntax synta
                  bool composes, size_t steps, struct error *error);
 void prompt_clear(struct prompt *self);
 
-/* "a1111", "comfy", "plain", or "auto": as the sampler's ecosystem has it, which its name
+/* "a1111", "comfy", "plain", or "auto" (or NULL): as the sampler's ecosystem has it, which its name
  * tells (diffusers' class names: plain; ComfyUI's lower-case names: comfy). */
 enum prompt_syntax prompt_syntax_of(const char *name, const char *sampler);
 

@@ -130,7 +130,7 @@ void text_encode(struct stream *s, struct tensor y, const struct tensor *project
     struct tensor normed = tensor_take(s, y.n, 1, w->tokens, w->c);
     struct tensor wide = tensor_take(s, y.n, 1, w->tokens, w->inner);
     size_t last = w->layers - form->skipped;
-    token_embedding(s, x, ids, w->words, w->positions);
+    token_embedding(s, x, ids, w->words, w->positions, form->own);
     for (size_t i = 0; i < last; i++)
         layer_apply(s, x, normed, wide, &w->layer[i], w->activation);
     if (form->final_norm)

@@ -42,6 +42,8 @@ struct text_form {
     size_t skipped;  /* layers at the end that y leaves out, fewer than there are */
     bool final_norm; /* of y */
     bool project;
+    const struct tensor *own; /* [n, 1, tokens, c]: vectors of places whose id is below
+                                 0; NULL: there are none */
 };
 
 /* y [n, 1, tokens, c]: output of the last layer but form->skipped. projected [n, 1, tokens,

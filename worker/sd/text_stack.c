@@ -4,11 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/sd/chunks.h"
+
 /* One encoder's pass over a chunk. Planned anew when what is asked of it changes, which is
  * rare: clip skip is the same through a job. */
 struct text_plan {
     struct stream *stream;
     struct tensor ids;       /* int32 [1, tokens] */
+    struct tensor own;       /* [1, 1, tokens, c]: of places below 0 */
     struct tensor hidden;    /* [1, 1, tokens, c] */
     struct tensor projected; /* [1, 1, tokens, projection]; unused without projection */
     struct text_form form;
@@ -42,6 +45,7 @@ static void plan_destroy(struct text_plan **self, struct gpu *gpu)
         return;
     stream_destroy(&(*self)->stream);
     tensor_destroy(&(*self)->ids, gpu);
+    tensor_destroy(&(*self)->own, gpu);
     tensor_destroy(&(*self)->hidden, gpu);
     tensor_destroy(&(*self)->projected, gpu);
     free(*self);
@@ -73,6 +77,8 @@ static struct text_plan *plan_new(const struct text_stack *self,
     plan->stream = stream_new(self->gpu, self->dtype, error);
     if (!plan->stream ||
         !tensor_new(&plan->ids, self->gpu, DTYPE_F32, 1, 1, 1, tokens, error) ||
+        !tensor_new(&plan->own, self->gpu, encoder->words.dtype, 1, 1, tokens,
+                    encoder->c, error) ||
         !tensor_new(&plan->hidden, self->gpu, self->dtype, 1, 1, tokens, encoder->c,
                     error) ||
         (encoder->projection && !tensor_new(&plan->projected, self->gpu, self->dtype, 1,
@@ -100,16 +106,18 @@ static bool prepare(struct text_stack *self, struct text_part *part,
         plan->form.final_norm == form.final_norm && plan->form.project == form.project)
         return true;
     plan->form = form;
+    plan->form.own = &plan->own;
     stream_plan(plan->stream);
     forward(plan, &part->encoder);
     return plan->ready = stream_ready(plan->stream, error);
 }
 
-static bool check_ids(const struct text_encoder *encoder, const int32_t *ids,
+static bool check_ids(const struct text_encoder *encoder, const int32_t *ids, bool own,
                       struct error *error)
 {
     for (size_t i = 0; i < encoder->tokens; i++)
-        if (ids[i] < 0 || (size_t)ids[i] >= encoder->vocabulary)
+        if ((ids[i] < 0 || (size_t)ids[i] >= encoder->vocabulary) &&
+            !(own && ids[i] == CHUNK_VECTOR))
             return error_set_kind(error, ERROR_INPUT,
                                   "token id %d, but the text encoder has a vocabulary "
                                   "of %zu; are the tokenizer's files another model's?",
@@ -145,7 +153,8 @@ static bool read_pooled(const struct text_stack *self, const struct text_part *p
 }
 
 bool text_stack_encode(struct text_stack *self, size_t which, const int32_t *ids,
-                       unsigned clip_skip, float *z, float *pooled, struct error *error)
+                       const float *own, unsigned clip_skip, float *z, float *pooled,
+                       struct error *error)
 {
     assert(which < self->count);
     struct text_part *part = &self->part[which];
@@ -159,9 +168,11 @@ bool text_stack_encode(struct text_stack *self, size_t which, const int32_t *ids
     struct text_form form = {.skipped = clip_skip - 1 + self->penultimate,
                              .final_norm = !self->penultimate,
                              .project = pooled != NULL};
-    if (!check_ids(&part->encoder, ids, error) || !prepare(self, part, form, error) ||
+    if (!check_ids(&part->encoder, ids, own != NULL, error) ||
+        !prepare(self, part, form, error) ||
         !tensor_upload(&part->plan->ids, self->gpu, (const float *)(const void *)ids,
-                       error))
+                       error) ||
+        (own && !tensor_upload(&part->plan->own, self->gpu, own, error)))
         return false;
     stream_run(part->plan->stream);
     forward(part->plan, &part->encoder);

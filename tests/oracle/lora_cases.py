@@ -1,0 +1,193 @@
+"""LoRA files of random weights for the model tiny, and what diffusers renders with them.
+
+The three spellings hold different layers. What diffusers 0.42.1 does not take is added to the
+weights by torch before the run: LoCon's convolutions with cores, and the text encoder's layers
+by the names they had before transformers 5.6.
+"""
+
+import hashlib
+
+import torch
+from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
+
+from run_cases import lend_text_model
+from tiny_model import write_json
+
+PROMPT, NEGATIVE, SEED, STEPS, CFG = "a red apple", "blue", 42, 4, 5.0
+
+
+def random(name, *shape):
+    key = hashlib.sha256(f"lora {name}".encode()).digest()[:4]
+    generator = torch.Generator().manual_seed(int.from_bytes(key, "little"))
+    return torch.randn(shape, generator=generator) / shape[-1] ** 0.5
+
+
+def layers(module, *parts):
+    for name, layer in module.named_modules():
+        kinds = (torch.nn.Linear, torch.nn.Conv2d)
+        if any(part in name for part in parts) and isinstance(layer, kinds):
+            yield name, layer.weight.shape
+
+
+def factors(name, shape, rank):
+    """down and up: matrices, or convolutions where the layer is one."""
+    down, up = (rank, *shape[1:]), (shape[0], rank, *(1 for _ in shape[2:]))
+    return random(f"{name} down", *down), random(f"{name} up", *up)
+
+
+def kohya(pipe):
+    tensors = {}
+    for part, module, wanted in (
+        ("unet", pipe.unet, ("attn1", "attn2", "ff.net", "proj_in")),
+        ("te", pipe.text_encoder, ("self_attn", "mlp")),
+    ):
+        for name, shape in layers(module, *wanted):
+            if part == "te" and not name.startswith("text_model."):
+                name = f"text_model.{name}"
+            key = f"lora_{part}_" + name.replace(".", "_")
+            down, up = factors(key, shape, 4)
+            tensors[f"{key}.lora_down.weight"], tensors[f"{key}.lora_up.weight"] = down, up
+            tensors[f"{key}.alpha"] = torch.tensor(2.0)
+    return tensors
+
+
+def peft(pipe):
+    tensors = {}
+    for part, module, wanted in (
+        ("unet", pipe.unet, ("to_q", "to_v", "to_out.0")),
+        ("text_encoder", pipe.text_encoder, ("q_proj", "out_proj")),
+    ):
+        for name, shape in layers(module, *wanted):
+            down, up = factors(f"peft {name}", shape, 3)
+            tensors[f"{part}.{name}.lora_A.weight"] = down
+            tensors[f"{part}.{name}.lora_B.weight"] = up
+    return tensors
+
+
+def old(pipe):
+    tensors = {}
+    for name, shape in layers(pipe.unet, "to_k", "to_out.0"):
+        down, up = factors(f"old {name}", shape, 2)
+        tensors[f"unet.{name}.lora.down.weight"] = down
+        tensors[f"unet.{name}.lora.up.weight"] = up
+    for name, shape in layers(pipe.text_encoder, "v_proj"):
+        name = name if name.startswith("text_model.") else f"text_model.{name}"
+        down, up = factors(f"old {name}", shape, 2)
+        tensors[f"text_encoder.{name}.lora_linear_layer.down.weight"] = down
+        tensors[f"text_encoder.{name}.lora_linear_layer.up.weight"] = up
+    return tensors
+
+
+def locon(pipe):
+    """Every kind of convolution; conv2 with a core."""
+    tensors = {}
+    wanted = ("conv", "downsamplers", "upsamplers", "time_emb", "proj_out")
+    for name, shape in layers(pipe.unet, *wanted):
+        key = "lora_unet_" + name.replace(".", "_")
+        if name.endswith("conv2"):
+            tensors[f"{key}.lora_mid.weight"] = random(f"{key} mid", 2, 2, *shape[2:]) / 3
+            down, up = factors(key, (*shape[:2], 1, 1), 2)
+        else:
+            down, up = factors(key, shape, 2)
+        tensors[f"{key}.lora_down.weight"], tensors[f"{key}.lora_up.weight"] = down, up
+        tensors[f"{key}.alpha"] = torch.tensor(1.5)
+    return tensors
+
+
+def difference(up, down, alpha, mid):
+    scale = 1 if alpha is None else (alpha / down.shape[0]).item()
+    if mid is not None:
+        return scale * torch.einsum("oa,abxy,bi->oixy", up[:, :, 0, 0], mid, down[:, :, 0, 0])
+    columns = down.reshape(down.shape[0], -1)
+    return scale * (up.reshape(up.shape[0], -1) @ columns).reshape(up.shape[0], *down.shape[1:])
+
+
+def add(pipe, tensors, weight):
+    """Adds the layers whose names torch knows, and returns the tensors of the others."""
+    names = {"lora_unet_" + n.replace(".", "_"): m for n, m in pipe.unet.named_modules()}
+    for name, module in pipe.text_encoder.named_modules():
+        name = name.removeprefix("text_model.")
+        names["lora_te_text_model_" + name.replace(".", "_")] = module
+        names["text_encoder.text_model." + name] = module
+    rest = dict(tensors)
+    for end in (".lora_down.weight", ".lora_linear_layer.down.weight"):
+        for key in [key for key in tensors if key.endswith(end)]:
+            layer = key.removesuffix(end)
+            others = (end.replace("down", "up"), end, ".alpha", ".lora_mid.weight")
+            up, down, alpha, mid = (rest.pop(layer + other, None) for other in others)
+            names[layer].weight.data += weight * difference(up, down, alpha, mid)
+    return rest
+
+
+def is_ours(key, name):
+    """What is added by torch."""
+    return name == "locon" or key.startswith(("lora_te_", "text_encoder.text_model."))
+
+
+def run(pipe):
+    return pipe(
+        PROMPT,
+        negative_prompt=NEGATIVE,
+        num_inference_steps=STEPS,
+        guidance_scale=CFG,
+        width=64,
+        height=64,
+        generator=torch.Generator().manual_seed(SEED),
+        output_type="latent",
+    ).images
+
+
+def load(into):
+    pipe = StableDiffusionPipeline.from_pretrained(into / "tiny", dtype=torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    if not hasattr(pipe.text_encoder, "text_model"):
+        lend_text_model(pipe.text_encoder)
+    return pipe
+
+
+CASES = [
+    [("kohya", 1.0)],
+    [("peft", 0.8)],
+    [("old", -0.5)],
+    [("locon", 0.7)],
+    [("kohya", 0.6), ("peft", 0.5), ("locon", 0.3)],
+]
+
+
+def make(into):
+    folder = into / "lora"
+    folder.mkdir(exist_ok=True)
+    pipe = load(into)
+    for maker in (kohya, peft, old, locon):
+        half = {key: value.half() for key, value in maker(pipe).items()}
+        save_file(half, folder / f"{maker.__name__}.safetensors")
+        (folder / f"{maker.__name__}.safetensors").chmod(0o644)
+    runs = {}
+    for i, uses in enumerate(CASES):
+        pipe = load(into)
+        named = []
+        for name, weight in uses:
+            whole = {k: v.float() for k, v in load_file(folder / f"{name}.safetensors").items()}
+            added = {k: v for k, v in whole.items() if is_ours(k, name)}
+            assert not add(pipe, added, weight)
+            rest = {k: v for k, v in whole.items() if k not in added}
+            if rest:
+                pipe.load_lora_weights(rest, adapter_name=name)
+                named.append((name, weight))
+        if named:
+            pipe.set_adapters([name for name, _ in named], [weight for _, weight in named])
+        runs[f"{i}.latents"] = run(pipe)
+    runs["none.latents"] = run(load(into))
+    save_file(runs, folder / "runs.safetensors")
+    (folder / "runs.safetensors").chmod(0o644)
+    write_json(folder / "runs.json", CASES)
+
+
+if __name__ == "__main__":
+    from pathlib import Path
+
+    torch.set_grad_enabled(False)
+    torch.set_num_threads(1)
+    make(Path(__file__).resolve().parents[1] / "golden")

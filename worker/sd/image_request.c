@@ -1,0 +1,37 @@
+#include <string.h>
+
+#include "worker/sd/pipeline.h"
+
+static const char *syntax_of(const struct image_request *request)
+{
+    return request->syntax ? request->syntax : "auto";
+}
+
+bool image_request_same_files(const struct image_request *a,
+                              const struct image_request *b)
+{
+    bool same =
+        a->lora_count == b->lora_count && a->embedding_count == b->embedding_count;
+    for (size_t i = 0; same && i < a->lora_count; i++)
+        same = a->loras[i].weight == b->loras[i].weight &&
+               strcmp(a->loras[i].path, b->loras[i].path) == 0;
+    for (size_t i = 0; same && i < a->embedding_count; i++)
+        same = strcmp(a->embeddings[i].path, b->embeddings[i].path) == 0;
+    const char *vae = a->vae_path ? a->vae_path : "";
+    return same && strcmp(vae, b->vae_path ? b->vae_path : "") == 0;
+}
+
+bool image_request_alike(const struct image_request *a, const struct image_request *b)
+{
+    return a->steps == b->steps && a->cfg == b->cfg && a->width == b->width &&
+           a->height == b->height && a->original_width == b->original_width &&
+           a->original_height == b->original_height && a->crop_x == b->crop_x &&
+           a->crop_y == b->crop_y && a->aesthetic == b->aesthetic && a->eta == b->eta &&
+           a->clip_skip == b->clip_skip && a->init == b->init &&
+           a->strength == b->strength && a->mask == b->mask &&
+           a->mask_blur == b->mask_blur && a->inpaint_fill == b->inpaint_fill &&
+           a->image == b->image && a->image_cfg == b->image_cfg &&
+           strcmp(a->sampler, b->sampler) == 0 &&
+           strcmp(a->schedule, b->schedule) == 0 &&
+           strcmp(syntax_of(a), syntax_of(b)) == 0 && image_request_same_files(a, b);
+}

@@ -1,0 +1,34 @@
+/* One LoRA file: what it adds to which layers.
+ *
+ *     W += weight alpha / rank  up down      (no alpha: alpha = rank)
+ *
+ * Hu et al. 2021; for convolutions as LoCon (LyCORIS) has it, down being a convolution of
+ * the layer's size and up one of 1x1, with a core in between where there is a lora_mid.
+ */
+#ifndef FARM_LORA_H
+#define FARM_LORA_H
+
+#include "opencl/tensor.h"
+#include "worker/sd/lora_key.h"
+
+struct lora;
+
+/* `name` stands in messages; copied. ERROR_INPUT for a file with a key that is no LoRA's,
+ * and for a layer of which a half is missing. */
+struct lora *lora_open(const char *path, const char *name, struct error *error);
+void lora_close(struct lora **self);
+
+/* Layers it changes; the i-th one's part and name (lora_key.layer). */
+size_t lora_count(const struct lora *self);
+enum lora_part lora_layer(const struct lora *self, size_t i, const char **layer);
+
+/* An error about its i-th layer: "NAME: key ...: what". Returns false. */
+bool lora_refuse(const struct lora *self, size_t i, const char *what,
+                 struct error *error);
+
+/* Adds its i-th layer's difference times `weight` to values [out, in, size, size]. ERROR_INPUT
+ * when the shapes do not fit. */
+bool lora_add(const struct lora *self, size_t i, double weight, float *values,
+              size_t out, size_t in, size_t size, struct error *error);
+
+#endif
