@@ -91,6 +91,26 @@ static void the_embedded_tokenizer_equals_the_published_one(void **state)
     tokenizer_close(&clip);
 }
 
+/* ComfyUI takes the tokenizer that pads with the end token for all encoders. */
+static void padding_that_is_a_word_can_be_one_in_text(void **state)
+{
+    size_t i, count;
+    json_t *test;
+    struct tokenizer *clip = tokenizer_clip_new("!", NULL);
+    json_array_foreach(json_object_get(golden, "cases"), i, test)
+    {
+        const char *text = json_string_value(json_object_get(test, "text"));
+        const json_t *want = json_object_get(test, "ids");
+        int32_t *ids;
+        assert_true(tokenizer_encode_text(clip, text, &ids, &count, NULL));
+        assert_int_equal(count, json_array_size(want));
+        for (size_t j = 0; j < count; j++)
+            assert_int_equal(ids[j], json_integer_value(json_array_get(want, j)));
+        free(ids);
+    }
+    tokenizer_close(&clip);
+}
+
 /* The object as a file, or NULL for null. */
 static char *write_object(const char *name, const json_t *object)
 {
@@ -195,6 +215,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_equal_those_of_transformers),
         cmocka_unit_test(the_embedded_tokenizer_equals_the_published_one),
+        cmocka_unit_test(padding_that_is_a_word_can_be_one_in_text),
         cmocka_unit_test(special_tokens_follow_the_models_folder),
         cmocka_unit_test(text_that_is_no_utf8_or_too_long_is_refused),
         cmocka_unit_test(a_word_of_a_hundred_thousand_letters_takes_no_square_time),

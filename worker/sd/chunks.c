@@ -158,7 +158,7 @@ static bool add_comfy_text(struct maker *self, const char *text, double weight)
 {
     int32_t *ids;
     size_t count;
-    if (!tokenizer_encode(self->tokenizer, text, &ids, &count, self->error))
+    if (!tokenizer_encode_text(self->tokenizer, text, &ids, &count, self->error))
         return false;
     struct place *group = calloc(count + 1, sizeof *group);
     for (size_t i = 0; group && i < count; i++)
@@ -231,7 +231,9 @@ static bool add_run(struct maker *self, struct emphasis_run *run,
         return finish_chunk(self);
     if (syntax == PROMPT_COMFY)
         return add_comfy(self, run->text, run->weight);
-    if (!tokenizer_encode(self->tokenizer, run->text, &ids, &count, self->error))
+    bool plain = syntax == PROMPT_PLAIN;
+    if (!(plain ? tokenizer_encode : tokenizer_encode_text)(self->tokenizer, run->text,
+                                                            &ids, &count, self->error))
         return false;
     bool ok = syntax == PROMPT_A1111 ? add_a1111(self, ids, count, run->weight)
                                      : add_plain(self, ids, count);

@@ -443,3 +443,15 @@ bool tokenizer_encode(const struct tokenizer *self, const char *text, int32_t **
     *count = found.size / sizeof **ids;
     return true;
 }
+
+bool tokenizer_encode_text(const struct tokenizer *self, const char *text,
+                           int32_t **ids, size_t *count, struct error *error)
+{
+    struct tokenizer words = *self;
+    words.specials = 0;
+    for (size_t i = 0; i < self->specials; i++)
+        if (self->special[i].id != self->pad || self->pad == self->start ||
+            self->pad == self->end)
+            words.special[words.specials++] = self->special[i];
+    return tokenizer_encode(&words, text, ids, count, error);
+}

@@ -37,4 +37,9 @@ size_t tokenizer_size(const struct tokenizer *self);
 bool tokenizer_encode(const struct tokenizer *self, const char *text, int32_t **ids,
                       size_t *count, struct error *error);
 
+/* The same, but that a padding token which is a word ("!" of SD 2 and SDXL) is a word in
+ * text too, as in open_clip, stable-diffusion-webui and ComfyUI. */
+bool tokenizer_encode_text(const struct tokenizer *self, const char *text,
+                           int32_t **ids, size_t *count, struct error *error);
+
 #endif
