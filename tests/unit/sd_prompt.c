@@ -173,6 +173,38 @@ static void a_state_holds_up_to_the_call_of_its_end(void **state)
     prompt_schedule_clear(&schedule);
 }
 
+static void auto_syntax_follows_the_samplers_name(void **state)
+{
+    static const struct {
+        const char *name, *sampler;
+        enum prompt_syntax want;
+    } cases[] = {
+        {"auto", "DPM++ 2M", PROMPT_A1111},
+        {"auto", "Euler a", PROMPT_A1111},
+        {NULL, "EulerDiscreteScheduler", PROMPT_PLAIN},
+        {"auto", "DDIMScheduler(eta=1)", PROMPT_PLAIN},
+        {"auto", "dpmpp_2m", PROMPT_COMFY},
+        {"comfy", "DPM++ 2M", PROMPT_COMFY},
+        {"plain", "euler", PROMPT_PLAIN},
+        {"a1111", "DDIMScheduler", PROMPT_A1111},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(prompt_syntax_of(cases[i].name, cases[i].sampler),
+                         cases[i].want);
+}
+
+static void editing_counts_two_calls_a_step_where_a_sampler_makes_two(void **state)
+{
+    static const char *const twice[] = {"Heun", "DPM2 a", "DPM++ SDE Karras", "DPM2",
+                                        "HeunDiscreteScheduler(a=b)"};
+    static const char *const once[] = {"Euler", "DPM++ 2M SDE", "heunpp2",
+                                       "DPMSolverMultistepScheduler", "UniPC"};
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(prompt_calls(twice[i], 20), 40);
+        assert_int_equal(prompt_calls(once[i], 20), 20);
+    }
+}
+
 static void hostile_nesting_and_growth_are_refused(void **state)
 {
     static char text[60001];
@@ -202,6 +234,8 @@ int main(void)
         cmocka_unit_test(only_a_word_break_of_its_own_weight_ends_a_chunk),
         cmocka_unit_test(negative_prompts_are_not_parted),
         cmocka_unit_test(a_state_holds_up_to_the_call_of_its_end),
+        cmocka_unit_test(auto_syntax_follows_the_samplers_name),
+        cmocka_unit_test(editing_counts_two_calls_a_step_where_a_sampler_makes_two),
         cmocka_unit_test(hostile_nesting_and_growth_are_refused),
     };
     return cmocka_run_group_tests(tests, load, unload);

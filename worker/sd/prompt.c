@@ -123,14 +123,16 @@ enum prompt_syntax prompt_syntax_of(const char *name, const char *sampler)
 size_t prompt_calls(const char *sampler, size_t steps)
 {
     static const char *const second_order[] = {
-        "Heun",    "HeunDiscreteScheduler",           "DPM2",
-        "DPM2 a",  "KDPM2DiscreteScheduler",          "DPM++ SDE",
-        "Restart", "KDPM2AncestralDiscreteScheduler", "DPM++ 2S a",
+        "Heun",       "HeunDiscreteScheduler",
+        "DPM2",       "KDPM2DiscreteScheduler",
+        "DPM++ SDE",  "DPMSolverSDEScheduler",
+        "Restart",    "KDPM2AncestralDiscreteScheduler",
+        "DPM++ 2S a",
     };
     for (size_t i = 0; i < sizeof second_order / sizeof *second_order; i++) {
         size_t length = strlen(second_order[i]);
         if (strncasecmp(second_order[i], sampler, length) == 0 &&
-            (!sampler[length] || sampler[length] == '('))
+            (!sampler[length] || strchr("( ", sampler[length])))
             return 2 * steps;
     }
     return steps;

@@ -32,7 +32,8 @@ void prompt_clear(struct prompt *self);
 enum prompt_syntax prompt_syntax_of(const char *name, const char *sampler);
 
 /* UNet calls A1111 counts for so many steps: twice as many where the sampler is of second
- * order. What a step means in editing. */
+ * order, with the schedule's name behind its own ("DPM2 Karras") or not. What a step means
+ * in editing. */
 size_t prompt_calls(const char *sampler, size_t steps);
 
 #endif
