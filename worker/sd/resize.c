@@ -153,8 +153,8 @@ static bool resize_across(struct pixels *into, const struct pixels *from,
                           enum resize_filter filter, struct error *error)
 {
     struct plan plan;
-    bool ok =
-        plan_make(&plan, from->width, into->width, filter, error) && make(into, error);
+    bool ok = plan_make(&plan, from->width, into->width, filter, error) &&
+              make(into, error) && into->rgb;
     for (size_t y = 0; ok && y < from->height; y++)
         run_line(&plan, from->rgb + y * from->width * CHANNELS, CHANNELS,
                  into->rgb + y * into->width * CHANNELS, CHANNELS);
