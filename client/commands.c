@@ -7,17 +7,20 @@ extern const struct command cmd_render, cmd_submit, cmd_jobs, cmd_show, cmd_watc
     cmd_wait, cmd_fetch, cmd_cancel, cmd_pause, cmd_resume, cmd_priority, cmd_nodes,
     cmd_drain, cmd_undrain, cmd_block, cmd_unblock, cmd_rename, cmd_grid, cmd_info,
     cmd_models, cmd_model_add, cmd_token_new, cmd_join, cmd_keys, cmd_revoke, cmd_role,
-    cmd_audit_verify, cmd_audit, cmd_metrics, cmd_farms, cmd_help;
+    cmd_retry, cmd_rm, cmd_logs, cmd_df, cmd_top, cmd_audit_verify, cmd_audit,
+    cmd_metrics, cmd_farms, cmd_help;
 
 const struct command *const commands[] = {
-    &cmd_render,    &cmd_submit,    &cmd_jobs,         &cmd_show,
-    &cmd_watch,     &cmd_wait,      &cmd_fetch,        &cmd_cancel,
-    &cmd_pause,     &cmd_resume,    &cmd_priority,     &cmd_grid,
-    &cmd_info,      &cmd_nodes,     &cmd_drain,        &cmd_undrain,
-    &cmd_block,     &cmd_unblock,   &cmd_rename,       &cmd_models,
-    &cmd_model_add, &cmd_token_new, &cmd_join,         &cmd_keys,
-    &cmd_revoke,    &cmd_role,      &cmd_audit_verify, &cmd_audit,
-    &cmd_metrics,   &cmd_farms,     &cmd_help,         NULL,
+    &cmd_render,  &cmd_submit,    &cmd_jobs,      &cmd_show,
+    &cmd_watch,   &cmd_wait,      &cmd_fetch,     &cmd_cancel,
+    &cmd_pause,   &cmd_resume,    &cmd_priority,  &cmd_retry,
+    &cmd_rm,      &cmd_logs,      &cmd_df,        &cmd_grid,
+    &cmd_info,    &cmd_nodes,     &cmd_top,       &cmd_drain,
+    &cmd_undrain, &cmd_block,     &cmd_unblock,   &cmd_rename,
+    &cmd_models,  &cmd_model_add, &cmd_token_new, &cmd_join,
+    &cmd_keys,    &cmd_revoke,    &cmd_role,      &cmd_audit_verify,
+    &cmd_audit,   &cmd_metrics,   &cmd_farms,     &cmd_help,
+    NULL,
 };
 
 /* How many of argv's words the command's name is; 0 when it is another. */

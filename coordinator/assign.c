@@ -17,6 +17,7 @@ enum {
     ROUNDS_MOST = 64,   /* of a turn; messages wait meanwhile */
     JOBS_TRIED = 8,     /* for a node that others need not wait for */
     RETRY_LOOK_MS = 200,
+    AMPLE = 16,    /* batches for every worker: nobody needs to be held back */
     COLD_PART = 4, /* an unmeasured node gets this part of an equal share */
     ASSIGN_BYTES = WIRE_CONTROL_LIMIT / 2, /* of one message */
 };
@@ -217,7 +218,9 @@ static uint32_t amount_of(struct coordinator *self, struct node *node,
         uint32_t cold = cold_portion(node, job, workers);
         most = cold < most ? cold : most;
     }
-    return most && workers > 1 ? portion_of(self, node, job, &task, most) : most;
+    bool ample = queue_ready(job) > AMPLE * (uint64_t)workers * most;
+    return most && workers > 1 && !ample ? portion_of(self, node, job, &task, most)
+                                         : most;
 }
 
 /* One batch for the node; false when there is nothing for it. */

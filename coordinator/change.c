@@ -147,6 +147,24 @@ void change_job_steered(struct change *self, const struct job_row *job)
         (int64_t)job->paused);
 }
 
+void change_job_retried(struct change *self, int64_t number)
+{
+    row(self, CHANGE_TASKS_RETRIED, "i", number);
+    row(self, CHANGE_FAULTS_FORGIVEN, "i", number);
+    row(self, CHANGE_JOB_REOPENED, "i", number);
+}
+
+void change_job_gone(struct change *self, int64_t number)
+{
+    row(self, CHANGE_GONE_RESULTS, "i", number);
+    row(self, CHANGE_GONE_ATTEMPTS, "i", number);
+    row(self, CHANGE_GONE_TASKS, "i", number);
+    row(self, CHANGE_GONE_PROVENANCE, "");
+    row(self, CHANGE_GONE_RESULT, "");
+    row(self, CHANGE_GONE_MARKS, "");
+    row(self, CHANGE_GONE_JOB, "i", number);
+}
+
 void change_result(struct change *self, const struct result_row *result)
 {
     /* Latents come last in the row, so that they can be left out. */

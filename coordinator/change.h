@@ -138,6 +138,9 @@ enum change_kind {
     CHANGE_JOB_CURSOR,
     CHANGE_JOB_ENDED,
     CHANGE_JOB_STEERED,
+    CHANGE_JOB_REOPENED,
+    CHANGE_TASKS_RETRIED,
+    CHANGE_FAULTS_FORGIVEN,
     CHANGE_RESULT,
     CHANGE_PROVENANCE,
     CHANGE_TASK,
@@ -147,6 +150,13 @@ enum change_kind {
     CHANGE_NODE,
     CHANGE_SPEED,
     CHANGE_USAGE,
+    CHANGE_GONE_RESULTS,
+    CHANGE_GONE_ATTEMPTS,
+    CHANGE_GONE_TASKS,
+    CHANGE_GONE_PROVENANCE,
+    CHANGE_GONE_RESULT,
+    CHANGE_GONE_MARKS,
+    CHANGE_GONE_JOB,
     CHANGE_KINDS,
 };
 
@@ -163,6 +173,8 @@ void change_job(struct change *self, const struct job_row *row);
 void change_job_cursor(struct change *self, int64_t number, uint64_t cursor);
 void change_job_ended(struct change *self, const struct job_row *row);
 void change_job_steered(struct change *self, const struct job_row *row);
+void change_job_retried(struct change *self, int64_t number); /* what failed is ready */
+void change_job_gone(struct change *self, int64_t number); /* with results of its own */
 void change_result(struct change *self, const struct result_row *row);
 void change_task(struct change *self, const struct task_row *row); /* new or other */
 void change_attempt(struct change *self, const struct attempt_row *row);

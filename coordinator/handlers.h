@@ -32,6 +32,9 @@ void swarm_revoke(struct coordinator *self, const uint8_t key[32]);
 /* handlers_node.c */
 handler_fn handle_node_list, handle_node_steer;
 
+/* handlers_past.c: what was */
+handler_fn handle_job_retry, handle_job_remove, handle_disk_list, handle_log_list;
+
 /* handlers_job.c: jobs, watching */
 handler_fn handle_submit, handle_job_list, handle_job_show, handle_job_cancel;
 handler_fn handle_job_steer, handle_watch, handle_unwatch, handle_credit;

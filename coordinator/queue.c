@@ -99,6 +99,21 @@ void queue_destroy(struct queue **self)
     *self = NULL;
 }
 
+void queue_reopen(struct queue *self, struct queue_job *job)
+{
+    struct queue_job *later = TAILQ_FIRST(&self->open);
+    while (later && later->order < job->order)
+        later = TAILQ_NEXT(later, open);
+    if (later)
+        TAILQ_INSERT_BEFORE(later, job, open);
+    else
+        TAILQ_INSERT_TAIL(&self->open, job, open);
+    job->task = need(calloc(job->tasks ? job->tasks : 1, 1));
+    job->troubles = table_new(sizeof(uint64_t));
+    job->done = job->failed = job->canceled = job->leased = job->sharing = 0;
+    job->state = QUEUE_OPEN;
+}
+
 struct queue_job *queue_restore(struct queue *self, const struct queue_job *stored)
 {
     struct queue_job *job = need(malloc(sizeof *job));
@@ -107,12 +122,8 @@ struct queue_job *queue_restore(struct queue *self, const struct queue_job *stor
     job->returned = NULL;
     job->troubles = NULL;
     zhashx_insert(self->jobs, job->id, job);
-    if (job->state == QUEUE_OPEN) {
-        job->task = need(calloc(job->tasks ? job->tasks : 1, 1));
-        job->troubles = table_new(sizeof(uint64_t));
-        job->done = job->failed = job->leased = job->sharing = 0;
-        TAILQ_INSERT_TAIL(&self->open, job, open);
-    }
+    if (job->state == QUEUE_OPEN)
+        queue_reopen(self, job);
     return job;
 }
 
@@ -410,6 +421,22 @@ void queue_cancel(struct queue *self, struct queue_job *job, queue_lease_fn *dro
     }
     job->canceled = job->tasks - job->done - job->failed;
     shut_open(self, job, QUEUE_DROPPED);
+}
+
+void queue_retry(struct queue_job *job, uint64_t index)
+{
+    assert(job->task[index] == QUEUE_FAILED);
+    job->failed--;
+    trouble_forget(job, index);
+    give_back(job, index, 0);
+}
+
+void queue_remove(struct queue *self, struct queue_job **job)
+{
+    assert((*job)->state != QUEUE_OPEN);
+    zhashx_delete(self->jobs, (*job)->id);
+    free(*job);
+    *job = NULL;
 }
 
 bool queue_close(struct queue *self, struct queue_job *job)

@@ -181,6 +181,16 @@ void queue_known(struct queue_job *job, uint64_t index);
 void queue_cancel(struct queue *self, struct queue_job *job, queue_lease_fn *dropped,
                   queue_lease_fn *moved, void *context);
 
+/* A failed task of an open job is ready again, what went wrong forgotten. */
+void queue_retry(struct queue_job *job, uint64_t index);
+
+/* An ended job is open again, with no task done yet: what is done is restored after it,
+ * as below, then queue_restored. */
+void queue_reopen(struct queue *self, struct queue_job *job);
+
+/* Forgets a job that has ended. */
+void queue_remove(struct queue *self, struct queue_job **job);
+
 /* Closes a job whose tasks have all ended; false while some have not. */
 bool queue_close(struct queue *self, struct queue_job *job);
 

@@ -101,6 +101,16 @@ struct store_repaired {
 bool store_repair(struct store *self, const uint8_t (*missing)[32], size_t count,
                   struct store_repaired *done, struct error *error);
 
+/* Files and bytes of the results of a job's tasks from `first` to before `end`. */
+bool store_job_size(struct store *self, int64_t job, uint64_t first, uint64_t end,
+                    uint64_t *files, uint64_t *bytes, struct error *error);
+
+/* Attempts that ended without a result: of a job in the order of its tasks, or (job 0) the
+ * faults of the node of that name, newest first; at most `limit`. */
+bool store_log(struct store *self, int64_t job, const char *node, uint32_t limit,
+               void (*take)(void *, const struct attempt_row *), void *context,
+               struct error *error);
+
 /* The actor
  *
  * Commits whatever queued during the commit before, with no timer. Before a transaction

@@ -21,6 +21,12 @@ static const char *const statements[CHANGE_KINDS] = {
                          "failed = ?5, canceled = ?6, ended = ?7 WHERE number = ?1",
     [CHANGE_JOB_STEERED] = "UPDATE job SET priority = ?2, paused = ?3 "
                            "WHERE number = ?1",
+    [CHANGE_JOB_REOPENED] = "UPDATE job SET state = 0, done = 0, failed = 0, "
+                            "canceled = 0, ended = 0 WHERE number = ?",
+    /* 4 is QUEUE_FAILED; a fault is 1, one that was forgiven 2. */
+    [CHANGE_TASKS_RETRIED] = "DELETE FROM task WHERE job = ? AND state = 4",
+    [CHANGE_FAULTS_FORGIVEN] = "UPDATE attempt SET fault = 2 WHERE job = ? AND "
+                               "fault = 1",
     [CHANGE_RESULT] =
         "INSERT INTO result (number, key, png, png_size, pixels, seconds, "
         "step_pixels, node, superseded, latents_size, latents) "
@@ -42,6 +48,19 @@ static const char *const statements[CHANGE_KINDS] = {
                      "step_pixels_per_s = ?6, images = ?7",
     [CHANGE_USAGE] = "INSERT INTO usage VALUES (?, ?, ?) ON CONFLICT (submitter) "
                      "DO UPDATE SET step_pixels = ?2, at = ?3",
+    /* A result that another job's task has stays. */
+    [CHANGE_GONE_RESULTS] =
+        "INSERT OR IGNORE INTO temp.gone SELECT result FROM task AS own WHERE "
+        "job = ?1 AND result IS NOT NULL AND NOT EXISTS (SELECT 1 FROM task WHERE "
+        "task.result = own.result AND task.job <> ?1)",
+    [CHANGE_GONE_ATTEMPTS] = "DELETE FROM attempt WHERE job = ?",
+    [CHANGE_GONE_TASKS] = "DELETE FROM task WHERE job = ?",
+    [CHANGE_GONE_PROVENANCE] =
+        "DELETE FROM provenance WHERE result IN (SELECT number FROM temp.gone)",
+    [CHANGE_GONE_RESULT] =
+        "DELETE FROM result WHERE number IN (SELECT number FROM temp.gone)",
+    [CHANGE_GONE_MARKS] = "DELETE FROM temp.gone",
+    [CHANGE_GONE_JOB] = "DELETE FROM job WHERE number = ?",
 };
 
 /* Takes `size` bytes off the rows. */

@@ -1,4 +1,4 @@
-/* Rows about nodes and submitters that steer scheduling. */
+/* Rows about nodes and submitters that steer scheduling, and what people ask of the past. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,4 +83,66 @@ bool store_usages(struct store *self, void (*take)(void *, const struct usage_ro
         take(context, &usage);
     }
     return row && ended(self, row, status, error);
+}
+
+bool store_job_size(struct store *self, int64_t job, uint64_t first, uint64_t end,
+                    uint64_t *files, uint64_t *bytes, struct error *error)
+{
+    sqlite3_stmt *row = store_prepared(
+        self, READ_JOB_SIZE,
+        "SELECT count(*) + count(latents), "
+        "coalesce(sum(png_size + latents_size), 0) FROM task JOIN result ON "
+        "result.number = task.result WHERE job = ? AND position >= ? AND position < ?",
+        error);
+    if (!row)
+        return false;
+    sqlite3_bind_int64(row, 1, job);
+    sqlite3_bind_int64(row, 2, (int64_t)first);
+    sqlite3_bind_int64(row, 3, (int64_t)end);
+    int status = sqlite3_step(row);
+    bool ok = status == SQLITE_ROW || store_failed(self, "adding up sizes", error);
+    if (ok) {
+        *files = (uint64_t)sqlite3_column_int64(row, 0);
+        *bytes = (uint64_t)sqlite3_column_int64(row, 1);
+    }
+    sqlite3_reset(row);
+    return ok;
+}
+
+#define LOG_COLUMNS "SELECT job, position, node, started, ended, fault FROM attempt "
+
+bool store_log(struct store *self, int64_t job, const char *node, uint32_t limit,
+               void (*take)(void *, const struct attempt_row *), void *context,
+               struct error *error)
+{
+    sqlite3_stmt *row =
+        job ? store_prepared(self, READ_JOB_LOG,
+                             LOG_COLUMNS "WHERE job = ?1 AND ended NOT IN ('', 'done', "
+                                         "'done elsewhere') ORDER BY position, started "
+                                         "LIMIT ?2",
+                             error)
+            : store_prepared(self, READ_NODE_LOG,
+                             LOG_COLUMNS "WHERE node = ?1 AND fault = 1 "
+                                         "ORDER BY started DESC LIMIT ?2",
+                             error);
+    if (!row)
+        return false;
+    if (job)
+        sqlite3_bind_int64(row, 1, job);
+    else
+        sqlite3_bind_text(row, 1, node, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(row, 2, limit);
+    int status;
+    while ((status = sqlite3_step(row)) == SQLITE_ROW) {
+        struct attempt_row attempt = {
+            .job = sqlite3_column_int64(row, 0),
+            .index = (uint64_t)sqlite3_column_int64(row, 1),
+            .node = (const char *)sqlite3_column_text(row, 2),
+            .started = sqlite3_column_int64(row, 3),
+            .ended = (const char *)sqlite3_column_text(row, 4),
+            .fault = sqlite3_column_int(row, 5) != 0,
+        };
+        take(context, &attempt);
+    }
+    return ended(self, row, status, error);
 }

@@ -106,7 +106,8 @@ struct store *store_connect(const char *path, struct error *error)
     ok = ok && store_run(self,
                          "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                          "PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536;"
-                         "PRAGMA temp_store = MEMORY",
+                         "PRAGMA temp_store = MEMORY;"
+                         "CREATE TEMP TABLE gone (number INTEGER PRIMARY KEY)",
                          error);
     if (!ok)
         store_close(&self);

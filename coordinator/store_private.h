@@ -24,6 +24,9 @@ enum {
     READ_NODE,
     READ_SPEEDS,
     READ_USAGES,
+    READ_JOB_SIZE,
+    READ_JOB_LOG,
+    READ_NODE_LOG,
     STORE_SLOTS,
 };
 

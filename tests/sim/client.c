@@ -4,7 +4,15 @@
 
 #include "tests/sim/world.h"
 
-enum { TICK_MS = 700, SUBMIT_WITHIN_MS = 60000, PROMPTS = 3 };
+enum {
+    TICK_MS = 700,
+    SUBMIT_WITHIN_MS = 60000,
+    PAUSE_MS = 60000,
+    PROMPTS = 3,
+    CANCELS = 100, /* request numbers: with the job's, which is smaller */
+    PAUSES = 200,
+    RESUMES = 300,
+};
 
 unsigned job_numbered(const uint8_t id[16])
 {
@@ -51,7 +59,7 @@ static void plan_job(unsigned number, uint64_t tasks)
     job.n_prompts = job.n_seeds = 1;
     job.expansion = 1;
     job.latents = self->latents = !plan->plain && chance_percent(30);
-    job.force = !plan->plain && chance_percent(20);
+    job.force = plan->plain || chance_percent(20);
     job.priority = plan->plain ? 0 : (int32_t)chance_below(3);
     self->poisonous = !plan->plain && chance_percent(10);
     self->id[0] = 9;
@@ -63,6 +71,9 @@ static void plan_job(unsigned number, uint64_t tasks)
     self->cancel_at = !plan->plain && chance_percent(20)
                           ? self->at + (int64_t)chance_below(SUBMIT_WITHIN_MS)
                           : INT64_MAX;
+    self->pause_at = !plan->plain && chance_percent(20)
+                         ? self->at + (int64_t)chance_below(SUBMIT_WITHIN_MS)
+                         : INT64_MAX;
     Farm__Submit submit = FARM__SUBMIT__INIT;
     submit.id = wire_bytes(self->id, 16);
     submit.job = &job;
@@ -103,15 +114,36 @@ static void greet(struct client *self, uint32_t number)
     send_to_coordinator(self->connection, &envelope);
 }
 
+static void write_id(const struct sim_job *job, char id[33])
+{
+    for (int i = 0; i < 16; i++)
+        snprintf(id + 2 * i, 3, "%02x", job->id[i]);
+}
+
+/* Said again and again: the answer may be lost. */
+static void send_pause(const struct client *self, const struct sim_job *job)
+{
+    char id[33];
+    write_id(job, id);
+    Farm__JobSteer steer = FARM__JOB_STEER__INIT;
+    steer.job = wire_text(id);
+    steer.change_case = FARM__JOB_STEER__CHANGE_PAUSED;
+    steer.paused = !world->healed && world->now < job->pause_at + PAUSE_MS;
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.request = (steer.paused ? PAUSES : RESUMES) + job_numbered(job->id);
+    envelope.body_case = FARM__ENVELOPE__BODY_JOB_STEER;
+    envelope.job_steer = &steer;
+    send_to_coordinator(self->connection, &envelope);
+}
+
 static void send_cancel(const struct client *self, struct sim_job *job)
 {
     char id[33];
-    for (int i = 0; i < 16; i++)
-        snprintf(id + 2 * i, 3, "%02x", job->id[i]);
+    write_id(job, id);
     Farm__JobCancel cancel = FARM__JOB_CANCEL__INIT;
     cancel.job = wire_text(id);
     Farm__Envelope envelope = FARM__ENVELOPE__INIT;
-    envelope.request = 100 + job_numbered(job->id);
+    envelope.request = CANCELS + job_numbered(job->id);
     envelope.body_case = FARM__ENVELOPE__BODY_JOB_CANCEL;
     envelope.job_cancel = &cancel;
     send_to_coordinator(self->connection, &envelope);
@@ -141,17 +173,24 @@ void client_tick(uint32_t number)
             send_to_coordinator(self->connection, submit);
             farm__envelope__free_unpacked(submit, NULL);
             job->stage = JOB_SENT;
+        } else if (job->stage == JOB_ACCEPTED && world->now >= job->pause_at &&
+                   !job->resumed) {
+            send_pause(self, job);
         } else if (job->stage < JOB_CANCELED && world->now >= job->cancel_at) {
             send_cancel(self, job);
         }
     }
 }
 
-static void canceled(uint64_t request, bool done)
+static void steered(uint64_t request, bool done)
 {
-    if (request < 100 || request >= 100 + world->plan.jobs)
+    uint64_t number = request % CANCELS;
+    if (request < CANCELS || number >= world->plan.jobs)
         return;
-    struct sim_job *job = &world->job[request - 100];
+    struct sim_job *job = &world->job[number];
+    job->resumed = job->resumed || request >= RESUMES || !done;
+    if (request >= PAUSES)
+        return;
     job->stage = done ? JOB_CANCELED : JOB_ACCEPTED;
     if (!done)
         job->cancel_at = INT64_MAX; /* it had ended */
@@ -163,9 +202,9 @@ void client_hears(uint32_t number, const Farm__Envelope *envelope)
     if (envelope->body_case == FARM__ENVELOPE__BODY_WELCOME)
         self->greeted = true;
     else if (envelope->body_case == FARM__ENVELOPE__BODY_DONE)
-        canceled(envelope->request, true);
+        steered(envelope->request, true);
     else if (envelope->body_case == FARM__ENVELOPE__BODY_REFUSED)
-        canceled(envelope->request, false);
+        steered(envelope->request, false);
     if (envelope->body_case != FARM__ENVELOPE__BODY_ACCEPTED)
         return;
     unsigned number_of_job = job_numbered(envelope->accepted->job.data);

@@ -141,6 +141,32 @@ static bool run_paces(void)
     return ok;
 }
 
+/* Two submitters, one a minute later: when two thirds are done both had as much. */
+static bool run_shares(void)
+{
+    static const double speeds[] = {0.5, 1, 3};
+    struct plan plan = {
+        .workers = 3, .jobs = 2, .tasks = 600, .batch = 2, .plain = true};
+    for (unsigned w = 0; w < 3; w++)
+        plan.speed[w] = speeds[w] * 20 * 64 * 64;
+    struct world *self = calloc(1, sizeof *self);
+    if (!self)
+        abort();
+    world_open(self, 1, &plan);
+    const struct sim_job *one = &self->job[0];
+    struct sim_job *two = &self->job[1];
+    two->at += 30000;
+    for (int64_t at = START_MS; one->acked + two->acked < 400 && at < PATIENCE_MS;
+         at += 100)
+        world_run(self, at);
+    printf("two submitters, the second 30 s later: %llu and %llu of 400 images\n",
+           (unsigned long long)one->acked, (unsigned long long)two->acked);
+    bool ok = !self->wrong && one->acked >= 190 && two->acked >= 190;
+    world_close(self);
+    free(self);
+    return ok;
+}
+
 int main(int argc, char **argv)
 {
     uint64_t first = 1, seeds = 300, wrong = 0;
@@ -163,7 +189,7 @@ int main(int argc, char **argv)
         return 2;
     log_open("sim", LOG_ERROR_LINE + 1, LOG_TEXT);
     if (paces)
-        return run_paces() ? 0 : 1;
+        return run_paces() && run_shares() ? 0 : 1;
     for (uint64_t seed = first; seed < first + seeds && !wrong; seed++)
         wrong += !run_seed(seed, large);
     if (!wrong)

@@ -78,6 +78,8 @@ struct sim_job {
     uint64_t tasks, acked;
     uint8_t *answered; /* of each task: how often ACCEPTED */
     int64_t at, cancel_at, ended_at, accepted_at;
+    int64_t pause_at; /* for a minute */
+    bool resumed;
     enum job_stage stage;
     bool latents, poisonous;
 };

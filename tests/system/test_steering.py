@@ -182,3 +182,79 @@ def test_an_idle_fast_node_repeats_what_a_slow_one_holds_and_the_first_result_co
     assert commit(farm, slow, attempt).answer == pb.COMMIT_DUPLICATE
     summary = admin.ask(job_list=pb.JobList()).jobs[0]
     assert (summary.state, summary.done, summary.leased) == (pb.JOB_DONE, 1, 0)
+
+
+def ended(admin):
+    """The last job's summary, once it has ended."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        summary = admin.ask(job_list=pb.JobList()).jobs[0]
+        if summary.state != pb.JOB_OPEN:
+            return summary
+        time.sleep(0.02)
+    raise TimeoutError("the job does not end")
+
+
+def test_what_failed_is_tried_again_and_what_was_done_stays(farm, admin):
+    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=2, batch=2)
+    submit(admin, job(seeds=[(0, 2)]))
+    first, second = worker.wait("assign").attempts
+    commit(farm, worker, first)
+    worker.send(failed=pb.Failed(attempt=second.id, kind=INPUT, text=b"no such thing"))
+    assert ended(admin).failed == 1
+    line, = admin.ask(log_list=pb.LogList(of=b"last")).lines
+    assert (line.index, line.text, line.fault) == (1, b"no such thing", True)
+    assert admin.ask(log_list=pb.LogList(of=b"member")).lines[0].text == b"no such thing"
+    admin.ask(job_retry=pb.JobRetry(job=b"last"))
+    farm.kill()
+    farm.start()  # it is still open
+    admin = farm.admin()
+    worker = farm.worker(worker.key, credit=2)
+    again, = worker.wait("assign").attempts
+    assert again.index == 1
+    commit(farm, worker, again)
+    assert (ended(admin).done, ended(admin).failed) == (2, 0)
+    with pytest.raises(Refused, match="no task of the job failed"):
+        admin.ask(job_retry=pb.JobRetry(job=b"last"))
+
+
+def test_a_canceled_job_can_be_gone_on_with(farm, admin):
+    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=1)
+    submit(admin, job(seeds=[(0, 3)]))
+    attempt, = worker.wait("assign").attempts
+    commit(farm, worker, attempt)
+    admin.ask(job_cancel=pb.JobCancel(job=b"last"))
+    admin.ask(job_retry=pb.JobRetry(job=b"last"))
+    summary = admin.ask(job_list=pb.JobList()).jobs[0]
+    assert (summary.state, summary.done, summary.canceled) == (pb.JOB_OPEN, 1, 0)
+    given = set()
+    for _ in range(2):
+        worker.ready(1)
+        attempt, = worker.wait("assign").attempts
+        given.add(attempt.index)
+        commit(farm, worker, attempt)
+    assert given == {1, 2} and ended(admin).state == pb.JOB_DONE
+
+
+def test_a_removed_job_is_gone_with_its_results_but_not_with_those_of_others(farm, admin):
+    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=4, batch=4)
+    submit(admin, job(seeds=[(0, 4)]))
+    with pytest.raises(Refused, match="cancel it before"):
+        admin.ask(job_remove=pb.JobRemove(job=b"last"))
+    for attempt in worker.wait("assign").attempts:
+        commit(farm, worker, attempt)
+    first = admin.ask(job_list=pb.JobList()).jobs[0].job
+    submit(admin, job(seeds=[(0, 1)]))  # has the first result of that one
+    assert ended(admin).done == 1
+    use = {u.id: u for u in admin.ask(disk_list=pb.DiskList()).uses}
+    assert use[first].files == 4 and use[first].bytes == 4 * (len(b"picture of ") + 32)
+    admin.ask(job_remove=pb.JobRemove(job=first.hex().encode()))
+    assert len(admin.ask(job_list=pb.JobList()).jobs) == 1
+    detail = admin.ask(job_show=pb.JobShow(job=b"last", limit=10))
+    assert detail.tasks[0].result.png_size
+    submit(admin, job(seeds=[(0, 2)]))  # one is known, one is not any more
+    worker.ready(4, 4)
+    assert [a.index for a in worker.wait("assign").attempts] == [1]
+    farm.kill()
+    farm.start()
+    assert len(farm.admin().ask(job_list=pb.JobList()).jobs) == 2

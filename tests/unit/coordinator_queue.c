@@ -275,6 +275,45 @@ static void canceling_a_job_drops_twins_too(void **state)
     assert_null(queue_expired(queue, INT64_MAX));
 }
 
+static void a_failed_task_of_an_open_job_can_be_tried_again(void **state)
+{
+    struct queue_job *job = add(1, 2, false);
+    struct queue_lease *lease = lease_next(job, 1, 0, 0);
+    queue_fault(lease, 1, 0, "broken");
+    queue_give_up(queue, &lease, count_task, NULL);
+    queue_retry(job, 0);
+    assert_int_equal(job->failed, 0);
+    assert_null(queue_trouble(job, 0));
+    assert_int_equal(lease_next(job, 1, 0, 0)->index, 0);
+}
+
+static void a_job_that_ended_opens_in_its_place_with_what_was_done(void **state)
+{
+    struct queue_job *first = add(1, 3, false), *second = add(2, 1, false);
+    queue_known(first, 0);
+    unsigned dropped = 0;
+    queue_cancel(queue, first, count_lease, ignore_lease, &dropped);
+    queue_reopen(queue, first);
+    queue_restore_task(first, 0, QUEUE_DONE);
+    queue_restored(first);
+    assert_ptr_equal(TAILQ_FIRST(&queue->open), first);
+    assert_ptr_equal(TAILQ_NEXT(first, open), second);
+    assert_int_equal(first->done, 1);
+    assert_int_equal(queue_ready(first), 2);
+    assert_int_equal(lease_next(first, 1, 0, 0)->index, 1);
+}
+
+static void a_job_that_ended_can_be_forgotten(void **state)
+{
+    struct queue_job *job = add(1, 1, false);
+    uint8_t id[QUEUE_JOB_ID] = {1};
+    queue_known(job, 0);
+    assert_true(queue_close(queue, job));
+    queue_remove(queue, &job);
+    assert_null(job);
+    assert_null(queue_find(queue, id));
+}
+
 #define QUEUE_TEST(name) cmocka_unit_test_setup_teardown(name, open_queue, close_queue)
 
 int main(void)
@@ -294,6 +333,9 @@ int main(void)
         QUEUE_TEST(a_twin_goes_on_when_the_first_attempt_ends),
         QUEUE_TEST(a_twin_that_ends_leaves_the_first_attempt_alone),
         QUEUE_TEST(canceling_a_job_drops_twins_too),
+        QUEUE_TEST(a_failed_task_of_an_open_job_can_be_tried_again),
+        QUEUE_TEST(a_job_that_ended_opens_in_its_place_with_what_was_done),
+        QUEUE_TEST(a_job_that_ended_can_be_forgotten),
         QUEUE_TEST(a_late_result_makes_a_failed_task_done),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
