@@ -32,6 +32,10 @@ void swarm_revoke(struct coordinator *self, const uint8_t key[32]);
 /* handlers_node.c */
 handler_fn handle_node_list, handle_node_steer;
 
+/* The job a request names, of those it may see. */
+struct queue_job *job_named(struct coordinator *self, const struct request *request,
+                            ProtobufCBinaryData name, struct error *error);
+
 /* handlers_past.c: what was */
 handler_fn handle_job_retry, handle_job_remove, handle_disk_list, handle_log_list;
 

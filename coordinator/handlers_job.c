@@ -150,9 +150,8 @@ bool handle_job_list(struct coordinator *self, struct request *request,
     return true;
 }
 
-static struct queue_job *job_named(struct coordinator *self,
-                                   const struct request *request,
-                                   ProtobufCBinaryData name, struct error *error)
+struct queue_job *job_named(struct coordinator *self, const struct request *request,
+                            ProtobufCBinaryData name, struct error *error)
 {
     char *text = wire_string(name);
     struct queue_job *job = job_find(self->queue, text, owner_of(request), error);

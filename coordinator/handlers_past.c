@@ -12,16 +12,6 @@ enum {
     DISK_JOBS = 500,
 };
 
-static struct queue_job *job_named(struct coordinator *self,
-                                   const struct request *request,
-                                   ProtobufCBinaryData name, struct error *error)
-{
-    char *text = wire_string(name);
-    struct queue_job *job = job_find(self->queue, text, owner_of(request), error);
-    free(text);
-    return job;
-}
-
 static void note(struct coordinator *self, const struct request *request,
                  const char *what, const struct queue_job *job)
 {
