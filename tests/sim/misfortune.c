@@ -37,6 +37,18 @@ static void revive_worker(void)
         worker_start(number);
 }
 
+/* A worker speaks of an attempt that is another's. */
+static void lie(void)
+{
+    uint32_t number = any_worker();
+    const struct queue_lease *lease =
+        world->coordinator
+            ? TAILQ_LAST(&world->coordinator->queue->leases, queue_leases)
+            : NULL;
+    if (lease)
+        worker_lies(number, lease->id.epoch, lease->id.counter, lease->node);
+}
+
 /* Nothing gets through for a while, and then all of it, or nothing. */
 static void part_worker(void)
 {
@@ -57,7 +69,7 @@ void misfortune(void)
     }
     double in_ms = world->plan.misfortune_s * 2000 * chance_real();
     happen(1 + (int64_t)in_ms, EVENT_MISFORTUNE, 0, 0);
-    switch (chance_below(9)) {
+    switch (chance_below(10)) {
     case 0:
         coordinator_down(chance_percent(50));
         break;
@@ -72,6 +84,9 @@ void misfortune(void)
     case 5:
     case 6:
         part_worker();
+        break;
+    case 8:
+        lie();
         break;
     case 7:
         world->disk_full = !world->disk_full;

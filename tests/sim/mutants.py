@@ -57,6 +57,10 @@ MUTANTS = {
         "coordinator/queue.c", "if (lease->sharers) {", "if (false) {"),
     "a_canceled_job_is_not_stored": (
         "coordinator/work.c", "change_job_ended(self->change, &row);", ""),
+    "anybody_may_speak_of_an_attempt": (
+        "coordinator/handlers_work.c",
+        "return lease && lease->node == node->number ? lease : NULL;",
+        "(void)node; return lease;"),
     "done_tasks_are_not_stored": (
         "coordinator/work.c", "    change_task(self->change, &row);\n    tell_task_event(self,",
         "    tell_task_event(self,"),

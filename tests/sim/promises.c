@@ -92,6 +92,8 @@ static void take_task(void *context, const struct task_row *row,
     struct stored *stored = context;
     stored->done += row->state == QUEUE_DONE;
     stored->failed += row->state == QUEUE_FAILED;
+    if (row->state == QUEUE_FAILED && strstr(row->reason, LIE))
+        broken("a task failed by the word of a node that did not hold it");
     if (row->state == QUEUE_FAILED && stored->job->answered[row->index])
         broken("an accepted task is failed on disk");
     if (row->state != QUEUE_DONE)

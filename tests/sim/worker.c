@@ -140,6 +140,23 @@ static void tell_failed(struct worker *self, const struct held *held,
         SEND(self, failed, FAILED, &failed);
 }
 
+void worker_lies(uint32_t number, uint64_t epoch, uint64_t counter, uint32_t holder)
+{
+    struct worker *self = &world->worker[number];
+    const struct node *node =
+        registry_node_numbered(&world->coordinator->registry, holder);
+    if (!is_connected(self) || !self->greeted || memcmp(node->key, self->key, 32) == 0)
+        return;
+    Farm__AttemptId id = FARM__ATTEMPT_ID__INIT;
+    id.epoch = epoch;
+    id.counter = counter;
+    Farm__Failed failed = FARM__FAILED__INIT;
+    failed.attempt = &id;
+    failed.kind = ERROR_INPUT;
+    failed.text = wire_text(LIE);
+    SEND(self, failed, FAILED, &failed);
+}
+
 static void file_of(const struct held *held, uint8_t kind, uint8_t id[32])
 {
     memcpy(id, held->key, 32);

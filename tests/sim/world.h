@@ -11,6 +11,8 @@
 
 #include "coordinator/coordinator.h"
 
+#define LIE "a stranger says so"
+
 enum { WORKERS_MOST = 512, JOBS_MOST = 32, SUBMITTERS = 2, MODELS = 2, HELD_MOST = 64 };
 
 enum event_kind {
@@ -167,6 +169,7 @@ bool blob_is_there(const uint8_t id[32]);
 /* worker.c */
 void worker_start(uint32_t number);
 void worker_crash(uint32_t number);
+void worker_lies(uint32_t number, uint64_t epoch, uint64_t counter, uint32_t holder);
 void worker_hears(uint32_t number, const Farm__Envelope *envelope);
 void worker_event(const struct event *event);
 
