@@ -144,9 +144,10 @@ static double usual_speed(const struct coordinator *self,
     size_t count = 0;
     for (size_t n = 0; n < self->registry.count; n++) {
         const struct node *node = self->registry.node[n];
-        double speed = takes_part(self, node)
-                           ? speeds_expect(&node->speeds, task->model, task->size_class)
-                           : 0;
+        double speed =
+            takes_part(self, node) && speeds_known(&node->speeds, task->model)
+                ? speeds_expect(&node->speeds, task->model, task->size_class)
+                : 0;
         sum += speed;
         count += speed > 0;
     }
@@ -168,8 +169,10 @@ static uint32_t portion_of(const struct coordinator *self, const struct node *no
         if (other != node && !takes_part(self, other))
             continue;
         bool late;
-        double speed = speeds_expect(&other->speeds, task->model, task->size_class);
-        speed = speed > 0 ? speed : usual;
+        double speed =
+            speeds_known(&other->speeds, task->model)
+                ? speeds_expect(&other->speeds, task->model, task->size_class)
+                : usual;
         double busy = busy_for(self, other, speed, &late);
         if (late && other != node)
             continue;
@@ -214,7 +217,7 @@ static uint32_t amount_of(struct coordinator *self, struct node *node,
     most = *at_once < node->offer.credit ? *at_once : node->offer.credit;
     if (queue_trouble(job, index))
         return most; /* who may take it must not leave it to those who failed */
-    if (workers > 1 && speeds_expect(&node->speeds, task.model, task.size_class) <= 0) {
+    if (workers > 1 && !speeds_known(&node->speeds, task.model)) {
         uint32_t cold = cold_portion(node, job, workers);
         most = cold < most ? cold : most;
     }

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The weight of a new value once some were seen; the first ones count equally. */
+/* The weight of a new value once some were seen; the first ones count equally, but for what
+ * made the first batch slow. */
 static const double WEIGHT = 0.2;
 
 static const uint64_t MEASURED = 2; /* batches before their size is judged */
@@ -68,7 +69,9 @@ void speeds_measure(struct speeds *self, const uint8_t model[32], uint32_t size_
         speeds_restore(self, &fresh);
         entry = &self->entry[self->count - 1];
     }
-    entry->value = averaged(entry->value, step_pixels_per_s, entry->images);
+    bool warm = entry->images < MEASURED << batch && step_pixels_per_s > entry->value;
+    entry->value = warm ? step_pixels_per_s
+                        : averaged(entry->value, step_pixels_per_s, entry->images);
     entry->images++;
     entry->changed = true;
     self->any =
@@ -92,6 +95,15 @@ double speeds_expect(const struct speeds *self, const uint8_t model[32],
         best = entry->value;
     }
     return nearest == UINT32_MAX ? self->any : best;
+}
+
+bool speeds_known(const struct speeds *self, const uint8_t model[32])
+{
+    for (size_t e = 0; e < self->count; e++)
+        if (memcmp(self->entry[e].model, model, 32) == 0 &&
+            self->entry[e].images > 1u << self->entry[e].batch)
+            return true;
+    return false;
 }
 
 static bool is_judged(const struct speed *entry)

@@ -40,6 +40,10 @@ void speeds_restore(struct speeds *self, const struct speed *stored);
 double speeds_expect(const struct speeds *self, const uint8_t model[32],
                      uint32_t size_class);
 
+/* Whether that is known: more than one batch of the model was measured. The first one may
+ * have waited for kernels to be built. */
+bool speeds_known(const struct speeds *self, const uint8_t model[32]);
+
 /* How many pictures to render at once, at most `most`: the measured best. As long as its
  * half is not measured, or, before anything is, `most`, that is tried. */
 uint32_t speeds_batch(const struct speeds *self, const uint8_t model[32],

@@ -13,7 +13,12 @@
 #include "coordinator/table.h"
 #include "tests/sim/world.h"
 
-enum { COMMIT_MS = 12, RESTART_MS = 4000, UNIX_START = 1700000000 };
+enum {
+    COMMIT_MS = 12,
+    SLOW_COMMIT_MS = 300,
+    RESTART_MS = 4000,
+    UNIX_START = 1700000000
+};
 
 struct blob {
     uint8_t id[32];
@@ -171,6 +176,12 @@ static void disk_start(void)
     for (struct blob *b = zhashx_first(world->blobs); b; b = zhashx_next(world->blobs))
         b->old = true;
     int64_t takes = world->plan.plain ? 1 : 1 + (int64_t)chance_below(COMMIT_MS);
+    if (!world->plan.plain && chance_percent(3))
+        takes += (int64_t)chance_below(SLOW_COMMIT_MS);
+    if (world->power_fails && takes > COMMIT_MS) {
+        world->power_fails = false;
+        happen(takes - 1, EVENT_POWER, 0, world->life);
+    }
     happen(takes, EVENT_DISK, 0, world->life);
 }
 

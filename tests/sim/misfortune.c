@@ -71,7 +71,10 @@ void misfortune(void)
     happen(1 + (int64_t)in_ms, EVENT_MISFORTUNE, 0, 0);
     switch (chance_below(10)) {
     case 0:
-        coordinator_down(chance_percent(50));
+        if (chance_percent(50))
+            world->power_fails = true; /* with the next slow commit */
+        else
+            coordinator_down(chance_percent(50));
         break;
     case 1:
     case 2:

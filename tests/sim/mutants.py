@@ -44,9 +44,8 @@ MUTANTS = {
     "credit_forgets_what_is_under_way": (
         "coordinator/registry.c", "coming < credit ? credit - (uint32_t)coming : 0",
         "coming < credit ? credit : credit"),
-    "done_tasks_are_done_again": (
-        "coordinator/load.c", "queue_restore_task(context, index, (enum queue_task)state);",
-        "(void)context, (void)index, (void)state;"),
+    "heartbeats_renew_nothing": (
+        "coordinator/handlers_work.c", "queue_renew(self->queue, lease, self->now);", ";"),
     "the_cursor_is_not_stored": (
         "coordinator/work.c", "change_job_cursor(self->change, own->number, job->cursor);",
         ";"),

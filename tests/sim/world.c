@@ -145,6 +145,10 @@ static void handle(struct event *event)
         if (!world->coordinator)
             coordinator_up();
         break;
+    case EVENT_POWER:
+        if (event->stamp == world->life)
+            coordinator_down(true);
+        break;
     case EVENT_TICK:
         if (event->who >= WORKERS_MOST)
             client_tick(event->who - WORKERS_MOST);

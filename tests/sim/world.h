@@ -21,6 +21,7 @@ enum event_kind {
     EVENT_TO_PEER,
     EVENT_DISK, /* a commit ends */
     EVENT_RESTART,
+    EVENT_POWER,    /* it goes while a commit is under way */
     EVENT_TICK,     /* a worker's or client's timer */
     EVENT_NEARLY,   /* a batch is past three quarters */
     EVENT_RENDERED, /* a batch ends */
@@ -120,7 +121,7 @@ struct world {
     struct change **queued;
     size_t queued_count, committing;
     uint64_t committed;
-    bool disk_busy, disk_full;
+    bool disk_busy, disk_full, power_fails;
     uint64_t life; /* of the coordinator */
     zlistx_t *inbox;
 

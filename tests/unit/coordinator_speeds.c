@@ -15,11 +15,23 @@ a_speed_follows_what_is_measured_and_first_values_count_equally(void **state)
 {
     struct speeds speeds = {0};
     assert_true(speeds_expect(&speeds, sd, 18) == 0);
-    measure(&speeds, 1, 100, 1);
     measure(&speeds, 1, 200, 1);
+    measure(&speeds, 1, 100, 1);
     assert_float_equal(speeds_expect(&speeds, sd, 18), 150, 1e-9);
     measure(&speeds, 1, 50, 40);
     assert_float_equal(speeds_expect(&speeds, sd, 18), 50, 1);
+    speeds_clear(&speeds);
+}
+
+static void a_first_batch_that_waited_for_its_kernels_does_not_count(void **state)
+{
+    struct speeds speeds = {0};
+    measure(&speeds, 2, 1, 2);
+    assert_false(speeds_known(&speeds, sd));
+    measure(&speeds, 2, 100, 2);
+    assert_true(speeds_known(&speeds, sd));
+    assert_false(speeds_known(&speeds, other));
+    assert_float_equal(speeds_expect(&speeds, sd, 18), 100, 1e-9);
     speeds_clear(&speeds);
 }
 
@@ -69,6 +81,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(
             a_speed_follows_what_is_measured_and_first_values_count_equally),
+        cmocka_unit_test(a_first_batch_that_waited_for_its_kernels_does_not_count),
         cmocka_unit_test(what_was_not_measured_is_judged_by_what_is_nearest),
         cmocka_unit_test(the_best_batch_is_found_by_trying_smaller_ones),
         cmocka_unit_test(usage_halves_in_a_day_and_no_clock_that_goes_back_harms_it),
