@@ -12,6 +12,7 @@ enum {
     SEEDS_EACH = 2,   /* of these to each */
     SEED_MS = 120000, /* after which a piece given away did not arrive */
     ALONE_MS = 60000,
+    FETCHING_MS = 10000, /* without a question: it gave up */
     GRANT_RETRY_MS = 3000,
     ACCUSED_MOST = 1024,
 };
@@ -271,7 +272,7 @@ static struct supply supply_of(struct swarm_model *model,
     struct swarm_member *other;
     TAILQ_FOREACH(other, &model->members, next)
     {
-        supply.fetching += other->fetching;
+        supply.fetching += other->fetching && now - other->asked < FETCHING_MS;
     }
     for (size_t p = 0; p < model->pieces; p++) {
         struct seed *seed = &model->seed[p];
@@ -303,6 +304,7 @@ uint8_t *swarm_seeds(struct swarm *self, struct swarm_member *member, bool starv
 {
     (void)self;
     struct swarm_model *model = member->model;
+    member->asked = now;
     uint8_t *bits = need(calloc((model->pieces + 7) / 8 + 1, 1));
     struct supply supply = supply_of(model, member, now);
     if (starved)

@@ -28,6 +28,7 @@ struct swarm_member {
     uint8_t *have;               /* a bit a piece */
     size_t here;                 /* pieces */
     bool fetching;
+    int64_t asked;       /* when it last asked for more */
     int64_t alone_until; /* nobody else gives it anything: fed by us */
     struct swarm_model *model;
     TAILQ_ENTRY(swarm_member) next;

@@ -20,13 +20,15 @@ def shared():
 def built_kernels(shared, tmp_path_factory):
     """Renders once, so that no test waits for what only the first of all has to wait for."""
     farm = farms.Farm(tmp_path_factory.mktemp("first"), shared)
-    farm.start_coordinator()
-    farm.ctl("model", "add", farms.TINY, "--name", "tiny")
-    farm.worker("one")
-    for size in (1, 4):
-        job = farm.submit("--steps", 1, "--seed", f"1..{size}", "a cat")
-        farm.ctl("wait", job, patience=900)
-    farm.close()
+    try:
+        farm.start_coordinator()
+        farm.ctl("model", "add", farms.TINY, "--name", "tiny")
+        farm.worker("one")
+        for size in (1, 4):
+            job = farm.submit("--steps", 1, "--seed", f"1..{size}", "a cat")
+            farm.ctl("wait", job, patience=900)
+    finally:
+        farm.close()
 
 
 @pytest.fixture

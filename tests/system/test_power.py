@@ -82,8 +82,10 @@ def test_no_answered_result_job_or_key_is_lost_by_a_power_cut(tmp_path):
     farm = Farm(state, **under_shim(state, journal))
     farm.start()
     answers = Answers(journal)
-    key = work(farm, answers)
-    farm.kill()
+    try:
+        key = work(farm, answers)
+    finally:
+        farm.kill()
     total = os.path.getsize(journal)
     rng = random.Random(1)
     ends = [at for group in (answers.jobs, answers.results, answers.keys) for at, _ in group]

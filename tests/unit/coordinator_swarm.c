@@ -110,6 +110,19 @@ static void one_to_whom_nobody_gives_is_fed_though_others_have_it(void **state)
     free(seeds);
 }
 
+static void one_that_gave_up_does_not_slow_the_one_that_goes_on(void **state)
+{
+    uint8_t none[BITS] = {0};
+    struct swarm_member *idle = have(1, none, true), *member = have(2, none, true);
+    free(swarm_seeds(swarm, idle, false, 1000));
+    uint8_t *seeds = swarm_seeds(swarm, member, false, 1000);
+    assert_true(count(seeds) <= 2);
+    free(seeds);
+    seeds = swarm_seeds(swarm, member, false, 60000);
+    assert_true(count(seeds) > 4);
+    free(seeds);
+}
+
 static void what_was_given_to_one_that_left_is_given_again(void **state)
 {
     uint8_t none[BITS] = {0}, gone[PEER_ID] = {1};
@@ -178,6 +191,7 @@ int main(void)
         SWARM_TEST(one_that_fetches_alone_is_fed_all_of_it),
         SWARM_TEST(a_swarm_of_twenty_is_fed_about_once),
         SWARM_TEST(one_to_whom_nobody_gives_is_fed_though_others_have_it),
+        SWARM_TEST(one_that_gave_up_does_not_slow_the_one_that_goes_on),
         SWARM_TEST(what_was_given_to_one_that_left_is_given_again),
         SWARM_TEST(nobody_is_sent_to_itself_or_to_whom_two_accuse),
         SWARM_TEST(a_grant_is_asked_for_once_confirmed_and_ends_with_its_server),
