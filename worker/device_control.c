@@ -117,8 +117,10 @@ static void on_committed(struct device *self, const Farm__Committed *message)
                                           "discarded", "to be sent again"};
     uint64_t epoch = message->attempt->epoch, counter = message->attempt->counter;
     char *text = wire_string(message->text);
+    device_about(self, attempts_find(&self->attempts, epoch, counter));
     log_debug("result %llu: %s %s", (unsigned long long)counter,
               answers[message->answer], text);
+    device_about(self, NULL);
     free(text);
     if (message->answer != FARM__COMMIT_ANSWER__COMMIT_RETRY)
         attempts_remove(&self->attempts, epoch, counter);
@@ -241,9 +243,8 @@ static void on_greeted(struct device *self, const Farm__Welcome *welcome)
     learn_signing_key(self, welcome->signing_key);
     char *node = wire_string(welcome->node), *farm = wire_string(welcome->farm);
     char *bulk = farm_bulk_address(&self->member->farm, welcome->bulk_port);
-    struct log_subject subject = {.task = -1};
-    snprintf(subject.node, sizeof subject.node, "%s", node);
-    log_about(&subject);
+    snprintf(self->node, sizeof self->node, "%s", node);
+    device_about(self, NULL);
     log_info("connected to farm %s as %s", farm, node);
     self->greeted = true;
     self->heartbeat_ms = welcome->heartbeat_ms ? welcome->heartbeat_ms : HEARTBEAT_MS;

@@ -12,6 +12,7 @@ struct device {
     size_t index;
     const struct worker_settings *settings;
     const struct member *member;
+    char node[64];                    /* what the farm calls us; "" until it greeted */
     uint8_t signing_key[SIGNING_KEY]; /* of the farm; zeros until it is told */
     const uint8_t *instance;
     int status; /* of the process at its end */
@@ -49,6 +50,9 @@ void device_start_batch(struct device *self); /* when it is idle and something w
 /* Asks for what of the attempt's model and files is not here: it is FETCHING then, ASSIGNED
  * otherwise. False when too much is being fetched; the attempt has ended. */
 bool device_want(struct device *self, struct attempt *attempt);
+
+/* What the log's lines are about from now on; NULL: the node alone. */
+void device_about(const struct device *self, const struct attempt *attempt);
 
 /* Ends an attempt that will have no result. */
 void device_fail(struct device *self, struct attempt *attempt, const struct error *why);

@@ -1,3 +1,4 @@
+#include <sodium.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -11,9 +12,25 @@ enum {
     BATCH_CPU = 4
 }; /* more does not make a processor faster, only its steps longer */
 
+void device_about(const struct device *self, const struct attempt *attempt)
+{
+    struct log_subject subject = {.task = -1};
+    snprintf(subject.node, sizeof subject.node, "%s", self->node);
+    if (attempt) {
+        subject.task = (int64_t)attempt->index;
+        subject.epoch = attempt->epoch;
+        subject.attempt = attempt->counter;
+        sodium_bin2hex(subject.job, sizeof subject.job, attempt->job,
+                       sizeof attempt->job);
+    }
+    log_about(&subject);
+}
+
 void device_fail(struct device *self, struct attempt *attempt, const struct error *why)
 {
+    device_about(self, attempt);
     log_warn("task %llu: %s", (unsigned long long)attempt->index, why->text);
+    device_about(self, NULL);
     if (attempt->withdrawn ||
         (self->greeted && control_failed(self->link, attempt, why)))
         attempts_remove(&self->attempts, attempt->epoch, attempt->counter);

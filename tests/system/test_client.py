@@ -280,3 +280,23 @@ def test_audit_verify_names_the_line_that_was_changed(bare_farm):
     log.write_text("".join(whole.splitlines(True)[:-2]))
     bare_farm.ctl("audit", "verify")
     assert "were removed" in bare_farm.ctl("audit", "verify", "--head", told["head"], status=1)
+
+
+def test_metrics_are_printed_and_a_member_is_given_another_role(bare_farm):
+    bare_farm.start_coordinator()
+    text = bare_farm.ctl("metrics")
+    assert text.endswith("# EOF\n") and "clfarm_messages_total" in text
+    assert bare_farm.ctl_json("metrics")["openmetrics"].endswith("# EOF\n")
+    bare_farm.join("one")
+    name = next(key["name"] for key in bare_farm.ctl_json("keys") if key["role"] == "worker")
+    bare_farm.ctl("role", name, "observer")
+    assert {key["name"]: key["role"] for key in bare_farm.ctl_json("keys")}[name] == "observer"
+    assert "no \"king\"" in bare_farm.ctl("role", name, "king", status=USAGE)
+
+
+def test_a_model_to_fetch_is_named_by_its_id(bare_farm):
+    bare_farm.start_coordinator()
+    bare_farm.join("one")
+    assert bare_farm.run_worker("one", "fetch", "emoji").returncode == USAGE
+    missing = bare_farm.run_worker("one", "fetch", "0" * 64)
+    assert missing.returncode == USAGE and "no such model" in missing.stderr
