@@ -48,7 +48,7 @@ void farm_client_start(struct farm_client *self)
     if (self->process == 0) {
         execl(self->coordinator, self->coordinator, "--state", self->state, "--bind",
               "tcp://127.0.0.1", "--port", "0", "--bulk-port", "0", "--log", "warn",
-              (char *)NULL);
+              "--rate", "0", (char *)NULL);
         _exit(127);
     }
     started = self;
