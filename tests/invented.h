@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/path.h"
 #include "tests/test.h"
 
 static inline uint64_t name_hash(const char *name)
@@ -101,6 +103,68 @@ static inline void write_invented(const char *path, const json_t *tensors)
     assert_int_equal(fclose(file), 0);
     free(text);
     json_decref(header);
+}
+
+/* STEM.safetensors becomes two files and their index. */
+static inline void split_invented(const char *stem, const json_t *tensors)
+{
+    json_t *halves[2] = {json_array(), json_array()}, *map = json_object(), *tensor;
+    const char *name = strrchr(stem, '/') + 1;
+    size_t i;
+    json_array_foreach(tensors, i, tensor)
+    {
+        char *file = path_format("%s-%05zu-of-00002.safetensors", name, i % 2 + 1);
+        json_array_append(halves[i % 2], tensor);
+        json_object_set_new(map, json_string_value(json_array_get(tensor, 0)),
+                            json_string(file));
+        free(file);
+    }
+    for (i = 0; i < 2; i++) {
+        char *path = path_format("%s-%05zu-of-00002.safetensors", stem, i + 1);
+        write_invented(path, halves[i]);
+        json_decref(halves[i]);
+        free(path);
+    }
+    char *whole = path_format("%s.safetensors", stem);
+    char *index = path_format("%s.safetensors.index.json", stem);
+    json_t *root = json_pack("{s:{}, s:o}", "metadata", "weight_map", map);
+    assert_int_equal(json_dump_file(root, index, 0), 0);
+    assert_int_equal(unlink(whole), 0);
+    json_decref(root);
+    free(index);
+    free(whole);
+}
+
+/* The files of families/NAME.json under `into`; those of the bundled model are linked. */
+static inline json_t *lay_out_family(const char *name, const char *into)
+{
+    json_error_t where;
+    const char *file;
+    json_t *what;
+    char *golden = path_format("%s/families/%s.json", FARM_GOLDEN_DIR, name);
+    json_t *root = json_load_file(golden, 0, &where);
+    free(golden);
+    if (!root)
+        fail_msg("%s.json: %s", name, where.text);
+    json_object_foreach(json_object_get(root, "files"), file, what)
+    {
+        char *path = path_format("%s/%s", into, file);
+        char *parent = path_format("%.*s", (int)(strrchr(path, '/') - path), path);
+        const char *copy = json_string_value(json_object_get(what, "copy"));
+        char *bundled = path_format("%s/models/emoji/%s", FARM_SOURCE_DIR, copy);
+        const json_t *tensors = json_object_get(what, "tensors");
+        assert_true(path_make_folders(parent, 0700, NULL));
+        if (copy)
+            assert_int_equal(symlink(bundled, path), 0);
+        else if (tensors)
+            write_invented(path, tensors);
+        else
+            assert_int_equal(json_dump_file(json_object_get(what, "json"), path, 0), 0);
+        free(bundled);
+        free(parent);
+        free(path);
+    }
+    return root;
 }
 
 #endif

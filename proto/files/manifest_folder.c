@@ -57,6 +57,8 @@ static const struct {
     const char *name;
     const char *needs[6];
 } pipelines[] = {
+    {"DDPMPipeline", {"scheduler", "unet"}},
+    {"DDIMPipeline", {"scheduler", "unet"}},
     {"StableDiffusionPipeline",
      {"scheduler", "text_encoder", "tokenizer", "unet", "vae"}},
     {"StableDiffusionImg2ImgPipeline",
@@ -274,7 +276,8 @@ static bool check_index(const json_t *index, const char *folder, struct error *e
         return error_set_kind(
             error, ERROR_INPUT,
             "%s: a %.60s cannot be rendered; Stable Diffusion 1, 2 and "
-            "XL, their inpainting and editing models can",
+            "XL, their inpainting and editing models, and "
+            "DDPMPipeline can",
             folder, class_name ? class_name : "model without a class");
     for (size_t i = 0; i < 6 && pipelines[known].needs[i]; i++)
         if (!manifest_part_class(index, pipelines[known].needs[i]))
@@ -295,7 +298,8 @@ static bool add_parts(Farm__Manifest *into, const char *folder, const json_t *in
                            !add_part(into, folder, &parts[i], in_root, error)))
             return false;
     }
-    return true;
+    return !exists(folder, "class_emb.safetensors") ||
+           add_file(into, folder, "class_emb.safetensors", error);
 }
 
 static int by_path(const void *a, const void *b)

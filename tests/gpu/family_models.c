@@ -1,8 +1,14 @@
 /* Models of all families and layouts: text, one pass of UNet and VAE, and whole runs, as
  * diffusers computes them. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/path.h"
 #include "tests/gpu/support_family.h"
+#include "tests/invented.h"
 #include "worker/sd/model.h"
 #include "worker/sd/pipeline.h"
+#include "worker/sd/resize.h"
 
 struct pass {
     const struct model *model;
@@ -95,6 +101,44 @@ static void check_unet(const struct model *model, const char *name)
     check_pass(&pass, predict, name, "unet.out");
 }
 
+/* x gets the channels of class 3. */
+static void append_class(struct tensor *x, const struct model *model)
+{
+    size_t places = x->h * x->w, more = model->class_width, c = x->c + more;
+    float *from = tensor_values(x), *into = calloc(places * c, sizeof *into);
+    for (size_t i = 0; i < places; i++) {
+        memcpy(into + i * c, from + i * x->c, x->c * sizeof *into);
+        model_class_channels(model, 3, 1, into + i * c + x->c);
+    }
+    struct tensor joined = tensor_from(DTYPE_F32, 1, x->h, x->w, c, into);
+    tensor_destroy(x, gpu);
+    *x = joined;
+    free(from);
+    free(into);
+}
+
+/* A model of pixels: class 3 where it knows classes. */
+static void check_pixel_unet(const struct model *model, const char *name)
+{
+    const struct unet *unet = &model->unet;
+    struct pass pass = {.model = model, .step = {.timestep = 500}};
+    size_t width = unet_added_width(unet);
+    float *row = calloc(width + 1, sizeof *row);
+    pass.x = upload(name, "unet.sample");
+    if (model->class_width)
+        append_class(&pass.x, model);
+    pass.y =
+        tensor_from(DTYPE_F32, 1, pass.x.h, pass.x.w, unet->config.out_channels, NULL);
+    pass.step_buffer =
+        tensor_from(DTYPE_F32, 1, 1, 1, sizeof(struct step) / sizeof(float), NULL);
+    if (width) {
+        unet_class_values(unet, 3, row);
+        pass.added = tensor_from(DTYPE_F32, 1, 1, 1, width, row);
+    }
+    free(row);
+    check_pass(&pass, predict, name, "unet.out");
+}
+
 static void check_vae(const struct model *model, const char *name)
 {
     size_t f = vae_factor(&model->vae), c = model->vae.config.latent_channels;
@@ -154,6 +198,11 @@ static double number(const json_t *run, const char *key)
     return json_number_value(json_object_get(run, key));
 }
 
+static double number_or(const json_t *run, const char *key, double fallback)
+{
+    return json_object_get(run, key) ? number(run, key) : fallback;
+}
+
 static double pixel_distance(const struct image *image, const char *name,
                              const char *tensor)
 {
@@ -166,13 +215,26 @@ static double pixel_distance(const struct image *image, const char *name,
     return sum / (double)want.count;
 }
 
+/* The bytes of the name "picture", for a run that begins with one. */
+static struct pixels invented_picture(size_t width, size_t height)
+{
+    struct pixels picture = {.width = width, .height = height};
+    uint64_t hash = name_hash("picture");
+    picture.rgb = calloc(width * height, 3);
+    assert_non_null(picture.rgb);
+    for (size_t i = 0; i < width * height * 3; i++)
+        picture.rgb[i] = (uint8_t)invent(hash + i);
+    return picture;
+}
+
 static void check_run(struct pipeline *pipeline, const char *name, const json_t *run,
                       size_t i)
 {
     char latents[40], pixels[40];
+    const char *prompt = json_string_value(json_object_get(run, "prompt"));
     struct image_request request = {
         .syntax = "plain",
-        .prompt = json_string_value(json_object_get(run, "prompt")),
+        .prompt = prompt ? prompt : "",
         .negative = json_string_value(json_object_get(run, "negative")),
         .seed = (uint64_t)number(run, "seed"),
         .steps = (size_t)number(run, "steps"),
@@ -183,20 +245,25 @@ static void check_run(struct pipeline *pipeline, const char *name, const json_t 
         .original_height = (size_t)number(run, "original_height"),
         .crop_x = (size_t)number(run, "crop_x"),
         .crop_y = (size_t)number(run, "crop_y"),
-        .aesthetic = 6,
+        .aesthetic = number_or(run, "aesthetic", 6),
+        .strength = number(run, "strength"),
+        .class = (size_t)number(run, "class"),
         .sampler = json_string_value(json_object_get(run, "sampler")),
         .schedule = "Automatic",
         .clip_skip = (unsigned)number(run, "clip_skip"),
     };
     struct image image;
+    struct pixels picture = invented_picture(request.width, request.height);
+    request.init = request.strength > 0 ? &picture : NULL;
     assert_ok(pipeline_render(pipeline, &request, 1, NULL, NULL, &image, &error));
+    free(picture.rgb);
     snprintf(latents, sizeof latents, "%zu.latents", i);
     snprintf(pixels, sizeof pixels, "%zu.pixels", i);
     struct golden_tensor want = family_tensor(name, latents);
     assert_int_equal(want.count, image.c * image.h * image.w);
     assert_golden(latents, image.latents, &want, 2e-3);
     free(want.values);
-    if (request.steps == 20)
+    if (request.steps == 20 && prompt)
         assert_true(pixel_distance(&image, name, pixels) < 0.6);
     image_clear(&image);
 }
@@ -223,8 +290,12 @@ static void check_family(const char *name)
     family_open(&family, name);
     if (!model_load(&model, gpu, &family.files, DTYPE_F32, &error))
         fail_msg("%s: %s", name, error.text);
-    check_unet(&model, name);
-    check_vae(&model, name);
+    if (model.pixels) {
+        check_pixel_unet(&model, name);
+    } else {
+        check_unet(&model, name);
+        check_vae(&model, name);
+    }
     for (size_t i = 0; i < model.text.count; i++) {
         bool second = model.text.count == 1 && model.text.penultimate;
         check_text(&model, name, golden_text(family.golden, "prompt"), i, i + second);
@@ -245,6 +316,45 @@ static void an_sdxl_refiner_folder_equals_diffusers(void **state)
     check_family("refiner");
 }
 
+static const json_t *tensors_of(const struct family *family, const char *file)
+{
+    return json_object_get(
+        json_object_get(json_object_get(family->golden, "files"), file), "tensors");
+}
+
+/* As save_pretrained writes them with max_shard_size and with variant="fp16". */
+static void weights_in_several_files_and_variants_are_found(void **state)
+{
+    struct family family;
+    struct model model;
+    family_open(&family, "sdxl");
+    char *stem = path_format("%s/unet/diffusion_pytorch_model", family.folder);
+    char *vae =
+        path_format("%s/vae/diffusion_pytorch_model.safetensors", family.folder);
+    char *half =
+        path_format("%s/vae/diffusion_pytorch_model.fp16.safetensors", family.folder);
+    split_invented(stem,
+                   tensors_of(&family, "unet/diffusion_pytorch_model.safetensors"));
+    assert_int_equal(rename(vae, half), 0);
+    model_files_clear(&family.files);
+    assert_ok(model_files_from_folder(&family.files, family.folder, &error));
+    assert_ok(model_load(&model, gpu, &family.files, DTYPE_F32, &error));
+    check_unet(&model, "sdxl");
+    check_vae(&model, "sdxl");
+    model_clear(&model);
+    free(half);
+    free(vae);
+    free(stem);
+    family_close(&family);
+}
+
+static void models_of_pixels_equal_diffusers(void **state)
+{
+    check_family("pixels_root");
+    check_family("pixels_class");
+    check_family("pixels_channels");
+}
+
 static void single_files_of_each_family_equal_diffusers(void **state)
 {
     check_family("sd1_single");
@@ -258,6 +368,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_sdxl_folder_equals_diffusers),
         cmocka_unit_test(an_sdxl_refiner_folder_equals_diffusers),
+        cmocka_unit_test(weights_in_several_files_and_variants_are_found),
+        cmocka_unit_test(models_of_pixels_equal_diffusers),
         cmocka_unit_test(single_files_of_each_family_equal_diffusers),
     };
     return cmocka_run_group_tests(tests, open_cpu_path, close_gpu);

@@ -189,7 +189,8 @@ static void models_of_other_kinds_are_refused_by_name(void **state)
     assert_key_refused(
         "model_index.json", "_class_name", "\"StableDiffusion3Pipeline\"",
         "model_index.json: _class_name is \"StableDiffusion3Pipeline\"; supported are "
-        "StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, "
+        "DDPMPipeline, DDIMPipeline, StableDiffusionPipeline, "
+        "StableDiffusionImg2ImgPipeline, "
         "StableDiffusionInpaintPipeline, StableDiffusionInstructPix2PixPipeline, "
         "StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, "
         "StableDiffusionXLInpaintPipeline, StableDiffusionXLInstructPix2PixPipeline");

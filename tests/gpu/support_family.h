@@ -8,7 +8,7 @@
 struct family {
     json_t *golden; /* families/NAME.json */
     struct model_files files;
-    char *folder; /* where what is not the bundled model's lies */
+    char *folder; /* where they lie */
 };
 
 /* Writes the files of families/NAME.json into a folder of their own. */

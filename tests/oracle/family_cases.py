@@ -7,19 +7,20 @@ import tempfile
 from pathlib import Path
 
 import diffusers
+import numpy as np
 import torch
 from diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLPipeline,
 )
+from PIL import Image
 from safetensors.torch import save_file
 
 import family_models
 import invent
 from model_cases import normal
 from run_cases import lend_text_model, pixels
-from sampler_cases import SAMPLERS
 
 PROMPT = "a red apple, noto style!"
 USUAL = {
@@ -30,7 +31,7 @@ USUAL = {
     "cfg": 5.0,
     "width": 16,
     "height": 16,
-    "sampler": "Euler",
+    "sampler": "EulerDiscreteScheduler",
     "clip_skip": 1,
 }
 PIPELINES = {"sdxl": StableDiffusionXLPipeline, "refiner": StableDiffusionXLImg2ImgPipeline}
@@ -89,13 +90,23 @@ def vae_outputs(pipe):
     }
 
 
+def picture(width, height):
+    """The bytes k of the name "picture" (invent.py), as unsigned ones."""
+    values = invent.values("picture", height * width * 3).view(np.uint8)
+    return Image.fromarray(values.reshape(height, width, 3))
+
+
 def requests(family):
+    if family == "refiner":  # renders only from a picture
+        yield {"strength": 0.6, "steps": 5}
+        yield {"strength": 0.8, "negative": "blue", "sampler": "DDIMScheduler", "aesthetic": 4.5}
+        return
     yield {}
-    yield {"sampler": "DPM++ 2M", "steps": 20}
-    yield {"sampler": "DDIM", "width": 40, "height": 24, "negative": "blue"}
+    yield {"sampler": "DPMSolverMultistepScheduler", "steps": 20}
+    yield {"sampler": "DDIMScheduler", "width": 40, "height": 24, "negative": "blue"}
     yield {"negative": "", "seed": 7}
-    yield {"cfg": 1.0, "sampler": "Euler a"}
-    yield {"clip_skip": 2, "sampler": "DDIM"}
+    yield {"cfg": 1.0, "sampler": "EulerAncestralDiscreteScheduler"}
+    yield {"clip_skip": 2, "sampler": "DDIMScheduler"}
     if family == "sdxl":
         yield {"original_width": 40, "original_height": 20, "crop_x": 3, "crop_y": 5}
 
@@ -108,13 +119,17 @@ def run(pipe, request):
     if "original_width" in request:
         more["original_size"] = (request["original_height"], request["original_width"])
         more["crops_coords_top_left"] = (request["crop_y"], request["crop_x"])
+    if "strength" in request:
+        more["image"] = picture(request["width"], request["height"])
+        more["strength"] = request["strength"]
+        more["aesthetic_score"] = request.get("aesthetic", 6.0)
+    else:
+        more |= {"width": request["width"], "height": request["height"]}
     return pipe(
         request["prompt"],
         negative_prompt=request["negative"],
         num_inference_steps=request["steps"],
         guidance_scale=request["cfg"],
-        width=request["width"],
-        height=request["height"],
         generator=torch.Generator().manual_seed(request["seed"]),
         output_type="latent",
         **more,
@@ -123,15 +138,13 @@ def run(pipe, request):
 
 def runs(pipe, family):
     tensors, cases = {}, []
-    if family == "refiner":
-        return tensors, cases  # renders only from a picture in diffusers
     pipe.set_progress_bar_config(disable=True)
     if not hasattr(pipe.text_encoder, "text_model") and not is_xl(pipe):
         lend_text_model(pipe.text_encoder)
     config = pipe.scheduler.config
     for i, more in enumerate(requests(family)):
         request = {**USUAL, **more}
-        pipe.scheduler = getattr(diffusers, SAMPLERS[request["sampler"]]).from_config(config)
+        pipe.scheduler = getattr(diffusers, request["sampler"]).from_config(config)
         latents = run(pipe, request)
         tensors[f"{i}.latents"] = latents.clone()
         if request["steps"] == 20:
@@ -183,6 +196,63 @@ def make_one(name, family, layout, parts, files, bundled, into):
     )
 
 
+def pixel_runs(unet, config, table):
+    """DDPMPipeline's loop, with a class where the model takes one."""
+    tensors, cases = {}, []
+    for i, more in enumerate(
+        [
+            {"sampler": "DDPMScheduler", "steps": 5},
+            {"sampler": "DDPMScheduler", "steps": 20, "seed": 7, "class": 3},
+            {"sampler": "DDIMScheduler", "steps": 4, "class": 1},
+            {"sampler": "DDIMScheduler", "steps": 3, "width": 24, "height": 12},
+        ]
+    ):
+        side = unet.config.sample_size
+        request = {"seed": 42, "width": side, "height": side, "class": 0, **more}
+        scheduler = getattr(diffusers, request["sampler"]).from_config(config)
+        scheduler.set_timesteps(request["steps"])
+        generator = torch.Generator().manual_seed(request["seed"])
+        shape = (1, unet.config.out_channels, request["height"], request["width"])
+        x = torch.randn(shape, generator=generator)
+        label = torch.tensor([request["class"]])
+        for t in scheduler.timesteps:
+            e = predict_pixels(unet, x, t, label, table)
+            x = scheduler.step(e, t, x, generator=generator).prev_sample
+        tensors[f"{i}.latents"] = x.clone()
+        cases.append(request)
+    return tensors, cases
+
+
+def predict_pixels(unet, x, t, label, table):
+    if table is not None:
+        more = table[label].view(1, -1, 1, 1).expand(-1, -1, *x.shape[2:])
+        return unet(torch.cat([x, more], 1), t).sample
+    if unet.config.num_class_embeds:
+        return unet(x, t, class_labels=label).sample
+    return unet(x, t).sample
+
+
+def make_pixels(name, bundled, into):
+    parts = family_models.pixels_parts(name)
+    files = family_models.pixels_of(name, parts)
+    with tempfile.TemporaryDirectory() as place:
+        family_models.lay_out(files, bundled, Path(place) / "model")
+        pipe = diffusers.DDPMPipeline.from_pretrained(Path(place) / "model")
+    table = None
+    if "class_emb.safetensors" in files:
+        table = invent.tensors(files["class_emb.safetensors"]["tensors"])["class_emb.weight"]
+    sample = normal(9, 1, pipe.unet.config.out_channels, 12, 20)
+    out = predict_pixels(pipe.unet, sample, 500, torch.tensor([3]), table)
+    found, cases = pixel_runs(pipe.unet, pipe.scheduler.config, table)
+    tensors = {"unet.sample": sample, "unet.out": out} | found
+    save_file({k: v.contiguous() for k, v in tensors.items()}, into / f"{name}.safetensors")
+    (into / f"{name}.safetensors").chmod(0o644)
+    for key, value in tensors.items():
+        print(f"{name} {key} {tuple(value.shape)} {value.float().std():.3f}")
+    golden = {"family": "pixels", "files": files, "runs": cases}
+    invent.write_json(into / f"{name}.json", golden)
+
+
 MODELS = (
     ("sdxl", "sdxl", "folder", "F16", {}),
     ("sdxl_single", "sdxl", "single", "F16", {}),
@@ -202,6 +272,8 @@ def make(into, bundled):
         else:
             files = family_models.folder_of(family, parts, dtype)
         make_one(name, family, layout, parts, files, bundled, into / "families")
+    for name in ("pixels_root", "pixels_class", "pixels_channels"):
+        make_pixels(name, bundled, into / "families")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ a single file leaves that to convention.
 
 import shutil
 
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel, UNet2DModel
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -254,6 +254,68 @@ def single_of(family, parts, dtype, **extra):
     found += [["model_ema.decay", "F32", [], 0, 0], ["betas", "F32", [1000], -3, 0]]
     found += [[name, "I64", [], 0, value] for name, value in extra.items()]
     return {"model.safetensors": {"tensors": sorted(found)}}
+
+
+DDPM = {
+    "_class_name": "DDPMScheduler",
+    "_diffusers_version": "0.42.1",
+    "beta_end": 0.02,
+    "beta_schedule": "linear",
+    "beta_start": 0.0001,
+    "clip_sample": True,
+    "num_train_timesteps": 1000,
+    "prediction_type": "epsilon",
+    "variance_type": "fixed_small",
+}
+OLD = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+
+
+def pixel_unet(**more):
+    return UNet2DModel(
+        **{
+            "sample_size": 16,
+            "block_out_channels": (32, 64),
+            "layers_per_block": 1,
+            "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+            "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+            **more,
+        }
+    )
+
+
+def pixels_parts(name):
+    more = {
+        "pixels_root": {
+            "attention_head_dim": None,
+            "downsample_padding": 0,
+            "flip_sin_to_cos": False,
+            "freq_shift": 1,
+            "norm_eps": 1e-6,
+        },
+        "pixels_class": {"num_class_embeds": 5, "attention_head_dim": 16},
+        "pixels_channels": {"in_channels": 5, "out_channels": 1, "sample_size": 28},
+    }[name]
+    if name == "pixels_channels":
+        more |= {"block_out_channels": (32, 32, 64), "add_attention": False}
+        more |= {"down_block_types": ("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D")}
+        more |= {"up_block_types": ("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D")}
+    return {"unet": pixel_unet(**more)}
+
+
+def pixels_of(name, parts):
+    """Folders of DDPMPipeline; in one all files lie in the root, with names of old versions."""
+    files = folder("DDPMPipeline", DDPM, parts, {}, "F32")
+    weights = files["unet/diffusion_pytorch_model.safetensors"]
+    if name == "pixels_root":
+        for tensor in weights["tensors"]:
+            for new, old in OLD.items():
+                tensor[0] = tensor[0].replace(f".{new}.", f".{old}.")
+        files = {key.split("/")[-1]: value for key, value in files.items()}
+    if name == "pixels_channels":
+        table = [["class_emb.weight", "F32", [10, 4], 0, 0]]
+        files["class_emb.safetensors"] = {"tensors": table}
+        files["class_emb.json"] = {"json": {"num_classes": 10, "class_emb_size": 4}}
+    return files
 
 
 def lay_out(files, bundled, into):

@@ -7,6 +7,7 @@
 #include "proto/files/manifest.h"
 #include "proto/wire.h"
 #include "tests/folder.h"
+#include "tests/invented.h"
 
 #define EMOJI FARM_SOURCE_DIR "/models/emoji"
 
@@ -145,6 +146,68 @@ static void channels_after_the_latents_tell_what_a_model_is_for(void **state)
     manifest_destroy(&manifest);
     spoil("sed -i 's/\"in_channels\": 9/\"in_channels\": 7/' unet/config.json");
     assert_refused("7 input channels is of no family we know");
+}
+
+static void families_are_recognised_from_their_files(void **state)
+{
+    static const struct {
+        const char *name, *family, *reason;
+        uint32_t factor, width;
+    } cases[] = {
+        {"sdxl", "sdxl", "two text encoders", 2, 16},
+        {"refiner", "sdxl-refiner", "only a second text encoder", 2, 16},
+        {"pixels_root", "pixels", "UNet2DModel of pixels", 2, 16},
+        {"pixels_class", "pixels", "number of classes 5", 2, 16},
+        {"pixels_channels", "pixels", "UNet2DModel of pixels", 4, 28},
+        {"sd2_single", "sd2", "v-prediction", 2, 192},
+        {"sdxl_single", "sdxl", "conditioner.embedders.1.model", 2, 256},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct error error = {0};
+        char *into = path_format("%s/%s", folder, cases[i].name);
+        json_decref(lay_out_family(cases[i].name, into));
+        bool single = strstr(cases[i].name, "single");
+        char *path = path_format("%s%s", into, single ? "/model.safetensors" : "");
+        Farm__Manifest *manifest = manifest_from_path(path, NULL, &error);
+        if (!manifest)
+            fail_msg("%s: %s", cases[i].name, error.text);
+        assert_true(
+            wire_is(manifest->family, cases[i].family, strlen(cases[i].family)));
+        assert_non_null(memmem(manifest->reason.data, manifest->reason.len,
+                               cases[i].reason, strlen(cases[i].reason)));
+        assert_int_equal(manifest->factor, cases[i].factor);
+        assert_int_equal(manifest->width, cases[i].width);
+        manifest_destroy(&manifest);
+        free(path);
+        free(into);
+    }
+}
+
+static void all_files_of_weights_that_an_index_names_travel(void **state)
+{
+    struct error error = {0};
+    char *into = path_format("%s/sharded", folder);
+    char *stem = path_format("%s/unet/diffusion_pytorch_model", into);
+    json_t *golden = lay_out_family("pixels_class", into);
+    split_invented(
+        stem,
+        json_object_get(json_object_get(json_object_get(golden, "files"),
+                                        "unet/diffusion_pytorch_model.safetensors"),
+                        "tensors"));
+    Farm__Manifest *manifest = manifest_from_folder(into, NULL, &error);
+    if (!manifest)
+        fail_msg("%s", error.text);
+    assert_int_equal(manifest->n_files,
+                     6); /* index, three configurations, two shards */
+    manifest_destroy(&manifest);
+    char *shard = path_format("%s-00002-of-00002.safetensors", stem);
+    assert_int_equal(unlink(shard), 0);
+    assert_null(manifest_from_folder(into, NULL, &error));
+    assert_non_null(strstr(error.text, "which the index of its weights names"));
+    json_decref(golden);
+    free(shard);
+    free(stem);
+    free(into);
 }
 
 static void another_pipeline_is_refused_by_name(void **state)
@@ -317,6 +380,8 @@ int main(void)
         SPOILED(a_pickle_is_refused_with_the_way_to_convert_it),
         SPOILED(half_precision_weights_are_taken_where_no_others_are),
         SPOILED(channels_after_the_latents_tell_what_a_model_is_for),
+        SPOILED(families_are_recognised_from_their_files),
+        SPOILED(all_files_of_weights_that_an_index_names_travel),
         SPOILED(another_pipeline_is_refused_by_name),
         SPOILED(a_gelu_text_encoder_means_sd2),
         SPOILED(a_small_sample_size_of_an_old_version_means_64),

@@ -106,9 +106,9 @@ static void what_is_not_implemented_is_refused_by_key_and_value(void **state)
          "\"UNetMidBlock2DCrossAttn\" is supported"},
         {", \"act_fn\": \"gelu\"",
          "unet/config.json: act_fn is \"gelu\"; only \"silu\" is supported"},
-        {", \"_class_name\": \"UNet2DModel\"",
-         "unet/config.json: _class_name is \"UNet2DModel\"; only "
-         "\"UNet2DConditionModel\" is supported"},
+        {", \"_class_name\": \"UNet1DModel\"",
+         "unet/config.json: _class_name is \"UNet1DModel\"; supported are "
+         "UNet2DConditionModel, UNet2DModel"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_refused(cases[i].more, cases[i].sentence);

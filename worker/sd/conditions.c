@@ -141,6 +141,20 @@ bool conditions_make(struct conditions *self, struct conditioning *owner, size_t
     return ok;
 }
 
+bool conditions_none(struct conditions *self, size_t count, struct error *error)
+{
+    *self = (struct conditions){.count = count};
+    self->row = calloc(count, sizeof *self->row);
+    self->truncated = calloc(count, sizeof *self->truncated);
+    if (!self->row || !self->truncated) {
+        conditions_clear(self);
+        return error_set_kind(error, ERROR_MEMORY, "no memory for %zu images", count);
+    }
+    for (size_t i = 0; i < count; i++)
+        self->row[i] = (struct conditions_row){.image = i, .weight = 1};
+    return true;
+}
+
 void conditions_clear(struct conditions *self)
 {
     for (size_t i = 0; self->row && i < self->count; i++) {

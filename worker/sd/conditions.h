@@ -49,6 +49,9 @@ bool conditions_make(struct conditions *self, struct conditioning *owner, size_t
                      const struct conditions_options *options, struct error *error);
 void conditions_clear(struct conditions *self);
 
+/* A row each for `count` images of a model that takes no text. */
+bool conditions_none(struct conditions *self, size_t count, struct error *error);
+
 /* Whether call `call`, from 0, differs from the one before; the first does. */
 bool conditions_change(const struct conditions *self, size_t call);
 

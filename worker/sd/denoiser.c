@@ -118,15 +118,16 @@ static bool make_tensors(struct denoiser *self, enum dtype dtype, struct error *
     static_assert(sizeof(struct step) % 4 == 0, "a step lies in a tensor of floats");
     bool ok = tensor_new(&self->x, self->gpu, DTYPE_F32, n, h, w, c, error) &&
               tensor_new(&self->noise, self->gpu, DTYPE_F32, n, h, w, c, error) &&
-              tensor_new(&self->context, self->gpu, dtype, rows, 1, shape->tokens,
-                         self->unet->config.context, error) &&
               tensor_new(&self->keys, self->gpu, DTYPE_F32, 1, 1, 1, rows, error) &&
               tensor_new(&self->source, self->gpu, DTYPE_F32, 1, 1, 1, rows, error) &&
               tensor_new(&self->weight, self->gpu, DTYPE_F32, 1, 1, 1, rows, error) &&
               tensor_new(&self->step, self->gpu, DTYPE_F32, 1, 1, 1, floats, error);
-    if (ok && self->unet->config.added)
+    if (ok && self->unet->config.context)
+        ok = tensor_new(&self->context, self->gpu, dtype, rows, 1, shape->tokens,
+                        self->unet->config.context, error);
+    if (ok && unet_added_width(self->unet))
         ok = tensor_new(&self->added, self->gpu, dtype, rows, 1, 1,
-                        self->unet->config.added, error);
+                        unet_added_width(self->unet), error);
     for (size_t i = 0; ok && i < HISTORY; i++)
         ok = tensor_new(&self->history[i], self->gpu, DTYPE_F32, n, h, w, c, error);
     if (ok && shape->extra)
@@ -242,8 +243,9 @@ bool denoiser_start(struct denoiser *self, const float *latents,
 bool denoiser_attend(struct denoiser *self, const float *context, const float *added,
                      struct error *error)
 {
-    return tensor_upload(&self->context, self->gpu, context, error) &&
-           (!self->unet->config.added ||
+    return (!self->unet->config.context ||
+            tensor_upload(&self->context, self->gpu, context, error)) &&
+           (!unet_added_width(self->unet) ||
             tensor_upload(&self->added, self->gpu, added, error));
 }
 

@@ -40,9 +40,8 @@ bool denoiser_fits(const struct denoiser *self, const struct denoiser_shape *sha
 bool denoiser_start(struct denoiser *self, const float *latents,
                     const struct denoiser_row *rows, struct error *error);
 
-/* What the rows attend to from the next step on: context [rows, tokens, context width];
- * `added` [rows, added] as unet_added_values makes them, read only where the UNet has an
- * added embedding. */
+/* What the rows attend to from the next step on: context [rows, tokens, context width],
+ * `added` [rows, unet_added_width]; each read only where the UNet takes it. */
 bool denoiser_attend(struct denoiser *self, const float *context, const float *added,
                      struct error *error);
 

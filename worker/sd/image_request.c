@@ -2,9 +2,9 @@
 
 #include "worker/sd/pipeline.h"
 
-static const char *syntax_of(const struct image_request *request)
+static const char *or_auto(const char *text)
 {
-    return request->syntax ? request->syntax : "auto";
+    return text ? text : "auto";
 }
 
 bool image_request_same_files(const struct image_request *a,
@@ -26,12 +26,16 @@ bool image_request_alike(const struct image_request *a, const struct image_reque
     return a->steps == b->steps && a->cfg == b->cfg && a->width == b->width &&
            a->height == b->height && a->original_width == b->original_width &&
            a->original_height == b->original_height && a->crop_x == b->crop_x &&
-           a->crop_y == b->crop_y && a->aesthetic == b->aesthetic && a->eta == b->eta &&
+           a->crop_y == b->crop_y && a->class == b->class &&
+           a->aesthetic == b->aesthetic && a->eta == b->eta &&
            a->clip_skip == b->clip_skip && a->init == b->init &&
            a->strength == b->strength && a->mask == b->mask &&
            a->mask_blur == b->mask_blur && a->inpaint_fill == b->inpaint_fill &&
            a->image == b->image && a->image_cfg == b->image_cfg &&
            strcmp(a->sampler, b->sampler) == 0 &&
            strcmp(a->schedule, b->schedule) == 0 &&
-           strcmp(syntax_of(a), syntax_of(b)) == 0 && image_request_same_files(a, b);
+           strcmp(or_auto(a->syntax), or_auto(b->syntax)) == 0 &&
+           strcmp(or_auto(a->prediction), or_auto(b->prediction)) == 0 &&
+           strcmp(or_auto(a->zsnr), or_auto(b->zsnr)) == 0 &&
+           image_request_same_files(a, b);
 }

@@ -1,6 +1,8 @@
 #include "worker/sd/model.h"
 
 #include <assert.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "worker/sd/model_folder.h"
 #include "worker/sd/model_single.h"
@@ -20,10 +22,22 @@ static bool check_channels(const struct model *self, struct error *error)
                           in, unet->out_channels, latents);
 }
 
+static bool check_pixels(const struct model *self, struct error *error)
+{
+    const struct unet_config *unet = &self->unet.config;
+    return unet->in_channels == unet->out_channels + self->class_width ||
+           error_set_kind(error, ERROR_INPUT,
+                          "the UNet takes %zu channels and gives %zu; expected as many "
+                          "besides a class's %zu (class_emb.safetensors)",
+                          unet->in_channels, unet->out_channels, self->class_width);
+}
+
 static bool check_fit(const struct model *self, struct error *error)
 {
     const struct unet_config *unet = &self->unet.config;
     size_t ids = self->aesthetic ? 5 : 6;
+    if (self->pixels)
+        return check_pixels(self, error);
     if (!check_channels(self, error))
         return false;
     if (unet->context != self->text.c)
@@ -62,6 +76,8 @@ void model_clear(struct model *self)
     vae_clear(&self->vae, self->gpu);
     for (size_t i = 0; i < self->files; i++)
         checkpoint_close(&self->file[i]);
+    free(self->class_vectors);
+    self->class_vectors = NULL;
 }
 
 void model_keep(struct model *self, struct checkpoint **from)
@@ -69,4 +85,35 @@ void model_keep(struct model *self, struct checkpoint **from)
     assert(self->files < MODEL_FILES);
     self->file[self->files++] = *from;
     *from = NULL;
+}
+
+bool model_schedule(const struct model *self, const char *prediction, const char *zsnr,
+                    struct schedule_config *into, struct error *error)
+{
+    bool asked = prediction && strcmp(prediction, "auto") != 0;
+    bool zero = zsnr && strcmp(zsnr, "auto") != 0;
+    if (asked && strcmp(prediction, "v") == 0)
+        prediction = "v_prediction";
+    *into = self->schedule;
+    return (!asked ||
+            schedule_config_set(into, "prediction_type", prediction, error)) &&
+           (!zero ||
+            schedule_config_set(into, "rescale_betas_zero_snr",
+                                strcmp(zsnr, "on") == 0 ? "true" : "false", error));
+}
+
+void model_class_channels(const struct model *self, size_t class, size_t count,
+                          float *into)
+{
+    const float *vector = self->class_vectors + class * self->class_width;
+    for (size_t i = 0; i < count; i++)
+        memcpy(into + i * self->class_width, vector, self->class_width * sizeof *into);
+}
+
+bool model_knows_class(const struct model *self, size_t class, struct error *error)
+{
+    size_t classes = self->classes ? self->classes : self->unet.config.classes;
+    return !classes || class < classes ||
+           error_set_kind(error, ERROR_INPUT, "class %zu: this model has 0 to %zu",
+                          class, classes - 1);
 }

@@ -64,6 +64,11 @@ void model_config_refuse(struct model_config *self, const char *key, const char 
     refuse_value(self, key, json_object_get(self->root, key), why);
 }
 
+bool model_config_named(const struct model_config *self, const char *key)
+{
+    return json_object_get(self->root, key) != NULL;
+}
+
 bool model_config_has(const struct model_config *self, const char *key)
 {
     const json_t *value = json_object_get(self->root, key);

@@ -27,7 +27,8 @@ bool model_config_open(struct model_config *self, const char *path, const char *
 /* Frees it; false and the first error when a read had failed. */
 bool model_config_close(struct model_config *self, struct error *error);
 
-/* Whether the key is there and not null. */
+/* Whether the key is there; and not null. */
+bool model_config_named(const struct model_config *self, const char *key);
 bool model_config_has(const struct model_config *self, const char *key);
 
 /* An absent key gives the fallback; a null too, as diffusers means "none" by it. */

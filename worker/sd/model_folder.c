@@ -22,6 +22,8 @@ static const struct class
     const char *name;
     bool xl;
 } classes[] = {
+    {"DDPMPipeline", false},
+    {"DDIMPipeline", false},
     {"StableDiffusionPipeline", false},
     {"StableDiffusionImg2ImgPipeline", false},
     {"StableDiffusionInpaintPipeline", false},
@@ -33,6 +35,7 @@ static const struct class
 };
 
 enum { CLASSES = sizeof classes / sizeof *classes };
+enum { CLASSES_MOST = 100000, CLASS_WIDTH_MOST = 1024 };
 
 /* The class of a part in the index; NULL: the model has none. */
 static const char *part_class(const struct model_config *index, const char *part)
@@ -112,18 +115,62 @@ static bool load_text(struct model *self, const struct model_files *files,
     return ok;
 }
 
+/* The folder of a part; the root where a model of pixels has all its files there. */
+static const char *folder_of(const struct model_files *files, const char *part,
+                             const char *file)
+{
+    char *name = part_files_name(part, file);
+    bool there = model_files_path(files, name);
+    free(name);
+    return there || !model_files_path(files, file) ? part : "";
+}
+
 static bool load_unet(struct model *self, const struct model_files *files,
                       enum dtype dtype, struct error *error)
 {
-    const char *name = "unet/config.json";
+    const char *folder = folder_of(files, "unet", "config.json");
+    char *name = part_files_name(folder, "config.json");
     const char *path = part_files_need(files, name, error);
     struct checkpoint *from = NULL;
-    return path && unet_config_load(&self->unet.config, path, name, error) &&
-           (from =
-                noting(part_files_open(files, "unet", "diffusion_pytorch_model", error),
+    bool ok =
+        path && unet_config_load(&self->unet.config, path, name, error) &&
+        (from = noting(part_files_open(files, folder, "diffusion_pytorch_model", error),
                        LORA_UNET)) &&
-           finish_open(self, &from,
-                       unet_load(&self->unet, self->gpu, dtype, from, error), error);
+        finish_open(self, &from, unet_load(&self->unet, self->gpu, dtype, from, error),
+                    error);
+    free(name);
+    return ok;
+}
+
+/* class_emb.safetensors in the root: class_emb.weight [classes, width], appended to the
+ * pixels' channels as in Hugging Face's course. Its sizes are the tensor's. */
+static bool load_class_vectors(struct model *self, const struct model_files *files,
+                               struct error *error)
+{
+    static const char name[] = "class_emb.safetensors", tensor[] = "class_emb.weight";
+    const char *path = model_files_path(files, name);
+    struct checkpoint *from = path ? checkpoint_open(path, name, error) : NULL;
+    struct host_tensor table;
+    if (!from)
+        return !path;
+    const struct tensor_entry *entry = tensor_file_find(checkpoint_file(from), tensor);
+    size_t shape[2] = {entry && entry->dims == 2 ? entry->shape[0] : 1,
+                       entry && entry->dims == 2 ? entry->shape[1] : 1};
+    bool ok = checkpoint_get(from, tensor, shape, 2, &table, error);
+    if (ok && (shape[0] < 1 || shape[0] > CLASSES_MOST || shape[1] < 1 ||
+               shape[1] > CLASS_WIDTH_MOST))
+        ok = error_set_kind(error, ERROR_INPUT, "%s: %zu classes of width %zu", name,
+                            shape[0], shape[1]);
+    if (ok) {
+        self->classes = shape[0];
+        self->class_width = shape[1];
+        self->class_vectors = calloc(shape[0] * shape[1], sizeof *self->class_vectors);
+        ok = self->class_vectors ||
+             error_set_kind(error, ERROR_MEMORY, "no memory for classes");
+    }
+    if (ok)
+        host_tensor_floats(&table, 0, shape[0] * shape[1], self->class_vectors);
+    return finish(&from, ok, error);
 }
 
 static bool load_vae(struct model *self, const struct model_files *files,
@@ -144,13 +191,14 @@ static bool load_vae(struct model *self, const struct model_files *files,
 static bool load_schedule(struct model *self, const struct model_files *files,
                           struct error *error)
 {
-    const char *name = "scheduler/scheduler_config.json";
+    const char *folder = folder_of(files, "scheduler", "scheduler_config.json");
+    char *name = part_files_name(folder, "scheduler_config.json");
     const char *path = part_files_need(files, name, error);
-    if (!path)
-        return false;
     schedule_config_defaults(&self->schedule);
-    return schedule_config_load(&self->schedule, path, error) ||
-           error_prefix(error, "%s", name);
+    bool ok = path && (schedule_config_load(&self->schedule, path, error) ||
+                       error_prefix(error, "%s", name));
+    free(name);
+    return ok;
 }
 
 static bool read_index(struct model *self, struct model_config *index)
@@ -176,15 +224,24 @@ bool model_folder_load(struct model *self, const struct model_files *files,
         return false;
     bool first = part_class(&index, "text_encoder");
     bool second = part_class(&index, "text_encoder_2");
+    self->pixels = !part_class(&index, "vae");
     if (!read_index(self, &index))
         return model_config_close(&index, error);
     model_config_close(&index, NULL);
+    if (!load_schedule(self, files, error))
+        return false;
+    if (self->pixels)
+        return load_unet(self, files, dtype, error) &&
+               load_class_vectors(self, files, error) &&
+               (!self->unet.config.context ||
+                error_set_kind(error, ERROR_INPUT,
+                               "model_index.json: names no vae, which a UNet that "
+                               "attends to text needs"));
     if (!first && !second)
         return error_set_kind(error, ERROR_INPUT,
                               "model_index.json: names no text_encoder; such models "
                               "cannot be rendered");
-    return load_schedule(self, files, error) &&
-           (!first || load_text(self, files, "", error)) &&
+    return (!first || load_text(self, files, "", error)) &&
            (!second || load_text(self, files, "_2", error)) &&
            load_unet(self, files, dtype, error) && load_vae(self, files, dtype, error);
 }

@@ -55,6 +55,7 @@ static bool load_unet(struct model *self, const struct single_unet *single,
         .context = single->context,
         .groups = 32,
         .eps = 1e-5F,
+        .mid_attends = ATTENDS_TEXT,
         .flip_sin_to_cos = true,
         .time_ids = single->time_ids,
         .added = single->added,
@@ -68,8 +69,8 @@ static bool load_unet(struct model *self, const struct single_unet *single,
             .layers = level->layers,
             .heads = level->heads,
             .depth = level->depth,
-            .down_attends = level->attends,
-            .up_attends = level->attends,
+            .down_attends = level->attends ? ATTENDS_TEXT : ATTENDS_NOT,
+            .up_attends = level->attends ? ATTENDS_TEXT : ATTENDS_NOT,
         };
     }
     checkpoint_part(from, LORA_UNET);

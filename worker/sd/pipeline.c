@@ -17,6 +17,7 @@
 #include "worker/sd/adapters.h"
 #include "worker/sd/conditions.h"
 #include "worker/sd/model.h"
+#include "worker/sd/pixels.h"
 #include "worker/sd/plans.h"
 #include "worker/sd/prompt.h"
 #include "worker/sd/start.h"
@@ -76,7 +77,7 @@ void pipeline_destroy(struct pipeline **self)
 
 size_t pipeline_factor(const struct pipeline *self)
 {
-    return vae_factor(&self->model.vae);
+    return self->model.pixels ? 1 : vae_factor(&self->model.vae);
 }
 
 void pipeline_default_size(const struct pipeline *self, size_t *width, size_t *height)
@@ -159,15 +160,17 @@ static bool check_requests(struct rendering *self, struct error *error)
     if (!(fabs(request->cfg) <= 1000))
         return error_set_kind(error, ERROR_INPUT, "cfg %g: from -1000 to 1000",
                               request->cfg);
+    if (self->pipeline->model.pixels)
+        factor = (size_t)1 << (self->pipeline->model.unet.config.levels - 1);
     pipeline_default_size(self->pipeline, &width, &height);
     width = request->width ? request->width : width;
     height = request->height ? request->height : height;
     if (!check_side("width", width, factor, error) ||
         !check_side("height", height, factor, error))
         return false;
-    self->w = width / factor;
-    self->h = height / factor;
-    return true;
+    self->w = width / pipeline_factor(self->pipeline);
+    self->h = height / pipeline_factor(self->pipeline);
+    return model_knows_class(&self->pipeline->model, request->class, error);
 }
 
 /* Which pictures the model needs is told by its UNet's channels: those of the latents alone;
@@ -176,10 +179,15 @@ static bool choose_mode(struct rendering *self, struct error *error)
 {
     const struct image_request *request = self->request;
     const struct model *model = &self->pipeline->model;
-    size_t c = self->c = model->vae.config.latent_channels;
     size_t channels = model->unet.config.in_channels;
-    bool inpaints = channels == 2 * c + 1, edits = channels == 2 * c;
+    size_t c = self->c = model->pixels ? model->unet.config.out_channels
+                                       : model->vae.config.latent_channels;
+    bool inpaints = channels == 2 * c + 1 && !model->pixels;
+    bool edits = channels == 2 * c && !model->pixels;
     self->extra = channels - c;
+    if (model->pixels && (request->init || request->mask || request->image))
+        return error_set_kind(error, ERROR_INPUT,
+                              "init: a model of pixels begins from noise alone");
     if (inpaints && !request->mask)
         return error_set_kind(error, ERROR_INPUT,
                               "this model repaints pictures: it needs init and mask");
@@ -207,9 +215,11 @@ static bool prepare(struct rendering *self, struct error *error)
                                       .guidance = request->cfg,
                                       .strength = request->init ? request->strength : 1,
                                       .from_image = request->init && !request->mask};
+    struct schedule_config schedule;
     if (!check_requests(self, error) || !take_files(self, error) ||
         !choose_mode(self, error) ||
-        !sampler_plan(&self->run, request->sampler, &model->schedule, &options, error))
+        !model_schedule(model, request->prediction, request->zsnr, &schedule, error) ||
+        !sampler_plan(&self->run, request->sampler, &schedule, &options, error))
         return false;
     size_t values = self->count * self->c * self->h * self->w;
     self->generator = calloc(self->count, sizeof *self->generator);
@@ -243,14 +253,16 @@ static bool encode_texts(struct rendering *self, struct error *error)
         /* A1111 takes an empty one for none */
         if (model->zero_negative && syntax == PROMPT_A1111 && negative && !*negative)
             negative = NULL;
-        if (!model->zero_negative && !negative)
+        if ((!model->zero_negative || syntax == PROMPT_COMFY) && !negative)
             negative = "";
         images[i] = (struct conditions_image){self->request[i].prompt, negative};
     }
-    bool ok = images ? conditions_make(&self->conditions, self->pipeline->conditioning,
-                                       text->c, text->tokens, images, self->count,
-                                       &options, error)
-                     : error_set_kind(error, ERROR_MEMORY, "no memory for prompts");
+    bool ok = images || error_set_kind(error, ERROR_MEMORY, "no memory for prompts");
+    if (ok && model->pixels)
+        ok = conditions_none(&self->conditions, self->count, error);
+    else if (ok)
+        ok = conditions_make(&self->conditions, self->pipeline->conditioning, text->c,
+                             text->tokens, images, self->count, &options, error);
     free(images);
     if (!ok)
         return false;
@@ -261,7 +273,7 @@ static bool encode_texts(struct rendering *self, struct error *error)
     size_t row = self->conditions.keys * text->c;
     self->context = calloc(self->rows * row + 1, sizeof *self->context);
     self->added =
-        calloc(self->rows * model->unet.config.added + 1, sizeof *self->added);
+        calloc(self->rows * unet_added_width(&model->unet) + 1, sizeof *self->added);
     return (self->context && self->added) ||
            error_set_kind(error, ERROR_MEMORY, "no memory for prompts");
 }
@@ -307,10 +319,15 @@ static bool attend(struct rendering *self, struct denoiser *denoiser, size_t cal
     conditions_write(conditions, call, second);
     if (self->edits)
         memcpy(self->context, second, negatives * sizeof *second);
-    for (size_t row = 0; self->pipeline->model.unet.config.added && row < self->rows;
-         row++)
-        add_time_ids(self, row,
-                     conditions_pooled(conditions, condition_of(self, row), call));
+    const struct unet *unet = &self->pipeline->model.unet;
+    for (size_t row = 0; row < self->rows; row++) {
+        if (unet->config.added)
+            add_time_ids(self, row,
+                         conditions_pooled(conditions, condition_of(self, row), call));
+        if (unet->config.classes)
+            unet_class_values(unet, self->request->class,
+                              self->added + row * unet_added_width(unet));
+    }
     return denoiser_attend(denoiser, self->context, self->added, error);
 }
 
@@ -352,10 +369,15 @@ static bool begin(struct rendering *self, struct error *error)
         noise_seed(&self->generator[i], self->seeds[i]);
     }
     bool pictured = request->init || request->mask || request->image;
-    return (!pictured || canvas_make(&self->canvas, request, self->w * factor,
-                                     self->h * factor, factor, error)) &&
-           start_make(&self->start, &shape, &self->run, request,
-                      pictured ? &self->canvas : NULL, &self->pipeline->plans, error);
+    bool ok =
+        (!pictured || canvas_make(&self->canvas, request, self->w * factor,
+                                  self->h * factor, factor, error)) &&
+        start_make(&self->start, &shape, &self->run, request,
+                   pictured ? &self->canvas : NULL, &self->pipeline->plans, error);
+    if (ok && self->pipeline->model.class_width)
+        model_class_channels(&self->pipeline->model, request->class,
+                             self->count * self->h * self->w, self->start.extra);
+    return ok;
 }
 
 /* One draw of every image's generator into nhwc. */
@@ -431,6 +453,10 @@ static bool finish_image(struct rendering *self, size_t i, struct image *image,
                                   "seed %llu: latents are not finite after %zu steps",
                                   (unsigned long long)self->request[i].seed,
                                   self->run.count);
+    if (self->pipeline->model.pixels) {
+        pixels_to_rgb(latents, self->h * self->w, self->c, image->rgb);
+        return true;
+    }
     struct decoder *decoder =
         plans_decoder(&self->pipeline->plans, self->h, self->w, error);
     return decoder && decoder_run(decoder, latents, image->rgb, error);

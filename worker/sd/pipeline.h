@@ -26,6 +26,8 @@ struct image_request {
     size_t width, height;                                   /* 0: the model's own */
     size_t original_width, original_height, crop_x, crop_y; /* SDXL; 0x0: the size */
     double aesthetic;                                       /* SDXL's refiner; 6 */
+    const char *prediction, *zsnr; /* "v", "on"; NULL or "auto": what the model says */
+    size_t class; /* of models that know classes, from 0; others do not look at it */
     const char *sampler, *schedule;
     const char *syntax; /* of prompts: "a1111", "comfy", "plain", "auto" or NULL */
     double eta;

@@ -30,18 +30,32 @@ static struct tensor time_forward(struct stream *s, size_t n, cl_mem step,
     struct tensor sinusoid = tensor_take(s, n, 1, 1, w->time1.in);
     struct tensor hidden = tensor_take(s, n, 1, 1, w->time1.out);
     struct tensor time = tensor_take(s, n, 1, 1, w->time2.out);
-    bool more = w->config.added;
+    bool more = w->config.added || w->config.classes;
     assert(!more || extra->added);
     time_embedding(s, sinusoid, step, w->config.flip_sin_to_cos, w->config.freq_shift);
     linear(s, hidden, sinusoid, &w->time1, ACTIVATION_SILU, NULL);
     linear(s, time, hidden, &w->time2, more ? ACTIVATION_NONE : ACTIVATION_SILU, NULL);
     tensor_give(s, &hidden);
     tensor_give(s, &sinusoid);
-    if (more) {
+    if (w->config.added)
         added_forward(s, time, *extra->added, w);
+    if (w->config.classes)
+        add(s, time, time, *extra->added);
+    if (more)
         silu(s, time, time);
-    }
     return time;
+}
+
+size_t unet_added_width(const struct unet *self)
+{
+    return self->config.classes ? self->time2.out : self->config.added;
+}
+
+void unet_class_values(const struct unet *self, size_t class, float *into)
+{
+    size_t width = self->time2.out;
+    assert(class < self->config.classes);
+    memcpy(into, self->classes + class * width, width * sizeof *into);
 }
 
 void unet_added_values(const struct unet *self, const float *pooled, const float *ids,
@@ -64,6 +78,15 @@ void unet_added_values(const struct unet *self, const float *pooled, const float
         }
 }
 
+static void attend(struct stream *s, struct tensor x, const struct text_context *text,
+                   const struct unet_block *w, size_t i)
+{
+    if (w->attends == ATTENDS_TEXT)
+        transformer_apply(s, x, text, &w->transformer[i]);
+    if (w->attends == ATTENDS_SELF)
+        self_attention_add(s, x, &w->self[i]);
+}
+
 static void down_forward(struct stream *s, struct skips *skips, struct tensor time,
                          const struct text_context *text, const struct unet_block *w,
                          bool pad_end)
@@ -71,8 +94,7 @@ static void down_forward(struct stream *s, struct skips *skips, struct tensor ti
     for (size_t i = 0; i < w->layers; i++) {
         struct tensor x = skips->tensor[skips->count - 1];
         x = resnet_forward(s, x, &time, &w->resnet[i]);
-        if (w->attends)
-            transformer_apply(s, x, text, &w->transformer[i]);
+        attend(s, x, text, w, i);
         skips->tensor[skips->count++] = x;
     }
     if (w->resizes) {
@@ -99,8 +121,7 @@ static struct tensor up_forward(struct stream *s, struct tensor x, struct skips 
         struct tensor joined = join(s, x, skips->tensor[--skips->count]);
         x = resnet_forward(s, joined, &time, &w->resnet[i]);
         tensor_give(s, &joined);
-        if (w->attends)
-            transformer_apply(s, x, text, &w->transformer[i]);
+        attend(s, x, text, w, i);
     }
     if (!w->resizes)
         return x;
@@ -112,7 +133,10 @@ static struct tensor mid_forward(struct stream *s, struct tensor x, struct tenso
                                  const struct text_context *text, const struct unet *w)
 {
     struct tensor first = resnet_forward(s, x, &time, &w->mid_first);
-    transformer_apply(s, first, text, &w->mid);
+    if (w->config.mid_attends == ATTENDS_TEXT)
+        transformer_apply(s, first, text, &w->mid);
+    if (w->config.mid_attends == ATTENDS_SELF)
+        self_attention_add(s, first, &w->mid_self);
     struct tensor last = resnet_forward(s, first, &time, &w->mid_last);
     tensor_give(s, &first);
     return last;

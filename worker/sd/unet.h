@@ -1,7 +1,8 @@
-/* UNet2DConditionModel: the network that predicts the noise in latents.
+/* UNet2DConditionModel and UNet2DModel: the network that predicts the noise in latents or
+ * pixels.
  *
  * Ronneberger et al. 2015 with residual blocks, timesteps and attention to text as in
- * Rombach et al. 2022:
+ * Rombach et al. 2022, or to itself as in Ho et al. 2020:
  *
  *     conv_in --> down[0] --> down[1] --> ... --> mid
  *                   | skips     |                  |
@@ -11,6 +12,7 @@
 #define FARM_UNET_H
 
 #include "worker/sd/resnet.h"
+#include "worker/sd/self_attention.h"
 #include "worker/sd/transformer.h"
 #include "worker/sd/unet_config.h"
 
@@ -18,10 +20,11 @@
  * is joined by the last skip left. */
 struct unet_block {
     size_t layers;
-    bool attends;
+    enum unet_attends attends;
     bool resizes; /* not the last of its way */
     struct resnet resnet[UNET_LAYERS_MOST + 1];
-    struct transformer transformer[UNET_LAYERS_MOST + 1]; /* where attends */
+    struct transformer transformer[UNET_LAYERS_MOST + 1]; /* ATTENDS_TEXT */
+    struct self_attention self[UNET_LAYERS_MOST + 1];     /* ATTENDS_SELF */
     struct conv resize;
 };
 
@@ -29,10 +32,12 @@ struct unet {
     struct unet_config config;
     struct linear time1, time2;   /* channels[0] -> 4 channels[0] -> the same */
     struct linear added1, added2; /* added -> 4 channels[0] -> the same; where added */
+    float *classes; /* [classes, 4 channels[0]] on the host; NULL without */
     struct conv conv_in;
     struct unet_block *down; /* levels */
     struct resnet mid_first, mid_last;
     struct transformer mid;
+    struct self_attention mid_self;
     struct unet_block *up; /* levels, coarsest first */
     struct norm norm_out;
     struct conv conv_out;
@@ -46,11 +51,18 @@ void unet_clear(struct unet *self, struct gpu *gpu);
 
 /* What some models or passes take besides; each NULL: nothing of the kind. */
 struct unet_extra {
-    const struct tensor *added; /* [n, 1, 1, added], as unet_added_values makes it */
+    const struct tensor *added; /* [n, 1, 1, unet_added_width]: what joins the time */
     cl_mem key_counts; /* int32 [n]: tokens of each row that count; NULL: all */
 };
 
-/* One row of `added` floats for SDXL: `pooled` (NULL: zeros), as wide as there is room,
+/* Floats of a row of `added`: SDXL's pooled text and time ids, or the vector of a class; 0:
+ * the model takes nothing of the kind. */
+size_t unet_added_width(const struct unet *self);
+
+/* The row of a class, below config.classes. */
+void unet_class_values(const struct unet *self, size_t class, float *into);
+
+/* The row for SDXL: `pooled` (NULL: zeros), as wide as there is room,
  * before the sinusoids of `count` time ids (original height and width, crop top and left,
  * then target height and width or the refiner's aesthetic score); together they fill the
  * row. */
@@ -58,7 +70,8 @@ void unet_added_values(const struct unet *self, const float *pooled, const float
                        size_t count, float *into);
 
 /* y [n, h, w, out_channels] from x [n, h, w, in_channels], context [n, 1, tokens, context]
- * and the step's timestep (`step` as sample_input takes it). Any h and w. Channels after
+ * (unused where there is none) and the step's timestep (`step` as sample_input takes it).
+ * Any h and w; UNet2DModel's must halve evenly to the coarsest level. Channels after
  * the latents (a mask, a second picture) are the caller's to concatenate. */
 void unet_forward(struct stream *s, struct tensor y, struct tensor x, cl_mem step,
                   struct tensor context, const struct unet_extra *extra,

@@ -1,4 +1,4 @@
-/* unet/config.json of a UNet2DConditionModel, checked.
+/* config.json of a UNet2DConditionModel or UNet2DModel, checked.
  *
  * Every key that model class of diffusers acts on is either read here or must have its
  * plain value; the rest of the file means nothing to diffusers either.
@@ -13,22 +13,31 @@
 
 enum { UNET_LEVELS_MOST = 8, UNET_LAYERS_MOST = 16 };
 
+/* What stands behind a block's resnets. */
+enum unet_attends {
+    ATTENDS_NOT,
+    ATTENDS_TEXT, /* a transformer: to itself and to the text */
+    ATTENDS_SELF, /* the picture's places to each other */
+};
+
 /* One resolution, finest first. */
 struct unet_level_config {
     size_t channels;
-    size_t layers;     /* resnets on the way down; one more on the way up */
-    size_t heads;      /* attention_head_dim, which is the number of heads */
-    size_t depth;      /* transformer blocks in each transformer */
-    bool down_attends; /* CrossAttnDownBlock2D */
-    bool up_attends;   /* CrossAttnUpBlock2D */
-    bool text_only;    /* only_cross_attention */
+    size_t layers; /* resnets on the way down; one more on the way up */
+    size_t heads;  /* attention_head_dim: their number, or their width for pixels */
+    size_t depth;  /* transformer blocks in each transformer */
+    enum unet_attends down_attends, up_attends;
+    bool text_only; /* only_cross_attention */
 };
 
 struct unet_config {
     size_t in_channels, out_channels;
     size_t levels;
     struct unet_level_config level[UNET_LEVELS_MOST];
-    size_t context; /* width of the text's vectors */
+    enum unet_attends mid_attends;
+    size_t context; /* width of the text's vectors; 0: UNet2DModel, which takes none */
+    size_t
+        classes; /* num_class_embeds: a vector each is added to the time's; 0: none */
     size_t groups;
     float eps;
     bool flip_sin_to_cos;
@@ -39,7 +48,8 @@ struct unet_config {
     size_t sample_height, sample_width; /* default size in latents */
 };
 
-/* ERROR_INPUT "unet/config.json: KEY is VALUE; what is supported". */
+/* ERROR_INPUT "unet/config.json: KEY is VALUE; what is supported". The file's _class_name
+ * tells which of the two it is. */
 bool unet_config_load(struct unet_config *self, const char *path, const char *name,
                       struct error *error);
 

@@ -22,9 +22,12 @@ static void layer_load(struct unet_block *self, size_t i, struct loader *l,
     snprintf(prefix, sizeof prefix, "%s.resnets.%zu", way, i);
     resnet_load(&self->resnet[i], l, prefix, in, level->channels, time_width(c),
                 c->groups, c->eps);
-    if (!self->attends)
-        return;
     snprintf(prefix, sizeof prefix, "%s.attentions.%zu", way, i);
+    if (self->attends == ATTENDS_SELF)
+        self_attention_load(&self->self[i], l, prefix, level->channels, level->heads,
+                            c->groups, c->eps);
+    if (self->attends != ATTENDS_TEXT)
+        return;
     transformer_load(&self->transformer[i], l, prefix,
                      &(struct transformer_shape){.c = level->channels,
                                                  .context = c->context,
@@ -83,14 +86,33 @@ static void mid_load(struct unet *self, struct loader *l)
     const struct unet_level_config *level = &c->level[c->levels - 1];
     resnet_load(&self->mid_first, l, "mid_block.resnets.0", level->channels,
                 level->channels, time_width(c), c->groups, c->eps);
-    transformer_load(&self->mid, l, "mid_block.attentions.0",
-                     &(struct transformer_shape){.c = level->channels,
-                                                 .context = c->context,
-                                                 .heads = level->heads,
-                                                 .depth = level->depth,
-                                                 .groups = c->groups});
+    if (c->mid_attends == ATTENDS_SELF)
+        self_attention_load(&self->mid_self, l, "mid_block.attentions.0",
+                            level->channels, level->heads, c->groups, c->eps);
+    if (c->mid_attends == ATTENDS_TEXT)
+        transformer_load(&self->mid, l, "mid_block.attentions.0",
+                         &(struct transformer_shape){.c = level->channels,
+                                                     .context = c->context,
+                                                     .heads = level->heads,
+                                                     .depth = level->depth,
+                                                     .groups = c->groups});
     resnet_load(&self->mid_last, l, "mid_block.resnets.1", level->channels,
                 level->channels, time_width(c), c->groups, c->eps);
+}
+
+/* The classes' vectors stay on the host: a run needs one or few of them. */
+static void classes_load(struct unet *self, struct loader *l, size_t width)
+{
+    struct host_tensor table;
+    size_t count = self->config.classes * width;
+    self->classes = load_array(l, count, sizeof *self->classes);
+    if (l->failed)
+        return;
+    l->failed =
+        !checkpoint_get(l->from, "class_embedding.weight",
+                        (size_t[]){self->config.classes, width}, 2, &table, &l->error);
+    if (!l->failed)
+        host_tensor_floats(&table, 0, count, self->classes);
 }
 
 bool unet_load(struct unet *self, struct gpu *gpu, enum dtype dtype,
@@ -107,6 +129,8 @@ bool unet_load(struct unet *self, struct gpu *gpu, enum dtype dtype,
         load_linear(&l, &self->added2, time, time, LINEAR_BIAS,
                     "add_embedding.linear_2");
     }
+    if (c->classes)
+        classes_load(self, &l, time);
     load_conv(&l, &self->conv_in, c->in_channels, first, 3, "conv_in");
     self->down = load_array(&l, c->levels, sizeof *self->down);
     self->up = load_array(&l, c->levels, sizeof *self->up);
@@ -129,6 +153,7 @@ static void block_clear(struct unet_block *self, struct gpu *gpu)
     for (size_t i = 0; i < self->layers; i++) {
         resnet_clear(&self->resnet[i], gpu);
         transformer_clear(&self->transformer[i], gpu);
+        self_attention_clear(&self->self[i], gpu);
     }
     conv_clear(&self->resize, gpu);
 }
@@ -146,10 +171,12 @@ void unet_clear(struct unet *self, struct gpu *gpu)
         if (self->up)
             block_clear(&self->up[i], gpu);
     }
+    free(self->classes);
     free(self->down);
     free(self->up);
     resnet_clear(&self->mid_first, gpu);
     transformer_clear(&self->mid, gpu);
+    self_attention_clear(&self->mid_self, gpu);
     resnet_clear(&self->mid_last, gpu);
     norm_clear(&self->norm_out, gpu);
     conv_clear(&self->conv_out, gpu);

@@ -15,15 +15,11 @@ static struct tensor resnet_then(struct stream *s, struct tensor x,
 }
 
 static struct tensor mid_forward(struct stream *s, struct tensor x,
-                                 const struct vae_side *w, size_t groups)
+                                 const struct vae_side *w)
 {
     x = resnet_then(s, x, &w->mid_first);
-    if (w->mid_attends) {
-        struct tensor normed = tensor_take(s, x.n, x.h, x.w, x.c);
-        group_norm(s, normed, x, &w->mid_norm, groups, ACTIVATION_NONE);
-        attention_layer_add(s, x, normed, normed, NULL, &w->mid_attention);
-        tensor_give(s, &normed);
-    }
+    if (w->mid_attends)
+        self_attention_add(s, x, &w->mid_attention);
     return resnet_then(s, x, &w->mid_last);
 }
 
@@ -48,7 +44,7 @@ void vae_decode(struct stream *s, struct tensor y, struct tensor x, const struct
     conv2d(s, h, z, &side->conv_in, &(struct conv_options){0});
     if (w->config.post_quant)
         tensor_give(s, &z);
-    h = mid_forward(s, h, side, w->config.groups);
+    h = mid_forward(s, h, side);
     for (size_t i = 0; i < w->config.levels; i++) {
         const struct vae_block *block = &side->block[i];
         for (size_t j = 0; j < block->layers; j++)
@@ -74,7 +70,7 @@ void vae_encode(struct stream *s, struct tensor y, struct tensor x, const struct
             h = half;
         }
     }
-    h = mid_forward(s, h, side, w->config.groups);
+    h = mid_forward(s, h, side);
     if (!w->config.quant) {
         out_forward(s, y, h, side, w->config.groups);
         return;

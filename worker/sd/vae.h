@@ -8,8 +8,8 @@
 #ifndef FARM_VAE_H
 #define FARM_VAE_H
 
-#include "worker/sd/attention_layer.h"
 #include "worker/sd/resnet.h"
+#include "worker/sd/self_attention.h"
 
 enum { VAE_LEVELS_MOST = 8, VAE_LAYERS_MOST = 16, VAE_PICTURE_CHANNELS = 3 };
 
@@ -34,9 +34,8 @@ struct vae_side {
     struct conv conv_in;
     struct resnet mid_first, mid_last;
     bool mid_attends;
-    struct norm mid_norm;
-    struct attention_layer mid_attention; /* one head */
-    struct vae_block *block;              /* levels */
+    struct self_attention mid_attention; /* one head */
+    struct vae_block *block;             /* levels */
     struct norm norm_out;
     struct conv conv_out;
 };

@@ -66,17 +66,6 @@ bool vae_config_check(const struct vae_config *self, struct error *error)
     return true;
 }
 
-/* Diffusers' names of today, or those of files saved before version 0.15. */
-static const struct attention_names *names_of(const struct checkpoint *from,
-                                              const char *side)
-{
-    static const struct attention_names now = {"to_q", "to_k", "to_v", "to_out.0"};
-    static const struct attention_names then = {"query", "key", "value", "proj_attn"};
-    char old[2 * PREFIX_MOST];
-    snprintf(old, sizeof old, "%s.mid_block.attentions.0.query.weight", side);
-    return checkpoint_has(from, old) ? &then : &now;
-}
-
 static void mid_load(struct vae_side *self, struct loader *l,
                      const struct vae_config *c, const char *side)
 {
@@ -86,11 +75,9 @@ static void mid_load(struct vae_side *self, struct loader *l,
     resnet_load(&self->mid_first, l, prefix, channels, channels, 0, c->groups, eps);
     self->mid_attends = c->mid_attends;
     snprintf(prefix, sizeof prefix, "%s.mid_block.attentions.0", side);
-    if (self->mid_attends) {
-        load_norm(l, &self->mid_norm, channels, eps, "%s.group_norm", prefix);
-        attention_layer_load(&self->mid_attention, l, prefix, names_of(l->from, side),
-                             channels, channels, 1, LINEAR_BIAS);
-    }
+    if (self->mid_attends)
+        self_attention_load(&self->mid_attention, l, prefix, channels, 1, c->groups,
+                            eps);
     snprintf(prefix, sizeof prefix, "%s.mid_block.resnets.1", side);
     resnet_load(&self->mid_last, l, prefix, channels, channels, 0, c->groups, eps);
 }
@@ -159,8 +146,7 @@ static void side_clear(struct vae_side *self, struct gpu *gpu, size_t levels)
     conv_clear(&self->conv_in, gpu);
     resnet_clear(&self->mid_first, gpu);
     resnet_clear(&self->mid_last, gpu);
-    norm_clear(&self->mid_norm, gpu);
-    attention_layer_clear(&self->mid_attention, gpu);
+    self_attention_clear(&self->mid_attention, gpu);
     for (size_t i = 0; self->block && i < levels; i++) {
         for (size_t j = 0; j < self->block[i].layers; j++)
             resnet_clear(&self->block[i].resnet[j], gpu);
