@@ -42,6 +42,9 @@ static const char *option_of(const char *field)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(field, names[i][0]))
             return names[i][1];
+    for (size_t i = 0; params_rare[i][0]; i++)
+        if (!strcmp(field, params_rare[i][0]))
+            return params_rare[i][1];
     for (const struct option *option = options; option->name; option++) {
         char name[PARAMS_NAME];
         params_file_name(option, name);

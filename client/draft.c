@@ -141,6 +141,10 @@ static bool take_arguments(Farm__Job *job, const struct arguments *arguments,
         else if (value && strcmp(option->name, "seed"))
             draft_set(job, option->name, value);
     }
+    /* An empty text that was asked for is one. */
+    const char *negative = arguments_value(arguments, "negative", NULL);
+    if (negative && !*negative && !arguments_value(arguments, "empty-negative", NULL))
+        draft_set(job, "empty-negative", "text");
     const char *label = arguments_value(arguments, "label", NULL);
     if (label)
         draft_set_label(job, label);
@@ -164,9 +168,14 @@ bool draft_make(struct draft *self, const struct arguments *arguments,
     bool ok =
         (!from || take_from(job, from, error)) && take_prompts(job, arguments, error) &&
         take_arguments(job, arguments, error) && take_seeds(job, arguments, error);
+    /* A class is all that such models are told. */
+    bool classed = arguments_value(arguments, "class", NULL) || has_axis(job, "class");
+    if (ok && !job->n_prompts && !has_axis(job, "prompt") && classed)
+        draft_add_prompt(job, "");
     if (ok && !job->n_prompts && !has_axis(job, "prompt"))
         ok = error_set_kind(error, ERROR_INPUT,
-                            "there is no prompt; usage: farmctl %s %s",
+                            "there is no prompt (\"\" is one, for models that take no "
+                            "text); usage: farmctl %s %s",
                             arguments->command->name, arguments->command->usage);
     ok = ok && draft_wildcards(job, error) && draft_tags(job, error) &&
          job_check(job, &self->tasks, error);

@@ -292,7 +292,9 @@ static bool render(struct render *self, const struct order *order, struct error 
         ok = task_loras_read(&loras[i], task, &order->inputs, error);
         requests[i] = (struct image_request){
             .prompt = loras[i].prompt,
-            .negative = task->negative,
+            .negative = *task->negative || !strcmp(task->empty_negative, "text")
+                            ? task->negative
+                            : NULL,
             .seed = task->seed,
             .steps = task->steps,
             .cfg = task->cfg,
@@ -305,6 +307,14 @@ static bool render(struct render *self, const struct order *order, struct error 
             .clip_skip = (unsigned)task->clip_skip,
             .loras = loras[i].use,
             .lora_count = loras[i].count,
+            .original_width = task->original_width,
+            .original_height = task->original_height,
+            .crop_x = task->crop_x,
+            .crop_y = task->crop_y,
+            .aesthetic = task->aesthetic,
+            .class = task->class_number,
+            .prediction = task->prediction,
+            .zsnr = task->zsnr,
         };
         brought_request(&brought, task, &requests[i]);
     }

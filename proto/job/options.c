@@ -15,12 +15,21 @@
 #define TEXT_MOST   65536
 
 const struct option options[OPTION_COUNT_ALL + 1] = {
+    {"aesthetic", OPTION_NUMBER, FIELD(aesthetic), "6", 0, 10, NULL, "X",
+     "score SDXL's refiner aims at; 2.5 for the negative prompt", true},
     {"cfg", OPTION_NUMBER, FIELD(cfg), "7", 0, 100, NULL, "X",
      "guidance: how strongly the prompt is followed; 1 or less: not guided", true},
+    {"class", OPTION_COUNT, FIELD(class_number), "0", 0, 99999, NULL, "N",
+     "what to draw, in models that know classes", true},
     {"clip-skip", OPTION_COUNT, FIELD(clip_skip), "1", 1, 12, NULL, "N",
      "text encoder layer to stop at, counted from the last", true},
+    {"crop", OPTION_POINT, FIELD(crop_x), "0,0", 0, 65535, NULL, "X,Y",
+     "the corner SDXL takes the picture to be cut from", true},
     {"embedding", OPTION_FILE, FIELD(embedding), "", 0, 16, "embedding", "FILE",
      "textual inversion: the file's name without its ending is a word; repeatable",
+     true},
+    {"empty-negative", OPTION_CHOICE, FIELD(empty_negative), "none", 0, 0, "none|text",
+     "NAME", "what SDXL takes an empty negative prompt for: none at all, or a text",
      true},
     {"eta", OPTION_NUMBER, FIELD(eta), "0", 0, 1, NULL, "X",
      "share of fresh noise in each step of DDIM", true},
@@ -45,8 +54,13 @@ const struct option options[OPTION_COUNT_ALL + 1] = {
      "a model the farm knows, or a folder or file to add to it first", true},
     {"negative", OPTION_TEXT, FIELD(negative), "", 0, TEXT_MOST, NULL, "TEXT",
      "what the picture should not show", true},
+    {"original-size", OPTION_SIZE, FIELD(original_width), "auto", 1, 65535, NULL, "WxH",
+     "the size SDXL takes the picture to have had; auto: its own", true},
     {"precision", OPTION_CHOICE, FIELD(precision), "auto", 0, 0, "auto|f32|f16", "NAME",
      "storage on the device", true},
+    {"prediction", OPTION_CHOICE, FIELD(prediction), "auto", 0, 0,
+     "auto|epsilon|v=v_prediction|sample", "NAME",
+     "what the model predicts; auto: what its files say", true},
     {"prompt", OPTION_TEXT, FIELD(prompt), "", 0, TEXT_MOST, NULL, "TEXT",
      "what the picture should show", true},
     {"rng", OPTION_CHOICE, FIELD(rng), "torch-cpu", 0, 0, "torch-cpu=CPU", "NAME",
@@ -73,6 +87,8 @@ const struct option options[OPTION_COUNT_ALL + 1] = {
      true},
     {"vae", OPTION_FILE, FIELD(vae), "", 0, 1, "vae", "FILE",
      "another autoencoder in the place of the model's", true},
+    {"zsnr", OPTION_CHOICE, FIELD(zsnr), "auto", 0, 0, "auto|on|off", "NAME",
+     "noise to the last step of training; auto: what the model's files say", true},
     {NULL, OPTION_TEXT, 0, NULL, 0, 0, NULL, NULL, NULL, false},
 };
 
@@ -237,6 +253,31 @@ static char *get_size(const struct option *option, const void *field)
     return print("%" PRIu64 "x%" PRIu64, size[0], size[1]);
 }
 
+/* Points: x, and y behind it */
+
+static bool set_point(const struct option *option, void *field, const char *value,
+                      struct error *error)
+{
+    uint64_t *point = field, most = (uint64_t)option->most, x, y;
+    const char *comma = strchr(value, ',');
+    if (!comma || !digits(value, comma, &x) ||
+        !digits(comma + 1, comma + strlen(comma), &y) || x > most || y > most)
+        return error_set_kind(error, ERROR_INPUT,
+                              "%s: \"%.40s\" is not X,Y, two whole numbers up to "
+                              "%" PRIu64,
+                              option->name, value, most);
+    point[0] = x;
+    point[1] = y;
+    return true;
+}
+
+static char *get_point(const struct option *option, const void *field)
+{
+    (void)option;
+    const uint64_t *point = field;
+    return print("%" PRIu64 ",%" PRIu64, point[0], point[1]);
+}
+
 /* Choices: "name=other name=...|name|..." */
 
 static char *choice_names(const struct option *option)
@@ -307,6 +348,7 @@ static const struct kind {
     [OPTION_COUNT] = {set_count, get_count, false},
     [OPTION_NUMBER] = {set_number, get_number, false},
     [OPTION_SIZE] = {set_size, get_size, false},
+    [OPTION_POINT] = {set_point, get_point, false},
     [OPTION_CHOICE] = {set_choice, get_text, true},
     [OPTION_FILE] = {set_file, get_text, true},
 };

@@ -23,7 +23,14 @@ struct task {
     char *schedule;         /* "Automatic", "Normal", "Karras" */
     double eta;             /* DDIM's */
     uint64_t clip_skip;
-    char *image; /* picture to edit; "" none */
+    uint64_t original_width, original_height; /* SDXL; 0: the size */
+    uint64_t crop_x, crop_y;                  /* SDXL */
+    double aesthetic;                         /* SDXL's refiner */
+    uint64_t class_number;
+    char *prediction;     /* "auto", "epsilon", "v", "sample" */
+    char *zsnr;           /* "auto", "on", "off" */
+    char *empty_negative; /* "none", "text" */
+    char *image;          /* picture to edit; "" none */
     double image_cfg;
     char *init; /* picture to begin from; "" none */
     char *inpaint_fill;
@@ -43,6 +50,7 @@ enum option_type {
     OPTION_COUNT,
     OPTION_NUMBER,
     OPTION_SIZE,
+    OPTION_POINT, /* "X,Y" */
     OPTION_CHOICE,
     OPTION_FILE, /* proto/job/files.h */
 };
@@ -50,7 +58,8 @@ enum option_type {
 struct option {
     const char *name; /* "clip-skip"; the command line's --clip-skip */
     enum option_type type;
-    size_t offset;        /* in struct task; OPTION_SIZE: width, height follows it */
+    size_t offset;        /* in struct task; OPTION_SIZE: width, height follows it;
+                        OPTION_POINT: likewise */
     const char *fallback; /* default, as text */
     double least,
         most; /* of counts, numbers, sizes; of texts their bytes; most files */
@@ -63,7 +72,7 @@ struct option {
 
 /* All options, sorted by name; a null name ends them. `seed` and `prompt` are among them:
  * an axis may range over any. OPTION_COUNT_ALL is their number. */
-enum { OPTION_COUNT_ALL = 24 };
+enum { OPTION_COUNT_ALL = 31 };
 extern const struct option options[];
 const struct option *option_find(const char *name);
 

@@ -14,6 +14,17 @@
 
 enum { FIELDS_LEAST = 3 };
 
+const char *const params_rare[][2] = {
+    {"Class", "class"},
+    {"Original size", "original-size"},
+    {"Crop", "crop"},
+    {"Aesthetic score", "aesthetic"},
+    {"Prediction", "prediction"},
+    {"Zero SNR", "zsnr"},
+    {"Empty negative", "empty-negative"},
+    {NULL, NULL},
+};
+
 /* ", Name: value", quoted where it could not be read back otherwise. */
 static bool write_field(struct buffer *into, const char *name, const char *value,
                         struct error *error)
@@ -61,6 +72,21 @@ static bool write_files(struct buffer *into, const struct task *task,
     return ok;
 }
 
+/* Options of some models only, where they are not what they are by default. */
+static bool write_rare(struct buffer *into, const struct task *task,
+                       struct error *error)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && params_rare[i][0]; i++) {
+        const struct option *option = option_find(params_rare[i][1]);
+        char *value = task_get(task, option);
+        ok = strcmp(value, option->fallback) == 0 ||
+             write_field(into, params_rare[i][0], value, error);
+        free(value);
+    }
+    return ok;
+}
+
 bool params_write(const struct task *task, const char *model_name,
                   const char *model_hash, struct buffer *into, struct error *error)
 {
@@ -91,7 +117,7 @@ bool params_write(const struct task *task, const char *model_name,
             write_option(into, "Prompt syntax", "syntax", task, error)) &&
            (!strcmp(task->precision, "auto") ||
             write_option(into, "Precision", "precision", task, error)) &&
-           write_files(into, task, error) &&
+           write_rare(into, task, error) && write_files(into, task, error) &&
            write_field(into, "Version", "clfarm " FARM_VERSION, error);
 }
 

@@ -37,4 +37,8 @@ struct params {
 bool params_read(const char *text, struct params *into, struct error *error);
 void params_clear(struct params *self);
 
+/* Fields of options that are written only when they are set: name, option; a null name ends
+ * them. */
+extern const char *const params_rare[][2];
+
 #endif

@@ -10,6 +10,13 @@ import sys
 
 # Every option that decides the pixels, with its default as the key's text has it.
 DEFAULTS = {
+    "aesthetic": 6.0,
+    "class": "0",
+    "crop": "0,0",
+    "empty-negative": "none",
+    "original-size": "auto",
+    "prediction": "auto",
+    "zsnr": "auto",
     "cfg": 7.0,
     "clip-skip": "1",
     "embedding": "",
@@ -45,6 +52,8 @@ CASES = [
     ({"cfg": "7.1", "eta": "0.3", "sampler": "DDIM", "schedule": "Karras", "steps": "50",
       "seed": "18446744073709551615", "clip-skip": "2", "precision": "f16"}, None),
     ({"prompt": "cat"}, "000102030405060708090a0b0c0d0e0f"),
+    ({"prompt": "cat", "class": "3", "crop": "8,16", "original-size": "1024x768",
+      "aesthetic": "7.5", "prediction": "v", "zsnr": "on", "empty-negative": "text"}, None),
     ({"prompt": "cat", "init": "5e" * 32, "mask": "5f" * 32, "strength": "0.75"}, None),
 ]
 

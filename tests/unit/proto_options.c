@@ -34,6 +34,8 @@ static void a_value_of_every_kind_comes_back_as_it_was_given(void **state)
         {"prompt", "an \"é\" 猫"},
         {"negative", ""},
         {"schedule", "Karras"},
+        {"crop", "12,0"},
+        {"prediction", "sample"},
     };
     struct task task;
     task_init(&task);
