@@ -35,12 +35,14 @@ static const struct part {
     {"tokenizer",
      {NULL},
      {"vocab.json", "merges.txt"},
-     {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"},
+     {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+      "tokenizer.json"},
      NULL},
     {"tokenizer_2",
      {NULL},
      {"vocab.json", "merges.txt"},
-     {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"},
+     {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+      "tokenizer.json"},
      NULL},
     {"unet",
      {"UNet2DConditionModel", "UNet2DModel"},
@@ -237,7 +239,11 @@ static bool add_part(Farm__Manifest *into, const char *folder, const struct part
     char path[PATH_MAX], place[40];
     snprintf(place, sizeof place, "%s%s", in_root ? "" : part->name,
              in_root ? "" : "/");
-    for (size_t i = 0; i < 3 && part->must[i]; i++) {
+    snprintf(path, sizeof path, "%stokenizer.json", place);
+    bool newer = strncmp(part->name, "tokenizer", 9) == 0 && exists(folder, path);
+    snprintf(path, sizeof path, "%smerges.txt", place);
+    newer = newer && !exists(folder, path);
+    for (size_t i = 0; i < 3 && part->must[i] && !newer; i++) {
         snprintf(path, sizeof path, "%s%s", place, part->must[i]);
         if (!exists(folder, path))
             return error_set_kind(error, ERROR_INPUT, "%s: there is no %s", folder,

@@ -6,6 +6,7 @@
 #include "base/path.h"
 #include "tests/folder.h"
 #include "worker/sd/tokenizer_clip.h"
+#include "worker/sd/tokenizer_json.h"
 
 #define FOLDER     FARM_SOURCE_DIR "/models/emoji/tokenizer/"
 #define VOCABULARY FOLDER "vocab.json"
@@ -111,6 +112,55 @@ static void padding_that_is_a_word_can_be_one_in_text(void **state)
     tokenizer_close(&clip);
 }
 
+/* vocab.json and merges.txt as one tokenizer.json; merges as strings or as pairs. */
+static void write_whole(const char *name, bool pairs, const char *pad)
+{
+    struct buffer text = {0};
+    json_t *merges = json_array();
+    assert_true(path_read(MERGES, 1 << 24, &text, NULL));
+    for (char *save, *line = strtok_r((char *)buffer_text(&text), "\n", &save); line;
+         line = strtok_r(NULL, "\n", &save)) {
+        char *blank = strchr(line, ' ');
+        if (line[0] == '#' && strncmp(line, "#version", 8) == 0)
+            continue;
+        json_array_append_new(
+            merges, pairs
+                        ? json_pack("[s%, s]", line, (size_t)(blank - line), blank + 1)
+                        : json_string(line));
+    }
+    json_t *root = json_pack("{s:{s:o, s:o}, s:[{s:s, s:b}, {s:s, s:b}]}", "model",
+                             "vocab", json_load_file(VOCABULARY, 0, NULL), "merges",
+                             merges, "added_tokens", "content", "<|endoftext|>",
+                             "normalized", 1, "content", pad, "normalized", 1);
+    char *path = path_format("%s/%s", folder, name);
+    assert_int_equal(json_dump_file(root, path, 0), 0);
+    json_decref(root);
+    buffer_clear(&text);
+    free(path);
+}
+
+static void one_file_holds_what_two_held_before(void **state)
+{
+    for (int pairs = 0; pairs < 2; pairs++) {
+        struct error error = {0};
+        write_whole("tokenizer.json", pairs, "<|startoftext|>");
+        char *path = path_format("%s/tokenizer.json", folder);
+        struct tokenizer *whole = tokenizer_open_json(path, NULL, NULL, &error);
+        if (!whole)
+            fail_msg("%s", error.text);
+        const json_t *cases = json_object_get(golden, "folders"), *test;
+        size_t i;
+        json_array_foreach(
+            (json_t *)(uintptr_t)cases, i,
+            test) if (strcmp(json_string_value(json_object_get(test, "name")),
+                             "sdxl") == 0)
+            check_cases(whole, json_object_get(test, "cases"), "sdxl");
+        assert_int_equal(tokenizer_size(whole), 49408);
+        tokenizer_close(&whole);
+        free(path);
+    }
+}
+
 /* The object as a file, or NULL for null. */
 static char *write_object(const char *name, const json_t *object)
 {
@@ -214,6 +264,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_equal_those_of_transformers),
+        cmocka_unit_test(one_file_holds_what_two_held_before),
         cmocka_unit_test(the_embedded_tokenizer_equals_the_published_one),
         cmocka_unit_test(padding_that_is_a_word_can_be_one_in_text),
         cmocka_unit_test(special_tokens_follow_the_models_folder),

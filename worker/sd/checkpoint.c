@@ -39,6 +39,8 @@ static const struct harmless {
 } harmless[] = {
     {"", "embeddings.position_ids"},
     {"", "logit_scale"},
+    {"cond_stage_model.transformer.text_projection.", ""},
+    {"conditioner.embedders.0.transformer.text_projection.", ""},
     {"", "attn_mask"},
     {"model_ema.", ""},
     {"first_stage_model.model_ema.", ""},

@@ -15,6 +15,7 @@
 #include "worker/sd/lora_key.h"
 #include "worker/sd/model_config.h"
 #include "worker/sd/part_files.h"
+#include "worker/sd/tokenizer_json.h"
 
 /* What the classes we run have in common with others of their kind. */
 static const struct class
@@ -46,21 +47,24 @@ static const char *part_class(const struct model_config *index, const char *part
 static bool load_tokenizer(struct tokenizer **into, const struct model_files *files,
                            const char *folder, struct error *error)
 {
-    char *vocabulary = part_files_name(folder, "vocab.json");
-    char *merges = part_files_name(folder, "merges.txt");
-    char *config = part_files_name(folder, "tokenizer_config.json");
-    char *special = part_files_name(folder, "special_tokens_map.json");
-    const char *vocabulary_path = part_files_need(files, vocabulary, error);
-    const char *merges_path =
-        vocabulary_path ? part_files_need(files, merges, error) : NULL;
-    if (merges_path)
-        *into = tokenizer_open(vocabulary_path, merges_path,
-                               model_files_path(files, config),
-                               model_files_path(files, special), error);
-    free(special);
-    free(config);
-    free(merges);
-    free(vocabulary);
+    static const char *const names[] = {"vocab.json", "merges.txt", "tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "special_tokens_map.json"};
+    const char *path[5];
+    for (size_t i = 0; i < 5; i++) {
+        char *name = part_files_name(folder, names[i]);
+        path[i] = model_files_path(files, name);
+        free(name);
+    }
+    if (path[0] && path[1])
+        *into = tokenizer_open(path[0], path[1], path[3], path[4], error);
+    else if (path[2])
+        *into = tokenizer_open_json(path[2], path[3], path[4], error);
+    else
+        error_set_kind(
+            error, ERROR_INPUT,
+            "%s/%s is missing; expected a model folder as diffusers saves it", folder,
+            path[0] ? names[1] : names[0]);
     return *into != NULL;
 }
 
