@@ -57,6 +57,21 @@ void scale(struct stream *s, struct tensor y, struct tensor x, float factor)
     run(&launch, count);
 }
 
+void modulate(struct stream *s, struct tensor y, struct tensor x, struct tensor row)
+{
+    struct launch launch;
+    assert(tensor_count(&y) == tensor_count(&x) && row.n == x.n && row.c == 2 * x.c &&
+           row.dtype == x.dtype);
+    if (!launch_begin(&launch, s, "pointwise.cl", "modulate", types(y, x).text))
+        return;
+    launch_buffer(&launch, y.memory);
+    launch_buffer(&launch, x.memory);
+    launch_buffer(&launch, row.memory);
+    launch_size(&launch, x.c);
+    launch_size(&launch, x.h * x.w);
+    launch_run(&launch, (size_t[3]){x.c, x.n * x.h * x.w, 1}, (size_t[3]){64, 1, 1});
+}
+
 void concat(struct stream *s, struct tensor y, struct tensor a, struct tensor b)
 {
     struct launch launch;

@@ -120,6 +120,9 @@ void silu(struct stream *s, struct tensor y, struct tensor x); /* y may be x */
 void add(struct stream *s, struct tensor y, struct tensor a,
          struct tensor b); /* y may be a */
 
+/* y = silu(x (1 + scale) + shift); row [n, 1, 1, 2c]: scales, then shifts; y may be x. */
+void modulate(struct stream *s, struct tensor y, struct tensor x, struct tensor row);
+
 /* y[..., 0 .. a.c - 1] = a, the rest b. */
 void concat(struct stream *s, struct tensor y, struct tensor a, struct tensor b);
 

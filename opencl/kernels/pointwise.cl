@@ -2,6 +2,8 @@
  *
  *   silu, add, scale   work-item i takes elements 8 i .. 8 i + 7 of `count`; the last one
  *                      what is left
+ *   modulate           work-item (k, place) takes channel k of a place; `row` holds scales
+ *                      and then shifts for each batch row of `places` places
  *   concat             work-item (i, row) takes channels 8 i .. 8 i + 7 of its row of y,
  *                      of which the first ca come from a, the rest from b
  *
@@ -41,6 +43,19 @@ __kernel void scale(__global y_type *y, __global const x_type *x, int count, flo
         for (; i < count; i++)
             STORE_Y(LOAD_X(x, i) * factor, y, i);
     }
+}
+
+__kernel void modulate(__global y_type *y, __global const x_type *x,
+                       __global const x_type *row, int c, int places)
+{
+    int k = get_global_id(0);
+    int place = get_global_id(1);
+    if (k >= c)
+        return;
+    row += (size_t)(place / places) * 2 * c;
+    size_t i = (size_t)place * c + k;
+    float shifted = fma(LOAD_X(x, i), 1 + LOAD_X(row, k), LOAD_X(row, c + k));
+    STORE_Y(activate(shifted, SILU), y, i);
 }
 
 __kernel void concat(__global y_type *y, __global const x_type *a,

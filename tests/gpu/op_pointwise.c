@@ -101,6 +101,36 @@ static void channels_of_two_tensors_stand_side_by_side(void **state)
     }
 }
 
+static void enqueue_modulate(struct stream *s, void *context)
+{
+    struct call *call = context;
+    modulate(s, call->y, call->a, call->b);
+}
+
+static void each_row_of_a_batch_is_modulated_by_its_own(void **state)
+{
+    for (int half = 0; half < 2; half++) {
+        enum dtype dtype = half ? DTYPE_F16 : DTYPE_F32;
+        float *x = random_values(COUNT, dtype, 1);
+        float *row = random_values((size_t)2 * 2 * 37, dtype, 2);
+        double want[COUNT];
+        for (size_t i = 0; i < COUNT; i++) {
+            const float *own = row + i / (3 * 5 * 37) * 2 * 37;
+            double v = x[i] * (1.0 + own[i % 37]) + own[37 + i % 37];
+            want[i] = v / (1 + exp(-v));
+        }
+        struct call call = {.a = tensor_from(dtype, 2, 3, 5, 37, x),
+                            .b = tensor_from(dtype, 2, 1, 1, 74, row)};
+        call.y = call.a;
+        run_stream(dtype, enqueue_modulate, &call);
+        assert_close(&call.y, want);
+        tensor_destroy(&call.a, gpu);
+        tensor_destroy(&call.b, gpu);
+        free(row);
+        free(x);
+    }
+}
+
 static void scaling_converts_between_float_and_half(void **state)
 {
     for (int to_half = 0; to_half < 2; to_half++) {
@@ -127,6 +157,7 @@ int main(void)
         cmocka_unit_test(elements_of_odd_counts_are_all_computed),
         cmocka_unit_test(silu_of_large_values_stays_finite),
         cmocka_unit_test(channels_of_two_tensors_stand_side_by_side),
+        cmocka_unit_test(each_row_of_a_batch_is_modulated_by_its_own),
         cmocka_unit_test(scaling_converts_between_float_and_half),
     };
     return run_on_both_paths(tests);

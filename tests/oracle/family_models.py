@@ -292,7 +292,11 @@ def pixels_parts(name):
             "freq_shift": 1,
             "norm_eps": 1e-6,
         },
-        "pixels_class": {"num_class_embeds": 5, "attention_head_dim": 16},
+        "pixels_class": {
+            "num_class_embeds": 5,
+            "attention_head_dim": 16,
+            "resnet_time_scale_shift": "scale_shift",
+        },
         "pixels_channels": {"in_channels": 5, "out_channels": 1, "sample_size": 28},
     }[name]
     if name == "pixels_channels":

@@ -96,9 +96,9 @@ static void what_is_not_implemented_is_refused_by_key_and_value(void **state)
          "unet/config.json: class_embed_type is \"timestep\"; only null is supported"},
         {", \"time_cond_proj_dim\": 256",
          "unet/config.json: time_cond_proj_dim is 256; only null is supported"},
-        {", \"resnet_time_scale_shift\": \"scale_shift\"",
-         "unet/config.json: resnet_time_scale_shift is \"scale_shift\"; only "
-         "\"default\" is supported"},
+        {", \"resnet_time_scale_shift\": \"spatial\"",
+         "unet/config.json: resnet_time_scale_shift is \"spatial\"; supported are "
+         "default, scale_shift"},
         {", \"dual_cross_attention\": true",
          "unet/config.json: dual_cross_attention is true; only false is supported"},
         {", \"mid_block_type\": \"UNetMidBlock2D\"",

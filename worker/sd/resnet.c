@@ -10,8 +10,8 @@ void resnet_load(struct resnet *self, struct loader *l, const char *prefix, size
     load_norm(l, &self->norm1, in, eps, "%s.norm1", prefix);
     load_conv(l, &self->conv1, in, out, 3, "%s.conv1", prefix);
     if (self->timed)
-        load_linear(l, &self->time, time_width, out, LINEAR_BIAS, "%s.time_emb_proj",
-                    prefix);
+        load_linear(l, &self->time, time_width, self->scale_shift ? 2 * out : out,
+                    LINEAR_BIAS, "%s.time_emb_proj", prefix);
     load_norm(l, &self->norm2, out, eps, "%s.norm2", prefix);
     load_conv(l, &self->conv2, out, out, 3, "%s.conv2", prefix);
     if (in != out)
@@ -33,18 +33,22 @@ struct tensor resnet_forward(struct stream *s, struct tensor x,
 {
     struct tensor row = {0};
     if (w->timed) {
-        row = tensor_take(s, x.n, 1, 1, w->out);
+        row = tensor_take(s, x.n, 1, 1, w->time.out);
         linear(s, row, *time, &w->time, ACTIVATION_NONE, NULL);
     }
     struct tensor normed = tensor_take(s, x.n, x.h, x.w, w->in);
     struct tensor hidden = tensor_take(s, x.n, x.h, x.w, w->out);
     group_norm(s, normed, x, &w->norm1, w->groups, ACTIVATION_SILU);
-    conv2d(s, hidden, normed, &w->conv1,
-           &(struct conv_options){.row_bias = w->timed ? &row : NULL});
+    conv2d(
+        s, hidden, normed, &w->conv1,
+        &(struct conv_options){.row_bias = w->timed && !w->scale_shift ? &row : NULL});
     tensor_give(s, &normed);
+    group_norm(s, hidden, hidden, &w->norm2, w->groups,
+               w->scale_shift ? ACTIVATION_NONE : ACTIVATION_SILU);
+    if (w->scale_shift)
+        modulate(s, hidden, hidden, row);
     if (w->timed)
         tensor_give(s, &row);
-    group_norm(s, hidden, hidden, &w->norm2, w->groups, ACTIVATION_SILU);
 
     struct tensor residual = x;
     if (w->in != w->out) {

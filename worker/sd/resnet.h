@@ -10,12 +10,13 @@
 
 struct resnet {
     size_t in, out, groups;
-    struct norm norm1;    /* in */
-    struct conv conv1;    /* in -> out, 3x3 */
-    bool timed;           /* the UNet's know the timestep */
-    struct linear time;   /* time width -> out */
-    struct norm norm2;    /* out */
-    struct conv conv2;    /* out -> out, 3x3 */
+    struct norm norm1;  /* in */
+    struct conv conv1;  /* in -> out, 3x3 */
+    bool timed;         /* the UNet's know the timestep */
+    bool scale_shift;   /* time scales and shifts norm2's output; told before loading */
+    struct linear time; /* time width -> out, or 2 out where scale_shift */
+    struct norm norm2;  /* out */
+    struct conv conv2;  /* out -> out, 3x3 */
     struct conv shortcut; /* in -> out, 1x1; unused where in == out */
 };
 

@@ -11,7 +11,8 @@ void self_attention_load(struct self_attention *self, struct loader *l,
     char old[200];
     snprintf(old, sizeof old, "%s.query.weight", prefix);
     self->groups = groups;
-    load_norm(l, &self->norm, c, eps, "%s.group_norm", prefix);
+    if (groups)
+        load_norm(l, &self->norm, c, eps, "%s.group_norm", prefix);
     attention_layer_load(&self->layer, l, prefix,
                          checkpoint_has(l->from, old) ? &then : &now, c, c, heads,
                          LINEAR_BIAS);
@@ -26,6 +27,10 @@ void self_attention_clear(struct self_attention *self, struct gpu *gpu)
 void self_attention_add(struct stream *s, struct tensor x,
                         const struct self_attention *w)
 {
+    if (!w->groups) {
+        attention_layer_add(s, x, x, x, NULL, &w->layer);
+        return;
+    }
     struct tensor normed = tensor_take(s, x.n, x.h, x.w, x.c);
     group_norm(s, normed, x, &w->norm, w->groups, ACTIVATION_NONE);
     attention_layer_add(s, x, normed, normed, NULL, &w->layer);

@@ -7,7 +7,7 @@
 #include "worker/sd/attention_layer.h"
 
 struct self_attention {
-    size_t groups;
+    size_t groups; /* 0: no norm */
     struct norm norm;
     struct attention_layer layer;
 };

@@ -19,7 +19,6 @@ static const struct model_config_only only[] = {
     {"act_fn", "\"silu\""},
     {"mid_block_type", "\"UNetMidBlock2DCrossAttn\""},
     {"mid_block_scale_factor", "1"},
-    {"resnet_time_scale_shift", "\"default\""},
     {"resnet_skip_time_act", "false"},
     {"resnet_out_scale_factor", "1"},
     {"center_input_sample", "false"},
@@ -162,6 +161,7 @@ bool unet_config_load(struct unet_config *self, const char *path, const char *na
                       struct error *error)
 {
     static const char *const classes[] = {"UNet2DConditionModel", "UNet2DModel", NULL};
+    static const char *const shifts[] = {"default", "scale_shift", NULL};
     *self = (struct unet_config){0};
     struct model_config c;
     if (!model_config_open(&c, path, name, error))
@@ -175,6 +175,8 @@ bool unet_config_load(struct unet_config *self, const char *path, const char *na
     self->flip_sin_to_cos = model_config_bool(&c, "flip_sin_to_cos", true);
     self->freq_shift = (float)model_config_number(&c, "freq_shift", 0, 0, 1);
     self->pad_end = model_config_number(&c, "downsample_padding", 1, 0, 1) < 1;
+    self->scale_shift =
+        model_config_choice(&c, "resnet_time_scale_shift", shifts[0], shifts) == 1;
     if (pixels)
         read_pixels(self, &c);
     else

@@ -45,6 +45,7 @@ struct unet_config {
     size_t time_ids; /* width of each one's sinusoid in the added embedding; 0: none */
     size_t added; /* addition_embed_type text_time: pooled text and time ids; 0: none */
     bool pad_end; /* downsample_padding 0 */
+    bool scale_shift;                   /* resnet_time_scale_shift */
     size_t sample_height, sample_width; /* default size in latents */
 };
 

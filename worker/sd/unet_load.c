@@ -20,6 +20,7 @@ static void layer_load(struct unet_block *self, size_t i, struct loader *l,
 {
     char prefix[PREFIX_MOST];
     snprintf(prefix, sizeof prefix, "%s.resnets.%zu", way, i);
+    self->resnet[i].scale_shift = c->scale_shift;
     resnet_load(&self->resnet[i], l, prefix, in, level->channels, time_width(c),
                 c->groups, c->eps);
     snprintf(prefix, sizeof prefix, "%s.attentions.%zu", way, i);
@@ -84,11 +85,14 @@ static void mid_load(struct unet *self, struct loader *l)
 {
     const struct unet_config *c = &self->config;
     const struct unet_level_config *level = &c->level[c->levels - 1];
+    self->mid_first.scale_shift = self->mid_last.scale_shift = c->scale_shift;
     resnet_load(&self->mid_first, l, "mid_block.resnets.0", level->channels,
                 level->channels, time_width(c), c->groups, c->eps);
+    /* diffusers' middle has no norm there where time scales and shifts */
     if (c->mid_attends == ATTENDS_SELF)
         self_attention_load(&self->mid_self, l, "mid_block.attentions.0",
-                            level->channels, level->heads, c->groups, c->eps);
+                            level->channels, level->heads,
+                            c->scale_shift ? 0 : c->groups, c->eps);
     if (c->mid_attends == ATTENDS_TEXT)
         transformer_load(&self->mid, l, "mid_block.attentions.0",
                          &(struct transformer_shape){.c = level->channels,
