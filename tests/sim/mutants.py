@@ -15,7 +15,7 @@ import sys
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 
-# name: file, text, what stands in its place
+# name: file, text, what stands in its place; how farm_sim is run, if not over seeds
 MUTANTS = {
     "answers_before_the_commit": (
         "coordinator/outbox.c", "letter->change <= durable",
@@ -44,8 +44,11 @@ MUTANTS = {
     "credit_forgets_what_is_under_way": (
         "coordinator/registry.c", "coming < credit ? credit - (uint32_t)coming : 0",
         "coming < credit ? credit : credit"),
-    "heartbeats_renew_nothing": (
-        "coordinator/handlers_work.c", "queue_renew(self->queue, lease, self->now);", ";"),
+    "what_is_rendered_is_not_counted": (
+        "coordinator/shares.c", "share_used(self, now) + step_pixels;",
+        "share_used(self, now) + 0 * step_pixels;", "--paces"),
+    "slow_nodes_get_as_much_as_they_ask_for": (
+        "coordinator/scheduler.c", "if (all <= (double)ready)", "if (true)", "--paces"),
     "the_cursor_is_not_stored": (
         "coordinator/work.c", "change_job_cursor(self->change, own->number, job->cursor);",
         ";"),
@@ -67,7 +70,7 @@ MUTANTS = {
 
 
 def compile_mutant(build, name, folder):
-    path, old, new = MUTANTS[name]
+    path, old, new = MUTANTS[name][:3]
     text = (SOURCE / path).read_text()
     if text.count(old) != 1:
         sys.exit(f"mutants.py: {name}: the text is {text.count(old)} times in {path}")
@@ -95,7 +98,7 @@ def main():
     arguments.add_argument("build", type=lambda p: pathlib.Path(p).resolve())
     arguments.add_argument("--seeds", default="300")
     arguments.add_argument("names", nargs="*")
-    given = arguments.parse_args()
+    given = arguments.parse_intermixed_args()
     folder = given.build / "mutants"
     folder.mkdir(exist_ok=True)
     link, missed = link_command(given.build), []
@@ -104,7 +107,8 @@ def main():
         program = folder / name
         subprocess.run(link.replace(" -o bin/farm_sim", f" {made} -o {program}"), shell=True,
                        cwd=given.build, check=True)
-        ran = subprocess.run([program, "--seeds", given.seeds], capture_output=True, text=True)
+        ran = subprocess.run([program, *(MUTANTS[name][3:] or ["--seeds", given.seeds])],
+                             capture_output=True, text=True)
         found = ran.returncode != 0
         words = (ran.stdout.strip() or ran.stderr.strip()).splitlines()
         print(f"{name}: {'found' if found else 'NOT FOUND'}: {words[0][:150] if words else ''}",

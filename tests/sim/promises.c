@@ -10,7 +10,18 @@ static struct sim_job *job_of(const struct held *held)
     return number < JOBS_MOST ? &world->job[number] : NULL;
 }
 
-void promise_answer(const struct held *held, Farm__CommitAnswer answer)
+/* What a blocked node sends is not wanted. */
+static bool is_blocked(const uint8_t key[32])
+{
+    const struct registry *registry = &world->coordinator->registry;
+    for (size_t n = 0; n < registry->count; n++)
+        if (memcmp(registry->node[n]->key, key, 32) == 0)
+            return registry->node[n]->order == NODE_BLOCKED;
+    return false;
+}
+
+void promise_answer(const uint8_t worker[32], const struct held *held,
+                    Farm__CommitAnswer answer)
 {
     struct sim_job *job = job_of(held);
     if (!job)
@@ -26,7 +37,8 @@ void promise_answer(const struct held *held, Farm__CommitAnswer answer)
         broken("equal pixels were taken for others");
     } else if (answer == FARM__COMMIT_ANSWER__COMMIT_DISCARD && queued &&
                queued->state == QUEUE_OPEN &&
-               queued->task[held->index] == QUEUE_READY && !job->latents) {
+               queued->task[held->index] == QUEUE_READY && !job->latents &&
+               !is_blocked(worker)) {
         broken("job %u's task %llu is open, and its result was discarded",
                job_numbered(job->id), (unsigned long long)held->index);
     }

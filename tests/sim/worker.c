@@ -316,7 +316,7 @@ static void committed(struct worker *self, const Farm__Committed *committed)
         if (held->epoch != committed->attempt->epoch ||
             held->counter != committed->attempt->counter)
             continue;
-        promise_answer(held, committed->answer);
+        promise_answer(self->key, held, committed->answer);
         if (committed->answer == FARM__COMMIT_ANSWER__COMMIT_RETRY) {
             held->uploaded = false;
             happen(RETRY_MS, EVENT_UPLOAD, number_of(self), self->life);

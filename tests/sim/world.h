@@ -182,7 +182,8 @@ void client_hears(uint32_t number, const Farm__Envelope *envelope);
 /* misfortune.c, promises.c */
 void misfortune(void);
 void heal(void);
-void promise_answer(const struct held *held, Farm__CommitAnswer answer);
+void promise_answer(const uint8_t worker[32], const struct held *held,
+                    Farm__CommitAnswer answer);
 void check_queue(void);
 void check_disk(void);
 bool all_ended(void);
