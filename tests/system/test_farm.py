@@ -77,7 +77,8 @@ def test_a_worker_killed_at_any_step_costs_no_image(farm, fault):
     assert_complete(farm, job)
     assert flag.exists(), worker.log()
     assert sum(images_of(farm).values()) == TASKS
-    assert not list((farm.worker_state("one") / "spool/0").glob("*.commit"))
+    spool = farm.worker_state("one") / "spool/0"
+    until(lambda: not list(spool.glob("*.commit")), "the restarted worker forgot them all")
 
 
 def test_a_worker_killed_whole_in_mid_job_costs_no_image(farm):
