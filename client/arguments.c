@@ -48,7 +48,7 @@ static bool find(const struct command *command, const char *name, size_t size,
     for (const struct option *option = options;
          command->makes_jobs && !letter && option->name; option++)
         if (strlen(option->name) == size && !memcmp(option->name, name, size)) {
-            *found = (struct known){option->name, true};
+            *found = (struct known){option->name, option->metavar != NULL};
             return strcmp(option->name, "prompt") != 0;
         }
     return false;

@@ -51,7 +51,8 @@ static void print_options(void)
         char name[60];
         if (!strcmp(option->name, "prompt"))
             continue;
-        snprintf(name, sizeof name, "    --%s %s", option->name, option->metavar);
+        snprintf(name, sizeof name, "    --%s %s", option->name,
+                 option->metavar ? option->metavar : "");
         printf("  %-26s %s", name, option->help);
         if (option->type == OPTION_CHOICE)
             print_choices(option->choices);

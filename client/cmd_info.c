@@ -32,6 +32,7 @@ static const char *const names[][2] = {
     {"Precision", "precision"},
     {"Denoising strength", "strength"},
     {"Mask blur", "mask-blur"},
+    {"Tiled VAE", "tile"},
     {"Inpaint fill", "inpaint-fill"},
     {"Image CFG scale", "image-cfg"},
 };

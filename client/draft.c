@@ -138,6 +138,8 @@ static bool take_arguments(Farm__Job *job, const struct arguments *arguments,
         const char *value = arguments_value(arguments, option->name, NULL);
         if (option->type == OPTION_FILE && option->most > 1)
             set_files(job, arguments, option);
+        else if (!option->metavar && arguments_has(arguments, option->name))
+            draft_set(job, option->name, "on");
         else if (value && strcmp(option->name, "seed"))
             draft_set(job, option->name, value);
     }

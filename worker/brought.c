@@ -80,6 +80,7 @@ void brought_request(const struct brought *self, const struct task *task,
     into->strength = task->strength;
     into->mask_blur = task->mask_blur;
     into->image_cfg = task->image_cfg;
+    into->tile = strcmp(task->tile, "on") == 0;
     into->inpaint_fill = strcmp(task->inpaint_fill, "latent-noise") == 0 ? INPAINT_NOISE
                          : strcmp(task->inpaint_fill, "latent-nothing") == 0
                              ? INPAINT_NOTHING

@@ -85,6 +85,8 @@ const struct option options[OPTION_COUNT_ALL + 1] = {
     {"syntax", OPTION_CHOICE, FIELD(syntax), "auto", 0, 0, "auto|a1111|comfy|plain",
      "NAME", "how prompts are read; auto: as where the sampler's name comes from",
      true},
+    {"tile", OPTION_CHOICE, FIELD(tile), "off", 0, 0, "off|on", NULL,
+     "encode and decode in tiles, as is done anyhow where memory is short", true},
     {"vae", OPTION_FILE, FIELD(vae), "", 0, 1, "vae", "FILE",
      "another autoencoder in the place of the model's", true},
     {"zsnr", OPTION_CHOICE, FIELD(zsnr), "auto", 0, 0, "auto|on|off", "NAME",

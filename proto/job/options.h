@@ -37,6 +37,7 @@ struct task {
     char *mask; /* what of init is repainted */
     double mask_blur;
     double strength; /* 0: the usual one */
+    char *tile;      /* "off", "on" */
     char *syntax;    /* "auto", "a1111", "comfy", "plain" */
     char *embedding; /* files; "" none */
     char *lora;      /* files with weights; "" none */
@@ -65,14 +66,14 @@ struct option {
         most; /* of counts, numbers, sizes; of texts their bytes; most files */
     const char *choices; /* OPTION_CHOICE: "f32|DDIM=DDIMScheduler": name=other names;
                             OPTION_FILE: the kind of its manifests */
-    const char *metavar; /* for help: "N", "WxH" */
+    const char *metavar; /* for help: "N", "WxH"; NULL: given alone it means "on" */
     const char *help;
     bool decides_pixels; /* part of the task key */
 };
 
 /* All options, sorted by name; a null name ends them. `seed` and `prompt` are among them:
  * an axis may range over any. OPTION_COUNT_ALL is their number. */
-enum { OPTION_COUNT_ALL = 31 };
+enum { OPTION_COUNT_ALL = 32 };
 extern const struct option options[];
 const struct option *option_find(const char *name);
 

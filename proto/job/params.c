@@ -109,6 +109,8 @@ bool params_write(const struct task *task, const char *model_name,
             write_option(into, "Mask blur", "mask-blur", task, error)) &&
            (!*task->mask || !strcmp(task->inpaint_fill, "original") ||
             write_option(into, "Inpaint fill", "inpaint-fill", task, error)) &&
+           (!strcmp(task->tile, "off") ||
+            write_option(into, "Tiled VAE", "tile", task, error)) &&
            (!*task->image ||
             write_option(into, "Image CFG scale", "image-cfg", task, error)) &&
            (!(task->eta > 0) || write_option(into, "Eta DDIM", "eta", task, error)) &&

@@ -160,7 +160,7 @@ static void pictures_a_model_cannot_use_are_refused_by_name(void **state)
                                         .negative = "",
                                         .steps = 2,
                                         .cfg = 7,
-                                        .sampler = "DDIM",
+                                        .sampler = "DDIMScheduler",
                                         .schedule = "Automatic",
                                         .clip_skip = 1,
                                         .strength = 0.5,
@@ -240,7 +240,8 @@ static void an_image_is_the_same_alone_and_in_a_batch_in_every_mode(void **state
             if (strcmp(golden_text(golden, "kind"), "picture run") != 0 ||
                 strcmp(golden_text(golden, "model"), modes[m].model) != 0 ||
                 strcmp(golden_text(golden, "mode"), modes[m].mode) != 0 ||
-                strcmp(golden_text(golden, "sampler"), "Euler a") != 0)
+                strcmp(golden_text(golden, "sampler"),
+                       "EulerAncestralDiscreteScheduler") != 0)
                 continue;
             struct pixels picture = golden_pixels(golden, "picture");
             struct pixels mask = golden_pixels(golden, "mask");

@@ -12,6 +12,7 @@ import diffusers
 import numpy
 import torch
 from diffusers import (
+    AutoencoderKL,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
     StableDiffusionInstructPix2PixPipeline,
@@ -22,7 +23,7 @@ from PIL import Image, ImageFilter, ImageOps
 from safetensors.torch import save_file
 
 import tiny_model
-from run_cases import PROMPT, lend_text_model, pixels, set_scheduler
+from run_cases import PROMPT, SAMPLERS, lend_text_model, pixels, set_scheduler
 
 USUAL = {
     "prompt": PROMPT,
@@ -32,12 +33,11 @@ USUAL = {
     "cfg": 7.0,
     "width": 64,
     "height": 64,
-    "sampler": "DDIM",
+    "sampler": "DDIMScheduler",
     "schedule": "Automatic",
     "eta": 0.0,
     "clip_skip": 1,
 }
-SAMPLERS = ("DDIM", "PNDM", "Euler", "Euler a", "DPM++ 2M")
 
 
 def picture(width, height, phase=0.0):
@@ -95,7 +95,8 @@ def requests():
     odd = {"picture": (150, 93), "width": 104, "height": 72, "steps": 5}
     yield "tiny", "img2img", {**USUAL, **odd, "strength": 0.6, "cfg": 1.0}
     yield "tiny", "img2img", {
-        **USUAL, **square, "strength": 0.5, "sampler": "DPM++ 2M", "schedule": "Karras"}
+        **USUAL, **square, "strength": 0.5, "sampler": "DPMSolverMultistepScheduler",
+        "schedule": "Karras"}
     yield "tiny", "img2img", {**USUAL, **square, "strength": 0.8, "eta": 0.5}
     yield "tiny", "inpaint", {**USUAL, **odd, "strength": 1.0, "mask_blur": 6.0}
     yield "inpaint", "inpaint", {**USUAL, **odd, "strength": 0.9, "mask_blur": 2.5}
@@ -171,6 +172,26 @@ def runs(folders, tensors, file):
         case = {k: v for k, v in request.items() if k != "picture"}
         cases.append({"model": model, "kind": "picture run", "mode": mode, "file": file,
                       **case, "inputs": inputs, "outputs": outputs})
+    return cases
+
+
+def tiles(folder, tensors, file):
+    """The tiny VAE with enable_tiling: more than one tile each way, the last ones narrow."""
+    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32)
+    vae.enable_tiling()
+    generator = torch.Generator().manual_seed(5)
+    cases = []
+    for h, w in ((13, 20), (8, 9), (7, 15)):
+        latents = torch.randn((1, 4, h, w), generator=generator)
+        image = torch.from_numpy(picture(8 * w, 8 * h, 0.5)).permute(2, 0, 1)[None] / 127.5 - 1
+        name = f"tiles.{h}x{w}"
+        tensors[f"{name}.latents"] = latents
+        tensors[f"{name}.pixels"] = vae.decode(latents).sample.contiguous()
+        tensors[f"{name}.picture"] = image.contiguous()
+        tensors[f"{name}.moments"] = vae.encode(image).latent_dist.parameters.contiguous()
+        cases.append({"kind": "tiles", "model": "tiny", "file": file, "h": h, "w": w,
+                      "inputs": {k: f"{name}.{k}" for k in ("latents", "picture")},
+                      "outputs": {k: f"{name}.{k}" for k in ("pixels", "moments")}})
     return cases
 
 
@@ -251,6 +272,7 @@ def make(into):
     file, tensors = "picture_runs.safetensors", {}
     cases = runs(folders, tensors, file)
     cases += resizing(tensors, file)
+    cases += tiles(folders["tiny"], tensors, file)
     save_file(tensors, into / file)
     (into / file).chmod(0o644)
     files(into)

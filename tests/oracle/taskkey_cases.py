@@ -39,6 +39,7 @@ DEFAULTS = {
     "size": "auto",
     "steps": "20",
     "strength": 0.0,
+    "tile": "off",
     "syntax": "auto",
     "vae": "",
 }

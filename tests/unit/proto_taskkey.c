@@ -51,6 +51,7 @@ static void every_option_changes_the_key(void **state)
         {"strength", "0.5"},      {"inpaint-fill", "latent-noise"},
         {"syntax", "comfy"},      {"lora", "0123:0.5"},
         {"embedding", "0123"},    {"vae", "0123"},
+        {"tile", "on"},
     };
     struct task task;
     uint8_t plain[32], key[32];

@@ -9,7 +9,6 @@ struct decoder {
     struct stream *stream;
     struct tensor latents; /* [1, h, w, c] f32 */
     struct tensor picture; /* [1, h f, w f, 3] */
-    float *pixels;         /* the same on the host */
 };
 
 static void forward(struct decoder *self)
@@ -26,14 +25,10 @@ static void forward(struct decoder *self)
 struct decoder *decoder_new(struct gpu *gpu, enum dtype dtype, const struct vae *vae,
                             size_t h, size_t w, struct error *error)
 {
-    size_t f = vae_factor(vae), pixels = h * f * w * f * VAE_PICTURE_CHANNELS;
+    size_t f = vae_factor(vae);
     struct decoder *self = calloc(1, sizeof *self);
-    if (self)
-        self->pixels = calloc(pixels, sizeof *self->pixels);
-    if (!self || !self->pixels) {
-        error_set_kind(error, ERROR_MEMORY, "no memory for a picture of %zux%zu", w * f,
-                       h * f);
-        free(self);
+    if (!self) {
+        error_set_kind(error, ERROR_MEMORY, "no memory for a plan");
         return NULL;
     }
     self->gpu = gpu;
@@ -61,7 +56,6 @@ void decoder_destroy(struct decoder **self)
     stream_destroy(&(*self)->stream);
     tensor_destroy(&(*self)->latents, (*self)->gpu);
     tensor_destroy(&(*self)->picture, (*self)->gpu);
-    free((*self)->pixels);
     free(*self);
     *self = NULL;
 }
@@ -71,23 +65,28 @@ bool decoder_fits(const struct decoder *self, size_t h, size_t w)
     return self->latents.h == h && self->latents.w == w;
 }
 
-bool decoder_run(struct decoder *self, const float *latents, uint8_t *rgb,
-                 struct error *error)
+bool decoder_pixels(struct decoder *self, const float *latents, float *pixels,
+                    struct error *error)
 {
     if (!tensor_upload(&self->latents, self->gpu, latents, error))
         return false;
     stream_run(self->stream);
     forward(self);
     if (!stream_end(self->stream, error) ||
-        !tensor_download(&self->picture, self->gpu, self->pixels, error))
+        !tensor_download(&self->picture, self->gpu, pixels, error))
         return false;
     size_t count = tensor_count(&self->picture);
-    for (size_t i = 0; i < count; i++) {
-        if (!isfinite(self->pixels[i]))
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(pixels[i]))
             return error_set_kind(error, ERROR_DEVICE,
                                   "the decoded picture has values that are not finite");
-        float unit = fminf(fmaxf(self->pixels[i] * 0.5F + 0.5F, 0), 1);
+    return true;
+}
+
+void decoder_round(uint8_t *rgb, const float *pixels, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        float unit = fminf(fmaxf(pixels[i] * 0.5F + 0.5F, 0), 1);
         rgb[i] = (uint8_t)rintf(unit * 255);
     }
-    return true;
 }

@@ -12,9 +12,12 @@ struct decoder *decoder_new(struct gpu *gpu, enum dtype dtype, const struct vae 
 void decoder_destroy(struct decoder **self);
 bool decoder_fits(const struct decoder *self, size_t h, size_t w);
 
-/* latents [h, w, c] as the sampler left them -> rgb [h f, w f, 3], rounded half to even
- * from -1 .. 1. ERROR_DEVICE when a value is not finite. */
-bool decoder_run(struct decoder *self, const float *latents, uint8_t *rgb,
-                 struct error *error);
+/* latents [h, w, c] as the sampler left them -> pixels [h f, w f, 3], about -1 .. 1.
+ * ERROR_DEVICE when a value is not finite. */
+bool decoder_pixels(struct decoder *self, const float *latents, float *pixels,
+                    struct error *error);
+
+/* Bytes of `count` values, rounded half to even from -1 .. 1. */
+void decoder_round(uint8_t *rgb, const float *pixels, size_t count);
 
 #endif

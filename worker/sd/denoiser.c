@@ -4,25 +4,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HISTORY = 4 };
-
 struct denoiser {
     struct gpu *gpu;
     const struct unet *unet;
     struct denoiser_shape shape;
     struct stream *stream;
-    struct tensor x;                /* [images, h, w, c] f32 */
-    struct tensor noise;            /* like x */
-    struct tensor history[HISTORY]; /* like x */
-    struct tensor context;          /* [rows, 1, tokens, context width] */
-    struct tensor added;            /* [rows, 1, 1, added]; unused without */
-    struct tensor keys;             /* int32 [rows] */
-    struct tensor source;           /* int32 [rows]: each row's image */
-    struct tensor weight;           /* [rows]; source and weight where it composes */
-    struct tensor step;             /* one struct step */
-    struct tensor extra;            /* [rows, h, w, extra] */
-    struct tensor mask;             /* [1, h, w, 1] f32 */
-    struct tensor known, first;     /* like x: the picture's latents, the first noise */
+    struct tensor x;                         /* [images, h, w, c] f32 */
+    struct tensor noise;                     /* like x */
+    struct tensor history[DENOISER_HISTORY]; /* like x */
+    struct tensor context;                   /* [rows, 1, tokens, context width] */
+    struct tensor added;                     /* [rows, 1, 1, added]; unused without */
+    struct tensor keys;                      /* int32 [rows] */
+    struct tensor source;                    /* int32 [rows]: each row's image */
+    struct tensor weight;       /* [rows]; source and weight where it composes */
+    struct tensor step;         /* one struct step */
+    struct tensor extra;        /* [rows, h, w, extra] */
+    struct tensor mask;         /* [1, h, w, 1] f32 */
+    struct tensor known, first; /* like x: the picture's latents, the first noise */
     float image_guidance;
     float level[2]; /* of known and first, after the step */
 };
@@ -128,7 +126,7 @@ static bool make_tensors(struct denoiser *self, enum dtype dtype, struct error *
     if (ok && unet_added_width(self->unet))
         ok = tensor_new(&self->added, self->gpu, dtype, rows, 1, 1,
                         unet_added_width(self->unet), error);
-    for (size_t i = 0; ok && i < HISTORY; i++)
+    for (size_t i = 0; ok && i < DENOISER_HISTORY; i++)
         ok = tensor_new(&self->history[i], self->gpu, DTYPE_F32, n, h, w, c, error);
     if (ok && shape->extra)
         ok =
@@ -182,7 +180,7 @@ void denoiser_destroy(struct denoiser **self)
     tensor_destroy(&(*self)->mask, gpu);
     tensor_destroy(&(*self)->known, gpu);
     tensor_destroy(&(*self)->first, gpu);
-    for (size_t i = 0; i < HISTORY; i++)
+    for (size_t i = 0; i < DENOISER_HISTORY; i++)
         tensor_destroy(&(*self)->history[i], gpu);
     free(*self);
     *self = NULL;
@@ -233,7 +231,7 @@ bool denoiser_start(struct denoiser *self, const float *latents,
     if (!ok)
         error_set_kind(error, ERROR_MEMORY, "no memory for latents");
     ok = ok && tensor_upload(&self->noise, self->gpu, zeros, error);
-    for (size_t i = 0; ok && i < HISTORY; i++)
+    for (size_t i = 0; ok && i < DENOISER_HISTORY; i++)
         ok = tensor_upload(&self->history[i], self->gpu, zeros, error);
     free(zeros);
     return ok && tensor_upload(&self->x, self->gpu, latents, error) &&
@@ -297,4 +295,24 @@ bool denoiser_step(struct denoiser *self, const struct step *step, const float *
 bool denoiser_latents(const struct denoiser *self, float *latents, struct error *error)
 {
     return tensor_download(&self->x, self->gpu, latents, error);
+}
+
+bool denoiser_save(const struct denoiser *self, float *values, struct error *error)
+{
+    size_t count = tensor_count(&self->x);
+    bool ok = tensor_download(&self->x, self->gpu, values, error);
+    for (size_t i = 0; ok && i < DENOISER_HISTORY; i++)
+        ok = tensor_download(&self->history[i], self->gpu, values + (i + 1) * count,
+                             error);
+    return ok;
+}
+
+bool denoiser_load(struct denoiser *self, const float *values, struct error *error)
+{
+    size_t count = tensor_count(&self->x);
+    bool ok = tensor_upload(&self->x, self->gpu, values, error);
+    for (size_t i = 0; ok && i < DENOISER_HISTORY; i++)
+        ok = tensor_upload(&self->history[i], self->gpu, values + (i + 1) * count,
+                           error);
+    return ok;
 }

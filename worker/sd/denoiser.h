@@ -64,6 +64,12 @@ void denoiser_level(struct denoiser *self, double a, double b);
 bool denoiser_step(struct denoiser *self, const struct step *step, const float *noise,
                    struct error *error);
 
+/* Latents and what the sampler remembers: [1 + DENOISER_HISTORY] times [images, h, w, c].
+ * Loading stands in for the latents that denoiser_start was given. */
+enum { DENOISER_HISTORY = 4 };
+bool denoiser_save(const struct denoiser *self, float *values, struct error *error);
+bool denoiser_load(struct denoiser *self, const float *values, struct error *error);
+
 bool denoiser_latents(const struct denoiser *self, float *latents, struct error *error);
 
 #endif

@@ -31,7 +31,7 @@ bool image_request_alike(const struct image_request *a, const struct image_reque
            a->clip_skip == b->clip_skip && a->init == b->init &&
            a->strength == b->strength && a->mask == b->mask &&
            a->mask_blur == b->mask_blur && a->inpaint_fill == b->inpaint_fill &&
-           a->image == b->image && a->image_cfg == b->image_cfg &&
+           a->image == b->image && a->image_cfg == b->image_cfg && a->tile == b->tile &&
            strcmp(a->sampler, b->sampler) == 0 &&
            strcmp(a->schedule, b->schedule) == 0 &&
            strcmp(or_auto(a->syntax), or_auto(b->syntax)) == 0 &&

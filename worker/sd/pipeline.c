@@ -14,27 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "worker/sd/adapters.h"
-#include "worker/sd/conditions.h"
-#include "worker/sd/model.h"
 #include "worker/sd/pixels.h"
-#include "worker/sd/plans.h"
 #include "worker/sd/prompt.h"
-#include "worker/sd/start.h"
-#include "worker/sd/vae_other.h"
+#include "worker/sd/rendering.h"
+#include "worker/sd/tiles.h"
 
 enum { SIDE_MOST = 4096, BATCH_MOST = 64 };
-
-struct pipeline {
-    struct gpu *gpu;
-    enum dtype dtype;
-    struct model model;
-    struct conditioning *conditioning;
-    struct adapters *adapters;
-    struct embedding_cache embeddings;
-    struct vae_other vae;
-    struct plans plans;
-};
 
 /* ---- The door */
 
@@ -75,6 +60,11 @@ void pipeline_destroy(struct pipeline **self)
     *self = NULL;
 }
 
+void pipeline_watch(struct pipeline *self, const struct pipeline_watch *watch)
+{
+    self->watch = watch ? *watch : (struct pipeline_watch){0};
+}
+
 size_t pipeline_factor(const struct pipeline *self)
 {
     return self->model.pixels ? 1 : vae_factor(&self->model.vae);
@@ -95,35 +85,15 @@ void image_clear(struct image *self)
 
 /* ---- One rendering */
 
-struct rendering {
-    struct pipeline *pipeline;
-    const struct image_request *request;
-    size_t count;
-    size_t c, h, w;    /* latents of an image */
-    uint64_t adapters; /* the set that is on */
-    struct sampler_run run;
-    bool edits; /* by InstructPix2Pix's three rows */
-    bool keeps; /* latents outside a mask are the picture's */
-    bool guided;
-    size_t extra; /* input channels of the UNet beside the latents' */
-    struct canvas canvas;
-    struct start start;
-    struct conditions conditions;
-    size_t rows;             /* of the UNet's batch */
-    struct noise *generator; /* of each image */
-    uint64_t *seeds;
-    float *context;     /* [rows, keys, width] */
-    float *added;       /* [rows, added], where the UNet takes it */
-    float *nchw, *nhwc; /* latents or noise of all images */
-};
-
 /* Puts the request's VAE, LoRAs and embeddings in their places. */
 static bool take_files(struct rendering *self, struct error *error)
 {
     struct pipeline *pipeline = self->pipeline;
     const struct image_request *request = self->request;
-    if (vae_other_differs(&pipeline->vae, request->vae_path))
+    if (vae_other_differs(&pipeline->vae, request->vae_path)) {
         plans_drop(&pipeline->plans);
+        pipeline->preview = (struct preview_map){0};
+    }
     return vae_other_put(&pipeline->vae, &pipeline->model, request->vae_path,
                          request->vae_name, error) &&
            adapters_set(pipeline->adapters, request->loras, request->lora_count,
@@ -309,10 +279,10 @@ static size_t condition_of(const struct rendering *self, size_t row)
 
 /* The UNet's text for call `call`, where it is another than before. */
 static bool attend(struct rendering *self, struct denoiser *denoiser, size_t call,
-                   struct error *error)
+                   bool first, struct error *error)
 {
     const struct conditions *conditions = &self->conditions;
-    if (!conditions_change(conditions, call))
+    if (!first && !conditions_change(conditions, call))
         return true;
     size_t negatives = self->count * conditions->keys * conditions->c;
     float *second = self->context + (self->edits ? negatives : 0);
@@ -380,15 +350,6 @@ static bool begin(struct rendering *self, struct error *error)
     return ok;
 }
 
-/* One draw of every image's generator into nhwc. */
-static void draw(struct rendering *self)
-{
-    size_t image = self->c * self->h * self->w;
-    for (size_t i = 0; i < self->count; i++)
-        noise_normal(&self->generator[i], self->nchw + i * image, image);
-    nchw_to_nhwc(self->nhwc, self->nchw, self->count, self->c, self->h, self->w);
-}
-
 /* Leaves the last latents in nhwc. */
 static bool denoise(struct rendering *self, pipeline_progress *progress, void *owner,
                     struct error *error)
@@ -405,24 +366,32 @@ static bool denoise(struct rendering *self, pipeline_progress *progress, void *o
         .rows = self->rows,
         .tokens = self->conditions.keys,
     };
-    if (!begin(self,
-               error)) /* first: encoding a picture may cost the denoiser's plan */
+    struct pipeline *pipeline = self->pipeline;
+    size_t first;
+    if (pipeline->watch.preview_every && !pipeline->model.pixels &&
+        !pipeline->preview.c &&
+        !preview_fit(&pipeline->preview, &pipeline->plans, error))
         return false;
-    struct denoiser *denoiser = plans_denoiser(&self->pipeline->plans, &shape, error);
-    if (!denoiser || !start_denoiser(self, denoiser, error))
+    /* pictures are encoded first, since that may cost the denoiser's plan */
+    struct denoiser *denoiser =
+        begin(self, error) ? plans_denoiser(&self->pipeline->plans, &shape, error)
+                           : NULL;
+    if (!denoiser || !start_denoiser(self, denoiser, error) ||
+        !rendering_resume(self, denoiser, &first, error))
         return false;
-    for (size_t done = 0; done < self->run.count; done++) {
+    for (size_t done = first; done < self->run.count; done++) {
         const struct step *step = &self->run.step[done];
         if (progress && !progress(owner, done, self->run.count))
             return error_set_kind(error, ERROR_BUSY, "stopped");
-        if (!attend(self, denoiser, done, error))
+        if (!attend(self, denoiser, done, done == first, error))
             return false;
         bool noisy = step->noise != 0;
         if (noisy)
-            draw(self);
+            rendering_draw(self);
         denoiser_level(denoiser, self->run.known[done].image,
                        self->run.known[done].noise);
-        if (!denoiser_step(denoiser, step, noisy ? self->nhwc : NULL, error))
+        if (!denoiser_step(denoiser, step, noisy ? self->nhwc : NULL, error) ||
+            !rendering_watch(self, denoiser, done + 1, error))
             return false;
     }
     if (progress && !progress(owner, self->run.count, self->run.count))
@@ -457,9 +426,8 @@ static bool finish_image(struct rendering *self, size_t i, struct image *image,
         pixels_to_rgb(latents, self->h * self->w, self->c, image->rgb);
         return true;
     }
-    struct decoder *decoder =
-        plans_decoder(&self->pipeline->plans, self->h, self->w, error);
-    return decoder && decoder_run(decoder, latents, image->rgb, error);
+    return tiles_picture(&self->pipeline->plans, self->request->tile, latents, self->h,
+                         self->w, image->rgb, error);
 }
 
 static void rendering_clear(struct rendering *self)

@@ -10,6 +10,7 @@
 #include "worker/sd/model_files.h"
 #include "worker/sd/request_files.h"
 #include "worker/sd/resize.h"
+#include "worker/sd/snapshot.h"
 
 /* What the part to be repainted begins with, in A1111's words: the picture itself, new
  * noise, or nothing. */
@@ -44,6 +45,9 @@ struct image_request {
     const struct embedding_file *embeddings; /* borrowed */
     size_t embedding_count;
     const char *vae_path, *vae_name; /* another autoencoder; NULL: the model's own */
+    bool tile; /* the VAE in tiles (tiles.h), also where it would fit */
+    /* Goes on from there; NULL: from the beginning. All of a batch stand at one step. */
+    const struct snapshot *resume;
 };
 
 /* Whether two differ in texts and seed only; whether they ask for the same LoRAs,
@@ -61,6 +65,16 @@ struct image {
 };
 void image_clear(struct image *self);
 
+/* What is handed out while images are rendered, each lent for the call: every keep_every
+ * steps a snapshot of each image from which another device can go on, every preview_every
+ * steps a picture of its latents, a pixel a place. 0: none. */
+struct pipeline_watch {
+    size_t keep_every, preview_every;
+    void (*keep)(void *owner, size_t image, const struct snapshot *snapshot);
+    void (*preview)(void *owner, size_t image, const struct pixels *picture);
+    void *owner;
+};
+
 /* Called from inside rendering: images started together stand at step `done` of `of`; first
  * with 0, when the texts are encoded, last with `of`, before pixels are decoded. False
  * stops the rendering (ERROR_BUSY "stopped"). */
@@ -76,6 +90,9 @@ void pipeline_destroy(struct pipeline **self);
 /* Pixels per latent; the model's default size. */
 size_t pipeline_factor(const struct pipeline *self);
 void pipeline_default_size(const struct pipeline *self, size_t *width, size_t *height);
+
+/* Holds for all renderings from now on; NULL: nothing is handed out. Copied. */
+void pipeline_watch(struct pipeline *self, const struct pipeline_watch *watch);
 
 /* Renders `count` images in one batch into images[0 .. count - 1]. An image's bytes do not
  * depend on its neighbours or on count. On failure no image is filled. ERROR_INPUT for what

@@ -70,8 +70,8 @@ static const struct kind {
     void (*drop)(void *plan);
 } kinds[PLAN_KINDS] = {
     [PLAN_DENOISER] = {PLANS_MOST, fits_denoiser, make_denoiser, drop_denoiser},
-    [PLAN_DECODER] = {2, fits_decoder, make_decoder, drop_decoder},
-    [PLAN_ENCODER] = {1, fits_encoder, make_encoder, drop_encoder},
+    [PLAN_DECODER] = {PLANS_MOST, fits_decoder, make_decoder, drop_decoder},
+    [PLAN_ENCODER] = {PLANS_MOST, fits_encoder, make_encoder, drop_encoder},
 };
 
 void plans_drop(struct plans *self)

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/sd/tiles.h"
+
 /* What stands in the way of every function here. */
 struct work {
     const struct start_shape *shape;
@@ -38,9 +40,8 @@ static void draw(struct work *self, size_t i, float *into)
 
 static bool encode(struct work *self, const float *picture, struct error *error)
 {
-    struct encoder *encoder =
-        plans_encoder(self->plans, self->shape->h, self->shape->w, error);
-    return encoder && encoder_run(encoder, picture, self->moments, error);
+    return tiles_moments(self->plans, self->request->tile, picture, self->shape->h,
+                         self->shape->w, self->moments, error);
 }
 
 /* The posterior of a picture for every image, each with a draw of its own. */

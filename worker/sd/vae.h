@@ -21,6 +21,7 @@ struct vae_config {
     bool mid_attends, quant, post_quant;
     double scaling_factor; /* latents as the UNet sees them / as the VAE does */
     bool force_upcast;     /* activations overflow in f16 */
+    size_t sample;         /* pixels a side of what it was trained on; 0: 512 */
 };
 
 struct vae_block {

@@ -4,6 +4,7 @@
 #include "worker/sd/model_config.h"
 #include "worker/sd/vae.h"
 
+enum { SAMPLE_MOST = 65536 };
 enum { CHANNELS_MOST = 16384, GROUPS_MOST = 1024, PREFIX_MOST = 64 };
 static const float eps = 1e-6F; /* of every norm in the VAE; no key says otherwise */
 
@@ -32,6 +33,9 @@ bool vae_config_load(struct vae_config *self, const char *path, const char *name
     self->quant = model_config_bool(&c, "use_quant_conv", true);
     self->force_upcast = model_config_bool(&c, "force_upcast", true);
     self->post_quant = model_config_bool(&c, "use_post_quant_conv", true);
+    size_t sample[2];
+    model_config_sizes(&c, "sample_size", 512, SAMPLE_MOST, sample, 2);
+    self->sample = sample[0];
     self->scaling_factor =
         model_config_number(&c, "scaling_factor", 0.18215, 1e-6, 1e6);
     self->levels = model_config_length(&c, "block_out_channels", VAE_LEVELS_MOST);

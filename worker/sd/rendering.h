@@ -1,0 +1,61 @@
+/* The inside of a rendering, for pipeline.c and watch.c alone. */
+#ifndef FARM_RENDERING_H
+#define FARM_RENDERING_H
+
+#include "worker/sd/adapters.h"
+#include "worker/sd/conditions.h"
+#include "worker/sd/model.h"
+#include "worker/sd/plans.h"
+#include "worker/sd/preview.h"
+#include "worker/sd/start.h"
+#include "worker/sd/vae_other.h"
+
+struct pipeline {
+    struct gpu *gpu;
+    enum dtype dtype;
+    struct model model;
+    struct conditioning *conditioning;
+    struct adapters *adapters;
+    struct embedding_cache embeddings;
+    struct vae_other vae;
+    struct plans plans;
+    struct pipeline_watch watch;
+    struct preview_map preview; /* fitted when one is first wanted */
+};
+
+struct rendering {
+    struct pipeline *pipeline;
+    const struct image_request *request;
+    size_t count;
+    size_t c, h, w;    /* latents of an image */
+    uint64_t adapters; /* the set that is on */
+    struct sampler_run run;
+    bool edits; /* by InstructPix2Pix's three rows */
+    bool keeps; /* latents outside a mask are the picture's */
+    bool guided;
+    size_t extra; /* input channels of the UNet beside the latents' */
+    struct canvas canvas;
+    struct start start;
+    struct conditions conditions;
+    size_t rows;             /* of the UNet's batch */
+    struct noise *generator; /* of each image */
+    uint64_t *seeds;
+    float *context;     /* [rows, keys, width] */
+    float *added;       /* [rows, added], where the UNet takes it */
+    float *nchw, *nhwc; /* latents or noise of all images */
+};
+
+/* One draw of every image's generator into nhwc. */
+void rendering_draw(struct rendering *self);
+
+/* Where requests go on from snapshots: puts latents and history there, brings generators to
+ * their places, and gives the step to go on with; 0 where they do not. ERROR_INPUT for
+ * snapshots of another picture. */
+bool rendering_resume(struct rendering *self, struct denoiser *denoiser, size_t *first,
+                      struct error *error);
+
+/* Hands out what is wanted after `done` steps. */
+bool rendering_watch(struct rendering *self, struct denoiser *denoiser, size_t done,
+                     struct error *error);
+
+#endif
