@@ -54,7 +54,7 @@ static void print_options(void)
         snprintf(name, sizeof name, "    --%s %s", option->name,
                  option->metavar ? option->metavar : "");
         printf("  %-26s %s", name, option->help);
-        if (option->type == OPTION_CHOICE)
+        if (option->type == OPTION_CHOICE || option->type == OPTION_SAMPLER)
             print_choices(option->choices);
         if (*option->fallback && strcmp(option->name, "seed"))
             printf(" (default %s)", option->fallback);

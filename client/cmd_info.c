@@ -35,6 +35,11 @@ static const char *const names[][2] = {
     {"Tiled VAE", "tile"},
     {"Inpaint fill", "inpaint-fill"},
     {"Image CFG scale", "image-cfg"},
+    {"RNG", "rng"},
+    {"ENSD", "ensd"},
+    {"Seed resize from", "seed-resize"},
+    {"Batch size", "batch"},
+    {"Batch pos", "batch-index"},
 };
 
 /* The option a field is of; NULL when it is of none. */
@@ -55,6 +60,30 @@ static const char *option_of(const char *field)
     return NULL;
 }
 
+static const char *find_field(const struct params *params, const char *name)
+{
+    for (size_t i = 0; i < params->count; i++)
+        if (!strcmp(params->field[i].name, name))
+            return params->field[i].value;
+    return NULL;
+}
+
+/* A1111 writes it as two fields. */
+static void add_variation(json_t *job, const struct params *params)
+{
+    const char *seed = find_field(params, "Variation seed");
+    const char *strength = find_field(params, "Variation seed strength");
+    struct task scratch;
+    if (!seed || !strength)
+        return;
+    char *text = path_format("%s:%s", seed, strength);
+    task_init(&scratch);
+    if (task_set(&scratch, "variation", text, NULL))
+        json_object_set_new(job, "variation", json_string(text));
+    task_clear(&scratch);
+    free(text);
+}
+
 /* What --from takes: the fields that are options here, with values they take. */
 static json_t *as_job(const struct params *params)
 {
@@ -72,6 +101,9 @@ static json_t *as_job(const struct params *params)
         if (option && task_set(&scratch, option, params->field[i].value, NULL))
             json_object_set_new(job, option, json_string(params->field[i].value));
     }
+    add_variation(job, params);
+    if (!find_field(params, "RNG")) /* A1111's own default */
+        json_object_set_new(job, "rng", json_string("philox"));
     task_clear(&scratch);
     return job;
 }

@@ -87,6 +87,29 @@ static bool has_axis(const Farm__Job *job, const char *name)
     return false;
 }
 
+static bool says(const Farm__Job *job, const char *name, const char *value)
+{
+    for (size_t i = 0; i < job->n_settings; i++)
+        if (wire_is(job->settings[i]->name, name, strlen(name)))
+            return wire_is(job->settings[i]->value, value, strlen(value));
+    return false;
+}
+
+/* ComfyUI's -n: one seed, whose noise is drawn for all images at once. */
+static bool take_batch(Farm__Job *job, long images, struct error *error)
+{
+    struct buffer axis = {0};
+    char *count = path_format("%ld", images);
+    bool ok = buffer_printf(&axis, error, "batch-index=0");
+    for (long i = 1; ok && i < images; i++)
+        ok = buffer_printf(&axis, error, ",%ld", i);
+    draft_set(job, "batch", count);
+    ok = ok && draft_add_axis(job, buffer_text(&axis), error);
+    buffer_clear(&axis);
+    free(count);
+    return ok;
+}
+
 /* --seed and -n; one random seed where nothing says otherwise. */
 static bool take_seeds(Farm__Job *job, const struct arguments *arguments,
                        struct error *error)
@@ -107,6 +130,8 @@ static bool take_seeds(Farm__Job *job, const struct arguments *arguments,
         return error_set_kind(error, ERROR_INPUT,
                               "images: -n counts on from one seed, \"%s\" is more",
                               seeds ? seeds : "the list given");
+    if (says(job, "rng", "comfy-batch"))
+        return take_batch(job, images, error);
     job->seeds[0]->count = (uint64_t)images;
     return true;
 }

@@ -277,6 +277,19 @@ static bool render_images(struct render *self, const struct image_request *reque
     return true;
 }
 
+static struct draws_options noise_of(const struct task *task)
+{
+    bool is_batch = !strcmp(task->rng, "comfy-batch");
+    return (struct draws_options){
+        .is_philox = !strcmp(task->rng, "philox"),
+        .variation_seed = task->variation_seed,
+        .variation = task->variation,
+        .delta = task->ensd,
+        .batch = is_batch ? task->batch : 1,
+        .index = is_batch ? task->batch_index : 0,
+    };
+}
+
 static bool render(struct render *self, const struct order *order, struct error *error)
 {
     struct image_request requests[BATCH_MOST] = {0};
@@ -315,6 +328,10 @@ static bool render(struct render *self, const struct order *order, struct error 
             .class = task->class_number,
             .prediction = task->prediction,
             .zsnr = task->zsnr,
+            .guidance_rescale = task->guidance_rescale,
+            .noise = noise_of(task),
+            .noise_width = task->noise_width,
+            .noise_height = task->noise_height,
         };
         brought_request(&brought, task, &requests[i]);
     }

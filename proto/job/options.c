@@ -9,6 +9,7 @@
 #include <utf8proc.h>
 
 #include "proto/job/files.h"
+#include "proto/job/option_kinds.h"
 
 #define FIELD(name) offsetof(struct task, name)
 #define SEED_MOST   18446744073709551615.0
@@ -17,6 +18,10 @@
 const struct option options[OPTION_COUNT_ALL + 1] = {
     {"aesthetic", OPTION_NUMBER, FIELD(aesthetic), "6", 0, 10, NULL, "X",
      "score SDXL's refiner aims at; 2.5 for the negative prompt", true},
+    {"batch", OPTION_COUNT, FIELD(batch), "1", 1, 64, NULL, "N",
+     "with --rng comfy-batch: images drawn as one batch", true},
+    {"batch-index", OPTION_COUNT, FIELD(batch_index), "0", 0, 63, NULL, "N",
+     "and which of them this is, from 0", true},
     {"cfg", OPTION_NUMBER, FIELD(cfg), "7", 0, 100, NULL, "X",
      "guidance: how strongly the prompt is followed; 1 or less: not guided", true},
     {"class", OPTION_COUNT, FIELD(class_number), "0", 0, 99999, NULL, "N",
@@ -31,8 +36,12 @@ const struct option options[OPTION_COUNT_ALL + 1] = {
     {"empty-negative", OPTION_CHOICE, FIELD(empty_negative), "none", 0, 0, "none|text",
      "NAME", "what SDXL takes an empty negative prompt for: none at all, or a text",
      true},
+    {"ensd", OPTION_COUNT, FIELD(ensd), "0", 0, 4294967295.0, NULL, "N",
+     "added to the seed of the steps' noise (eta noise seed delta)", true},
     {"eta", OPTION_NUMBER, FIELD(eta), "0", 0, 1, NULL, "X",
      "share of fresh noise in each step of DDIM", true},
+    {"guidance-rescale", OPTION_NUMBER, FIELD(guidance_rescale), "0", 0, 1, NULL, "X",
+     "share of the guided output that is scaled back to the text's deviation", true},
     {"image", OPTION_FILE, FIELD(image), "", 0, 1, "picture", "FILE",
      "the picture to edit, for models that edit by instruction (InstructPix2Pix)",
      true},
@@ -63,19 +72,37 @@ const struct option options[OPTION_COUNT_ALL + 1] = {
      "what the model predicts; auto: what its files say", true},
     {"prompt", OPTION_TEXT, FIELD(prompt), "", 0, TEXT_MOST, NULL, "TEXT",
      "what the picture should show", true},
-    {"rng", OPTION_CHOICE, FIELD(rng), "torch-cpu", 0, 0, "torch-cpu=CPU", "NAME",
-     "which noise a seed means", true},
-    {"sampler", OPTION_CHOICE, FIELD(sampler), "DPM++ 2M", 0, 0,
-     "Euler=EulerDiscreteScheduler"
-     "|Euler a=EulerAncestralDiscreteScheduler"
-     "|DPM++ 2M=DPMSolverMultistepScheduler"
-     "|DDIM=DDIMScheduler"
-     "|PNDM=PNDMScheduler",
-     "NAME", "the sampling method", true},
+    {"rng", OPTION_CHOICE, FIELD(rng), "torch-cpu", 0, 0,
+     "torch-cpu=CPU|comfy-batch|philox=NV", "NAME", "which noise a seed means", true},
+    {"sampler", OPTION_SAMPLER, FIELD(sampler), "DPM++ 2M", 0, 0,
+     "Euler|Euler a|Heun|LMS|DPM2|DPM2 a|DPM++ 2S a|DPM++ 2M|DPM++ SDE|DPM++ 2M SDE"
+     "|DPM++ 2M SDE Heun|DPM++ 3M SDE|DPM fast|DDIM|PLMS|euler|euler_ancestral|heun"
+     "|lms|dpm_2|dpm_2_ancestral|dpmpp_2s_ancestral|dpmpp_sde|dpmpp_2m|dpmpp_2m_sde"
+     "|dpmpp_3m_sde|DDIMScheduler|DDPMScheduler=DDPM"
+     "|DEISMultistepScheduler=DEISMultistep"
+     "|DPMSolverMultistepScheduler=DPMSolverMultistep"
+     "|DPMSolverSDEScheduler=DPMSolverSDE"
+     "|DPMSolverSinglestepScheduler=DPMSolverSinglestep"
+     "|EulerAncestralDiscreteScheduler=EulerAncestralDiscrete"
+     "|EulerDiscreteScheduler=EulerDiscrete|HeunDiscreteScheduler=HeunDiscrete"
+     "|KDPM2AncestralDiscreteScheduler=KDPM2AncestralDiscrete"
+     "|KDPM2DiscreteScheduler=KDPM2Discrete|LCMScheduler"
+     "|LMSDiscreteScheduler=LMSDiscrete|PNDMScheduler=PNDM"
+     "|UniPCMultistepScheduler=UniPCMultistep",
+     "NAME",
+     "the sampling method: A1111's, ComfyUI's or diffusers' name, each with its "
+     "program's "
+     "ways; a class may be followed by (key=value,...)",
+     true},
     {"schedule", OPTION_CHOICE, FIELD(schedule), "Automatic", 0, 0,
-     "Automatic|Normal|Karras", "NAME", "the noise schedule", true},
+     "Automatic|Normal|Karras|Exponential|Beta|Uniform|Polyexponential"
+     "|SGM Uniform=sgm_uniform|KL Optimal=kl_optimal|Align Your Steps=align_your_steps"
+     "|Simple|DDIM=ddim_uniform",
+     "NAME", "the noise schedule; diffusers' classes take the first five", true},
     {"seed", OPTION_COUNT, FIELD(seed), "0", 0, SEED_MOST, NULL, "LIST",
      "7, 0..15, 1,5,9, random:8 or -1 (random); one image each", true},
+    {"seed-resize", OPTION_SIZE, FIELD(noise_width), "auto", 8, 8192, NULL, "WxH",
+     "the size of picture the seed's noise is drawn for; auto: this one's", true},
     {"size", OPTION_SIZE, FIELD(width), "auto", 8, 8192, NULL, "WxH",
      "pixels; auto: the model's own size", true},
     {"steps", OPTION_COUNT, FIELD(steps), "20", 1, 1000, NULL, "N", "denoising steps",
@@ -89,6 +116,8 @@ const struct option options[OPTION_COUNT_ALL + 1] = {
      "encode and decode in tiles, as is done anyhow where memory is short", true},
     {"vae", OPTION_FILE, FIELD(vae), "", 0, 1, "vae", "FILE",
      "another autoencoder in the place of the model's", true},
+    {"variation", OPTION_VARIATION, FIELD(variation_seed), "", 0, 1, NULL,
+     "SEED:STRENGTH", "another seed's noise, mixed in by so much", true},
     {"zsnr", OPTION_CHOICE, FIELD(zsnr), "auto", 0, 0, "auto|on|off", "NAME",
      "noise to the last step of training; auto: what the model's files say", true},
     {NULL, OPTION_TEXT, 0, NULL, 0, 0, NULL, NULL, NULL, false},
@@ -102,8 +131,7 @@ const struct option *option_find(const char *name)
     return NULL;
 }
 
-static char *print(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static char *print(const char *format, ...)
+char *option_text(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -114,7 +142,7 @@ static char *print(const char *format, ...)
     return text;
 }
 
-static void replace(char **field, char *text)
+void option_replace(char **field, char *text)
 {
     free(*field);
     *field = text;
@@ -146,19 +174,19 @@ static bool set_text(const struct option *option, void *field, const char *value
     if (!is_utf8(value))
         return error_set_kind(error, ERROR_INPUT, "%s: the text is not UTF-8",
                               option->name);
-    replace(field, print("%s", value));
+    option_replace(field, option_text("%s", value));
     return true;
 }
 
 static char *get_text(const struct option *option, const void *field)
 {
     (void)option;
-    return print("%s", *(char *const *)field);
+    return option_text("%s", *(char *const *)field);
 }
 
 /* Counts */
 
-static bool digits(const char *text, const char *end, uint64_t *value)
+bool option_digits(const char *text, const char *end, uint64_t *value)
 {
     *value = 0;
     for (const char *at = text; at < end; at++)
@@ -173,7 +201,8 @@ static bool set_count(const struct option *option, void *field, const char *valu
 {
     uint64_t read, least = (uint64_t)option->least;
     uint64_t most = option->most < SEED_MOST ? (uint64_t)option->most : UINT64_MAX;
-    if (!digits(value, value + strlen(value), &read) || read < least || read > most)
+    if (!option_digits(value, value + strlen(value), &read) || read < least ||
+        read > most)
         return error_set_kind(error, ERROR_INPUT,
                               "%s: \"%.40s\" is not a whole number from %" PRIu64
                               " to %" PRIu64,
@@ -185,12 +214,12 @@ static bool set_count(const struct option *option, void *field, const char *valu
 static char *get_count(const struct option *option, const void *field)
 {
     (void)option;
-    return print("%" PRIu64, *(const uint64_t *)field);
+    return option_text("%" PRIu64, *(const uint64_t *)field);
 }
 
 /* Numbers */
 
-static bool set_number(const struct option *option, void *field, const char *value,
+bool option_set_number(const struct option *option, void *field, const char *value,
                        struct error *error)
 {
     char *end = NULL;
@@ -205,12 +234,12 @@ static bool set_number(const struct option *option, void *field, const char *val
     return true;
 }
 
-static char *get_number(const struct option *option, const void *field)
+char *option_get_number(const struct option *option, const void *field)
 {
     (void)option;
     double value = *(const double *)field;
     for (int precision = 6;; precision++) {
-        char *text = print("%.*g", precision, value);
+        char *text = option_text("%.*g", precision, value);
         if (precision == 17 || strtod(text, NULL) == value)
             return text;
         free(text);
@@ -229,8 +258,8 @@ static bool set_size(const struct option *option, void *field, const char *value
     }
     uint64_t width, height;
     const char *cross = strchr(value, 'x');
-    if (!cross || !digits(value, cross, &width) ||
-        !digits(cross + 1, cross + strlen(cross), &height))
+    if (!cross || !option_digits(value, cross, &width) ||
+        !option_digits(cross + 1, cross + strlen(cross), &height))
         return error_set_kind(error, ERROR_INPUT,
                               "%s: \"%.40s\" is not WIDTHxHEIGHT, like 512x512",
                               option->name, value);
@@ -251,8 +280,8 @@ static char *get_size(const struct option *option, const void *field)
     (void)option;
     const uint64_t *size = field;
     if (!size[0] && !size[1])
-        return print("auto");
-    return print("%" PRIu64 "x%" PRIu64, size[0], size[1]);
+        return option_text("auto");
+    return option_text("%" PRIu64 "x%" PRIu64, size[0], size[1]);
 }
 
 /* Points: x, and y behind it */
@@ -262,8 +291,8 @@ static bool set_point(const struct option *option, void *field, const char *valu
 {
     uint64_t *point = field, most = (uint64_t)option->most, x, y;
     const char *comma = strchr(value, ',');
-    if (!comma || !digits(value, comma, &x) ||
-        !digits(comma + 1, comma + strlen(comma), &y) || x > most || y > most)
+    if (!comma || !option_digits(value, comma, &x) ||
+        !option_digits(comma + 1, comma + strlen(comma), &y) || x > most || y > most)
         return error_set_kind(error, ERROR_INPUT,
                               "%s: \"%.40s\" is not X,Y, two whole numbers up to "
                               "%" PRIu64,
@@ -277,51 +306,7 @@ static char *get_point(const struct option *option, const void *field)
 {
     (void)option;
     const uint64_t *point = field;
-    return print("%" PRIu64 ",%" PRIu64, point[0], point[1]);
-}
-
-/* Choices: "name=other name=...|name|..." */
-
-static char *choice_names(const struct option *option)
-{
-    char *names = print("%s", option->choices), *into = names;
-    bool other = false;
-    for (const char *at = option->choices; *at; at++) {
-        other = (other || *at == '=') && *at != '|';
-        if (!other)
-            *into++ = *at;
-    }
-    *into = 0;
-    char *listed = print("%s", "");
-    for (char *save = NULL, *name = strtok_r(names, "|", &save); name;
-         name = strtok_r(NULL, "|", &save))
-        replace(&listed, print("%s%s%s", listed, *listed ? ", " : "", name));
-    free(names);
-    return listed;
-}
-
-static bool set_choice(const struct option *option, void *field, const char *value,
-                       struct error *error)
-{
-    size_t size = strlen(value);
-    const char *name = option->choices;
-    for (const char *at = name; size; at++) {
-        size_t length = strcspn(at, "=|");
-        if (length == size && !strncasecmp(at, value, size)) {
-            replace(field, print("%.*s", (int)strcspn(name, "=|"), name));
-            return true;
-        }
-        at += length;
-        if (!*at)
-            break;
-        if (*at == '|')
-            name = at + 1;
-    }
-    char *names = choice_names(option);
-    error_set_kind(error, ERROR_INPUT, "%s: there is no \"%.60s\"; there is %s",
-                   option->name, value, names);
-    free(names);
-    return false;
+    return option_text("%" PRIu64 ",%" PRIu64, point[0], point[1]);
 }
 
 /* Files: kept in the one form that file_uses_text gives */
@@ -335,7 +320,7 @@ static bool set_file(const struct option *option, void *field, const char *value
                               option->name);
     if (!file_uses_read(&uses, option, value, error))
         return false;
-    replace(field, file_uses_text(&uses));
+    option_replace(field, file_uses_text(&uses));
     file_uses_clear(&uses);
     return true;
 }
@@ -348,10 +333,12 @@ static const struct kind {
 } kinds[] = {
     [OPTION_TEXT] = {set_text, get_text, true},
     [OPTION_COUNT] = {set_count, get_count, false},
-    [OPTION_NUMBER] = {set_number, get_number, false},
+    [OPTION_NUMBER] = {option_set_number, option_get_number, false},
     [OPTION_SIZE] = {set_size, get_size, false},
     [OPTION_POINT] = {set_point, get_point, false},
-    [OPTION_CHOICE] = {set_choice, get_text, true},
+    [OPTION_CHOICE] = {option_set_choice, get_text, true},
+    [OPTION_SAMPLER] = {option_set_sampler, get_text, true},
+    [OPTION_VARIATION] = {option_set_variation, option_get_variation, false},
     [OPTION_FILE] = {set_file, get_text, true},
 };
 
@@ -373,7 +360,7 @@ void task_clear(struct task *self)
 {
     for (const struct option *option = options; option->name; option++)
         if (kinds[option->type].owns)
-            replace(field_of(self, option), NULL);
+            option_replace(field_of(self, option), NULL);
     *self = (struct task){0};
 }
 
@@ -383,7 +370,7 @@ void task_copy(struct task *self, const struct task *from)
     for (const struct option *option = options; option->name; option++)
         if (kinds[option->type].owns) {
             char **text = field_of(self, option);
-            *text = *text ? print("%s", *text) : NULL;
+            *text = *text ? option_text("%s", *text) : NULL;
         }
 }
 
@@ -405,8 +392,8 @@ bool task_set_bytes(struct task *self, ProtobufCBinaryData name,
     if ((name.len && memchr(name.data, 0, name.len)) ||
         (value.len && memchr(value.data, 0, value.len)))
         return error_set_kind(error, ERROR_INPUT, "an option's text holds a zero");
-    char *name_text = print("%.*s", (int)name.len, (char *)name.data);
-    char *value_text = print("%.*s", (int)value.len, (char *)value.data);
+    char *name_text = option_text("%.*s", (int)name.len, (char *)name.data);
+    char *value_text = option_text("%.*s", (int)value.len, (char *)value.data);
     bool ok = task_set(self, name_text, value_text, error);
     free(value_text);
     free(name_text);

@@ -20,8 +20,9 @@ struct task {
     double cfg;
     uint64_t width, height; /* 0: the model's own */
     char *sampler;          /* "DPM++ 2M" */
-    char *schedule;         /* "Automatic", "Normal", "Karras" */
+    char *schedule;         /* "Automatic", "Karras" */
     double eta;             /* DDIM's */
+    double guidance_rescale;
     uint64_t clip_skip;
     uint64_t original_width, original_height; /* SDXL; 0: the size */
     uint64_t crop_x, crop_y;                  /* SDXL */
@@ -36,13 +37,18 @@ struct task {
     char *inpaint_fill;
     char *mask; /* what of init is repainted */
     double mask_blur;
-    double strength; /* 0: the usual one */
+    double strength;                    /* 0: the usual one */
+    char *syntax;                       /* "auto", "a1111", "comfy", "plain" */
+    char *rng;                          /* "torch-cpu", "comfy-batch", "philox" */
+    uint64_t batch, batch_index;        /* of "comfy-batch" */
+    uint64_t variation_seed;            /* and how much of its noise: */
+    double variation;                   /* 0 to 1, behind the seed */
+    uint64_t noise_width, noise_height; /* pixels the seed's noise is for; 0: these */
+    uint64_t ensd;
     char *tile;      /* "off", "on" */
-    char *syntax;    /* "auto", "a1111", "comfy", "plain" */
     char *embedding; /* files; "" none */
     char *lora;      /* files with weights; "" none */
     char *vae;       /* file; "": the model's own */
-    char *rng;       /* "torch-cpu" */
     char *precision; /* "auto", "f32", "f16" */
 };
 
@@ -53,7 +59,9 @@ enum option_type {
     OPTION_SIZE,
     OPTION_POINT, /* "X,Y" */
     OPTION_CHOICE,
-    OPTION_FILE, /* proto/job/files.h */
+    OPTION_SAMPLER,   /* a choice, and what follows it in brackets */
+    OPTION_VARIATION, /* "SEED:STRENGTH", two fields; "": none */
+    OPTION_FILE,      /* proto/job/files.h */
 };
 
 struct option {
@@ -64,7 +72,8 @@ struct option {
     const char *fallback; /* default, as text */
     double least,
         most; /* of counts, numbers, sizes; of texts their bytes; most files */
-    const char *choices; /* OPTION_CHOICE: "f32|DDIM=DDIMScheduler": name=other names;
+    const char *
+        choices; /* OPTION_CHOICE, OPTION_SAMPLER: "f32|DDIM=DDIMScheduler": name=other names;
                             OPTION_FILE: the kind of its manifests */
     const char *metavar; /* for help: "N", "WxH"; NULL: given alone it means "on" */
     const char *help;
@@ -73,7 +82,7 @@ struct option {
 
 /* All options, sorted by name; a null name ends them. `seed` and `prompt` are among them:
  * an axis may range over any. OPTION_COUNT_ALL is their number. */
-enum { OPTION_COUNT_ALL = 32 };
+enum { OPTION_COUNT_ALL = 38 };
 extern const struct option options[];
 const struct option *option_find(const char *name);
 
@@ -82,7 +91,8 @@ void task_clear(struct task *self);
 void task_copy(struct task *self, const struct task *from); /* into an empty one */
 
 /* Sets an option from text. ERROR_INPUT names option, value and what is allowed. A choice
- * is matched without regard to case and stored as the table spells it. */
+ * is matched as it is spelt, else without regard to case, and stored as the table spells
+ * it. A1111's "DPM++ 2M Karras" sets the schedule too. */
 bool task_set(struct task *self, const char *name, const char *value,
               struct error *error);
 

@@ -19,6 +19,7 @@ const char *const params_rare[][2] = {
     {"Original size", "original-size"},
     {"Crop", "crop"},
     {"Aesthetic score", "aesthetic"},
+    {"Guidance rescale", "guidance-rescale"},
     {"Prediction", "prediction"},
     {"Zero SNR", "zsnr"},
     {"Empty negative", "empty-negative"},
@@ -72,6 +73,28 @@ static bool write_files(struct buffer *into, const struct task *task,
     return ok;
 }
 
+/* What decides the noise besides the seed, in A1111's words where it has them. */
+static bool write_noise(struct buffer *into, const struct task *task,
+                        struct error *error)
+{
+    bool is_comfy = !strcmp(task->rng, "comfy-batch");
+    const char *rng = !strcmp(task->rng, "philox") ? "NV"
+                      : is_comfy                   ? task->rng
+                                                   : "CPU";
+    char number[32];
+    snprintf(number, sizeof number, "%" PRIu64, task->variation_seed);
+    if (task->variation > 0 &&
+        !(write_field(into, "Variation seed", number, error) &&
+          buffer_printf(into, error, ", Variation seed strength: %g", task->variation)))
+        return false;
+    return (!task->noise_width ||
+            write_option(into, "Seed resize from", "seed-resize", task, error)) &&
+           (!task->ensd || write_option(into, "ENSD", "ensd", task, error)) &&
+           write_field(into, "RNG", rng, error) &&
+           (!is_comfy || (write_option(into, "Batch size", "batch", task, error) &&
+                          write_option(into, "Batch pos", "batch-index", task, error)));
+}
+
 /* Options of some models only, where they are not what they are by default. */
 static bool write_rare(struct buffer *into, const struct task *task,
                        struct error *error)
@@ -114,7 +137,7 @@ bool params_write(const struct task *task, const char *model_name,
            (!*task->image ||
             write_option(into, "Image CFG scale", "image-cfg", task, error)) &&
            (!(task->eta > 0) || write_option(into, "Eta DDIM", "eta", task, error)) &&
-           write_field(into, "RNG", "CPU", error) &&
+           write_noise(into, task, error) &&
            (!strcmp(task->syntax, "auto") ||
             write_option(into, "Prompt syntax", "syntax", task, error)) &&
            (!strcmp(task->precision, "auto") ||

@@ -22,7 +22,8 @@ static void plan(const struct schedule_config *config, const char *name, size_t 
     for (size_t i = 0; i < run.count; i++) {
         const struct step *step = &run.step[i];
         if (!isfinite(step->timestep) || !isfinite(step->x_x) || !isfinite(step->x_e) ||
-            !isfinite(step->x_d) || !isfinite(step->noise) || step->save >= 4)
+            !isfinite(step->x_d) || !isfinite(step->noise) || step->save >= 4 ||
+            step->keep >= 4)
             abort();
     }
     sampler_run_clear(&run);

@@ -11,8 +11,10 @@ os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", DIFFUSERS_
 import torch  # noqa: E402
 
 import family_cases  # noqa: E402
+import k_cases  # noqa: E402
 import lora_cases  # noqa: E402
 import model_cases  # noqa: E402
+import noise_cases  # noqa: E402
 import picture_cases  # noqa: E402
 import run_cases  # noqa: E402
 import sampler_cases  # noqa: E402
@@ -42,6 +44,8 @@ def main():
     lora_cases.make(into)
     vae_cases.make(into)
     sampler_cases.make(into, emoji)
+    k_cases.make(into)
+    noise_cases.make(into)
     token_cases.make(into, emoji)
     taskkey_cases.make(into)
     tiny_model.write_json(into / "manifest.json", cases)

@@ -7,10 +7,11 @@ Class.from_config(pipe.scheduler.config).
 
 from types import SimpleNamespace
 
-import diffusers
 import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
+
+from sampler_cases import scheduler_of
 
 SAMPLERS = (
     "EulerDiscreteScheduler",
@@ -18,6 +19,18 @@ SAMPLERS = (
     "DPMSolverMultistepScheduler",
     "DDIMScheduler",
     "PNDMScheduler",
+)
+# once each: their steps' formulas are tested elsewhere, here that the device takes them
+MORE_SAMPLERS = (
+    "DDPMScheduler",
+    "DEISMultistepScheduler(solver_order=3)",
+    "DPMSolverMultistepScheduler(algorithm_type=sde-dpmsolver++,solver_order=3)",
+    "DPMSolverSinglestepScheduler(solver_order=3)",
+    "HeunDiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    "LCMScheduler",
+    "LMSDiscreteScheduler",
+    "UniPCMultistepScheduler(solver_order=3)",
 )
 WITH_KARRAS = ("EulerDiscreteScheduler", "DPMSolverMultistepScheduler")
 PROMPT = "a red apple, noto style"
@@ -51,13 +64,16 @@ def requests(name):
     yield {**USUAL, **small, "prompt": "cat " * 100}
     yield {**USUAL, **small, "clip_skip": 2, "cfg": 1.0}
     yield {**USUAL, **small, "seed": 5 * 2**32 + 7}
+    if name == "tiny":
+        for sampler in MORE_SAMPLERS:
+            yield {**USUAL, **small, "sampler": sampler}
 
 
 def set_scheduler(pipe, config, request):
     options = {}
     if request["schedule"] == "Karras":
         options["use_karras_sigmas"] = True
-    pipe.scheduler = getattr(diffusers, request["sampler"]).from_config(config, **options)
+    pipe.scheduler = scheduler_of({**config, **options}, request["sampler"], "Automatic")
 
 
 def run(pipe, request):

@@ -26,6 +26,7 @@ CLASSES = (
     "DDPMScheduler",
     "DEISMultistepScheduler",
     "DPMSolverMultistepScheduler",
+    "DPMSolverSDEScheduler",
     "DPMSolverSinglestepScheduler",
     "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",
@@ -178,6 +179,7 @@ def run(config, sampler, schedule, steps, eta, strength):
     generator = torch.Generator().manual_seed(SEED)
     try:
         scheduler = scheduler_of(config, sampler, schedule)
+        scheduler.noise_sampler_seed = SEED  # else any: ours is the image's
         taken = inspect.signature(scheduler.step).parameters
         options = {"generator": generator} if "generator" in taken else {}
         if "eta" in taken:
@@ -188,7 +190,8 @@ def run(config, sampler, schedule, steps, eta, strength):
             scheduler.set_begin_index(first)  # else a timestep that stands twice is skipped
         timesteps = scheduler.timesteps[first:]
         # Fresh noise is drawn in the sample's type; without any, doubles show the formulas.
-        dtype = torch.float32 if "generator" in taken else torch.float64
+        is_sde = sampler.startswith("DPMSolverSDE")
+        dtype = torch.float32 if "generator" in taken or is_sde else torch.float64
         noise = torch.randn(SHAPE, generator=generator).to(dtype)
         start, known = [0.0, float(scheduler.init_noise_sigma)], []
         x = noise * scheduler.init_noise_sigma

@@ -16,6 +16,12 @@ DEFAULTS = {
     "empty-negative": "none",
     "original-size": "auto",
     "prediction": "auto",
+    "batch": "1",
+    "batch-index": "0",
+    "ensd": "0",
+    "guidance-rescale": 0.0,
+    "seed-resize": "auto",
+    "variation": "",
     "zsnr": "auto",
     "cfg": 7.0,
     "clip-skip": "1",
@@ -43,7 +49,7 @@ DEFAULTS = {
     "syntax": "auto",
     "vae": "",
 }
-ENGINE = 1
+ENGINE = 2
 
 CASES = [
     ({}, None),

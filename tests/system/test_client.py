@@ -25,7 +25,7 @@ def one_sentence(text):
     (["render", "--steps", "0", "x"], "from 1 to 1000"),
     (["render", "--steps", "many", "x"], '"many" is not a whole number'),
     (["render", "--cfg", "nan", "x"], '"nan" is not a number'),
-    (["render", "--sampler", "Eulr", "x"], "Euler, Euler a, DPM++ 2M, DDIM, PNDM"),
+    (["render", "--sampler", "Eulr", "x"], "Euler, Euler a, Heun, LMS"),
     (["render", "--schedule", "x", "x"], "Automatic, Normal, Karras"),
     (["render", "--size", "0x0", "x"], "out of range"),
     (["render", "--size", "100000x64", "x"], "out of range"),

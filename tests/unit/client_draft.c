@@ -71,6 +71,23 @@ static void n_counts_on_from_one_seed(void **state)
     assert_null(draft.job);
 }
 
+static void n_with_comfy_batch_is_one_seed_and_places_in_a_batch(void **state)
+{
+    struct draft draft = {0};
+    struct task task;
+    assert_true(make(&draft,
+                     (char *[]){"render", "x", "--rng", "comfy-batch", "--seed", "7",
+                                "-n", "3", NULL},
+                     NULL));
+    assert_int_equal(draft.tasks, 3);
+    assert_true(job_expand(draft.job, 2, &task, NULL));
+    assert_int_equal(task.seed, 7);
+    assert_int_equal(task.batch, 3);
+    assert_int_equal(task.batch_index, 2);
+    task_clear(&task);
+    draft_clear(&draft);
+}
+
 static void without_a_seed_each_job_draws_its_own(void **state)
 {
     struct draft first = {0}, second = {0};
@@ -158,6 +175,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_command_line_becomes_a_job),
         cmocka_unit_test(n_counts_on_from_one_seed),
+        cmocka_unit_test(n_with_comfy_batch_is_one_seed_and_places_in_a_batch),
         cmocka_unit_test(without_a_seed_each_job_draws_its_own),
         cmocka_unit_test(a_file_gives_prompts_or_a_whole_job),
         cmocka_unit_test(broken_files_are_refused_in_a_sentence),

@@ -36,6 +36,10 @@ static void a_value_of_every_kind_comes_back_as_it_was_given(void **state)
         {"schedule", "Karras"},
         {"crop", "12,0"},
         {"prediction", "sample"},
+        {"variation", "7:0.25"},
+        {"variation", "18446744073709551615:1"},
+        {"variation", ""},
+        {"seed-resize", "512x768"},
     };
     struct task task;
     task_init(&task);
@@ -53,9 +57,12 @@ static void samplers_are_found_by_any_case_and_by_class_name(void **state)
     static const char *const pairs[][2] = {
         {"euler A", "Euler a"},
         {"EULER", "Euler"},
-        {"DPMSolverMultistepScheduler", "DPM++ 2M"},
-        {"EulerAncestralDiscreteScheduler", "Euler a"},
-        {"pndmscheduler", "PNDM"},
+        {"Euler", "Euler"},
+        {"euler", "euler"},
+        {"DPMSolverMultistep", "DPMSolverMultistepScheduler"},
+        {"pndmscheduler", "PNDMScheduler"},
+        {"HeunDiscrete(steps_offset=1, clip_sample=True)",
+         "HeunDiscreteScheduler(steps_offset=1, clip_sample=True)"},
     };
     struct task task;
     task_init(&task);
@@ -63,6 +70,20 @@ static void samplers_are_found_by_any_case_and_by_class_name(void **state)
         assert_true(task_set(&task, "sampler", pairs[i][0], NULL));
         assert_string_equal(task.sampler, pairs[i][1]);
     }
+    task_clear(&task);
+}
+
+static void a_schedule_in_an_old_samplers_name_is_set_too(void **state)
+{
+    struct task task;
+    task_init(&task);
+    assert_true(task_set(&task, "sampler", "DPM++ 2M SDE Karras", NULL));
+    assert_string_equal(task.sampler, "DPM++ 2M SDE");
+    assert_string_equal(task.schedule, "Karras");
+    assert_true(task_set(&task, "sampler", "Euler", NULL));
+    assert_string_equal(task.schedule, "Karras");
+    assert_false(task_set(&task, "sampler", "Eule Exponential", NULL));
+    assert_string_equal(task.schedule, "Karras");
     task_clear(&task);
 }
 
@@ -90,7 +111,12 @@ static void bad_values_are_refused_in_a_sentence_and_change_nothing(void **state
         {"size", "99999999999999999999x8", "size:"},
         {"size", "512x512x", "size:"},
         {"sampler", "", "sampler: there is no \"\""},
-        {"sampler", "Eul", "there is Euler, Euler a, DPM++ 2M, DDIM, PNDM"},
+        {"sampler", "Eul", "there is Euler, Euler a, Heun, LMS, "},
+        {"sampler", "LCMScheduler(x", "\"(x\" is not (key=value,key=value)"},
+        {"sampler", "LCMScheduler(a\nb)", "is not (key=value,key=value)"},
+        {"variation", "7", "variation: \"7\" is not SEED:STRENGTH, like 7:0.2"},
+        {"variation", "x:0.2", "variation: \"x:0.2\" is not SEED:STRENGTH"},
+        {"variation", "7:1.5", "variation: \"1.5\" is not a number from 0 to 1"},
         {"sampler", "Euler|Euler a", "sampler:"},
         {"schedule", "karra", "Automatic, Normal, Karras"},
         {"model", "", "model: must not be empty"},
@@ -168,6 +194,7 @@ int main(void)
         cmocka_unit_test(the_table_is_sorted_and_every_default_is_taken_back),
         cmocka_unit_test(a_value_of_every_kind_comes_back_as_it_was_given),
         cmocka_unit_test(samplers_are_found_by_any_case_and_by_class_name),
+        cmocka_unit_test(a_schedule_in_an_old_samplers_name_is_set_too),
         cmocka_unit_test(bad_values_are_refused_in_a_sentence_and_change_nothing),
         cmocka_unit_test(a_text_of_64_kib_is_taken_and_one_byte_more_is_not),
         cmocka_unit_test(a_zero_inside_a_message_s_text_is_refused),

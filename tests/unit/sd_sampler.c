@@ -8,24 +8,27 @@
 
 #include "base/path.h"
 #include "tests/test.h"
+#include "worker/sd/brownian.h"
 #include "worker/sd/noise.h"
 #include "worker/sd/sampler.h"
 
 enum { COUNT = 20, SLOTS = 4 };
 
-static json_t *golden;
+static json_t *golden, *golden_k;
 static char path[] = "/tmp/farm-scheduler-XXXXXX";
 
 static int load_golden(void **state)
 {
     golden = json_load_file(FARM_GOLDEN_DIR "/samplers.json", 0, NULL);
+    golden_k = json_load_file(FARM_GOLDEN_DIR "/samplers_k.json", 0, NULL);
     int file = mkstemp(path);
-    return golden && file >= 0 ? close(file) : -1;
+    return golden && golden_k && file >= 0 ? close(file) : -1;
 }
 
 static int free_golden(void **state)
 {
     json_decref(golden);
+    json_decref(golden_k);
     return unlink(path);
 }
 
@@ -54,11 +57,8 @@ static double model(double x, double timestep)
 }
 
 static void take_step(const struct step *step, double *x, double history[SLOTS][COUNT],
-                      struct noise *noise)
+                      const float z[COUNT])
 {
-    float z[COUNT] = {0};
-    if (step->noise != 0)
-        noise_normal(noise, z, COUNT);
     for (size_t i = 0; i < COUNT; i++) {
         double e = model(x[i] * step->input_scale, step->timestep);
         double d = step->d_x * x[i] + step->d_e * e;
@@ -90,12 +90,26 @@ static void run_steps(const struct sampler_run *run, uint64_t seed, double *x)
     struct noise noise;
     float start[COUNT];
     double history[SLOTS][COUNT] = {0};
+    struct brownian *brownian = NULL;
+    if (run->source == NOISE_BROWNIAN)
+        assert_non_null(
+            brownian = brownian_new(seed, run->range.from, run->range.to, COUNT, NULL));
     noise_seed(&noise, seed);
     noise_normal(&noise, start, COUNT);
+    if (run->source == NOISE_RESEEDED)
+        noise_seed(&noise, seed + 1);
     for (size_t i = 0; i < COUNT; i++)
         x[i] = start[i] * run->start_scale + picture(i) * run->start_image;
-    for (size_t i = 0; i < run->count; i++)
-        take_step(&run->step[i], x, history, &noise);
+    for (size_t i = 0; i < run->count; i++) {
+        float z[COUNT] = {0};
+        const struct sampler_interval *interval = &run->interval[i];
+        if (run->step[i].noise != 0 && brownian)
+            assert_true(brownian_draw(brownian, interval->from, interval->to, z, NULL));
+        else if (run->step[i].noise != 0)
+            noise_normal(&noise, z, COUNT);
+        take_step(&run->step[i], x, history, z);
+    }
+    brownian_destroy(&brownian);
 }
 
 /* Relative L2 distance of x from the list of numbers. */
@@ -145,6 +159,7 @@ static void check_case(const json_t *test, const char *name, double *worst)
         .guidance = 7,
         .strength = 1,
         .from_image = json_is_number(json_object_get(test, "strength")),
+        .is_xl = json_is_true(json_object_get(test, "is_xl")),
     };
     double x[COUNT];
     char what[200];
@@ -176,8 +191,10 @@ static void check_case(const json_t *test, const char *name, double *worst)
     check_known(what, &run, json_object_get(test, "known"));
     run_steps(&run, (uint64_t)number_of(golden, "seed"), x);
     double far = distance(x, json_object_get(test, "latents"));
-    /* diffusers' floats leave no more where latents begin at sigma 4096 */
-    bool is_coarse = !strcmp(text_of(test, "config"), "zero-snr");
+    /* diffusers' floats leave no more where latents begin at sigma 4096; times of Brownian
+     * motion are sigmas cut at 6 decimals, less than floats agree to */
+    bool is_coarse =
+        !strcmp(text_of(test, "config"), "zero-snr") || run.source == NOISE_BROWNIAN;
     if (!(far < (is_coarse ? 1e-3 : 5e-5)))
         fail_msg("%s: relative distance %g", what, far);
     if (far > *worst && !is_coarse)
@@ -194,6 +211,57 @@ static void step_lists_end_where_diffusers_schedulers_end(void **state)
         check_case(test, text_of(test, "sampler"), &worst);
     print_message("%zu runs, farthest %.1e\n", i, worst);
     assert_true(i > 1400);
+}
+
+static void step_lists_end_where_k_diffusions_samplers_end(void **state)
+{
+    size_t i;
+    json_t *test;
+    double worst = 0;
+    json_array_foreach(json_object_get(golden_k, "cases"), i, test)
+        check_case(test, text_of(test, "sampler"), &worst);
+    print_message("%zu runs, farthest %.1e\n", i, worst);
+    assert_true(i > 300);
+}
+
+/* A1111 has DDIM and PLMS on timesteps 1, 1 + k, ... as diffusers has with these options. */
+static void ddim_and_plms_are_diffusers_where_steps_divide_the_training(void **state)
+{
+    static const char *const pairs[][2] = {
+        {"DDIM", "DDIMScheduler(timestep_spacing=leading,steps_offset=1,"
+                 "set_alpha_to_one=False,clip_sample=False)"},
+        {"PLMS", "PNDMScheduler(timestep_spacing=leading,steps_offset=1,"
+                 "set_alpha_to_one=False,skip_prk_steps=True)"},
+    };
+    for (size_t i = 0; i < 2; i++) {
+        struct schedule_config config;
+        struct sampler_run run, want, picture;
+        struct sampler_options options = {
+            .schedule = "Automatic", .steps = 20, .strength = 1};
+        load_config(&config, "sd15");
+        assert_true(sampler_plan(&run, pairs[i][0], &config, &options, NULL));
+        assert_true(sampler_plan(&want, pairs[i][1], &config, &options, NULL));
+        assert_int_equal(run.count, want.count);
+        for (size_t k = 0; k < run.count; k++) {
+            assert_true(run.step[k].timestep == want.step[k].timestep);
+            assert_true(fabsf(run.step[k].x_x - want.step[k].x_x) < 1e-5F);
+            assert_true(fabsf(run.step[k].x_e - want.step[k].x_e) < 1e-5F);
+            assert_true(fabsf(run.step[k].x_d - want.step[k].x_d) < 1e-5F);
+        }
+        options.strength = 0.5; /* ten steps, from the level of the eleventh */
+        assert_true(sampler_plan(&picture, pairs[i][0], &config, &options, NULL));
+        assert_int_equal(picture.step[0].timestep, 451);
+        assert_true(fabs(picture.start_image - want.known[i ? 9 : 8].image) < 1e-5);
+        sampler_run_clear(&run);
+        sampler_run_clear(&want);
+        sampler_run_clear(&picture);
+        options = (struct sampler_options){
+            .schedule = "Automatic", .steps = 30, .strength = 1};
+        assert_true(sampler_plan(&run, pairs[i][0], &config, &options, NULL));
+        assert_int_equal(run.count, 31 + i); /* of 33 timesteps each */
+        assert_int_equal(run.step[0].timestep, 991);
+        sampler_run_clear(&run);
+    }
 }
 
 static bool plan(const char *name, const char *schedule, size_t steps, double eta,
@@ -226,7 +294,8 @@ static void options_in_brackets_replace_the_models_configuration(void **state)
     struct sampler_options options = {
         .schedule = "Automatic", .steps = 10, .strength = 1};
     load_config(&config, "sdxl");
-    assert_true(sampler_plan(&leading, "Euler", &config, &options, NULL));
+    assert_true(
+        sampler_plan(&leading, "EulerDiscreteScheduler", &config, &options, NULL));
     load_config(&config, "sd15");
     assert_true(sampler_plan(
         &plain, "EulerDiscreteScheduler(timestep_spacing='leading', steps_offset=1)",
@@ -234,13 +303,14 @@ static void options_in_brackets_replace_the_models_configuration(void **state)
     assert_memory_equal(plain.step, leading.step, plain.count * sizeof *plain.step);
     sampler_run_clear(&plain);
     sampler_run_clear(&leading);
-    assert_false(plan("Euler(steps_offset=x)", "Automatic", 10, 0, &error));
+    assert_false(plan("EulerDiscrete(steps_offset=x)", "Automatic", 10, 0, &error));
     assert_non_null(strstr(error.text, "steps_offset \"x\", expected 0 or more"));
-    assert_false(plan("Euler(what=1)", "Automatic", 10, 0, &error));
+    assert_false(plan("EulerDiscrete(what=1)", "Automatic", 10, 0, &error));
     assert_string_equal(error.text, "no sampler option what");
-    assert_false(plan("Euler(what)", "Automatic", 10, 0, &error));
-    assert_false(plan("Euler(", "Automatic", 10, 0, &error));
-    assert_false(plan("DPM++ 2M(solver_order=4)", "Automatic", 10, 0, &error));
+    assert_false(plan("EulerDiscrete(what)", "Automatic", 10, 0, &error));
+    assert_false(plan("EulerDiscrete(", "Automatic", 10, 0, &error));
+    assert_false(
+        plan("DPMSolverMultistep(solver_order=4)", "Automatic", 10, 0, &error));
     assert_string_equal(error.text, "solver_order 4, expected 1, 2 or 3");
 }
 
@@ -252,15 +322,15 @@ static void what_cannot_be_sampled_is_one_clear_sentence(void **state)
         double eta;
         const char *expected;
     } cases[] = {
-        {"Heun!", "Automatic", 20, 0,
-         "no sampler Heun!; there are Euler, Euler a, DPM++ 2M, "},
+        {"Heun!", "Automatic", 20, 0, "no sampler Heun!; there are Euler, Euler a, "},
         {"", "Automatic", 20, 0, "no sampler ; there are Euler"},
         {"Euler", "Cubic", 20, 0, "no schedule Cubic; there are"},
-        {"DDIM", "Karras", 20, 0, "schedule Karras: DDIM has none"},
+        {"DDIMScheduler", "Karras", 20, 0, "schedule Karras: DDIMScheduler has none"},
         {"Euler", "Normal", 0, 0, "steps 0, expected 1 to the 1000"},
         {"Euler", "Normal", 1001, 0, "steps 1001, expected 1 to the 1000"},
-        {"DPM++ 2M", "Normal", 1000, 0, "DPM++ 2M: steps 1000: this sampler takes 1"},
-        {"DDIM", "Normal", 1000, 0, "steps 1000 with steps_offset 1 need timesteps"},
+        {"DPMSolverMultistep", "Normal", 1000, 0, "steps 1000: this sampler takes 1"},
+        {"DDIMScheduler", "Normal", 1000, 0,
+         "steps 1000 with steps_offset 1 need timesteps"},
         {"DDIM", "Normal", 20, -1, "eta -1, expected 0 to 1"},
         {"DDIM", "Normal", 20, NAN, "eta nan, expected 0 to 1"},
         {"PNDM(skip_prk_steps=False)", "Normal", 3, 0,
@@ -294,7 +364,7 @@ static void a_strength_that_leaves_no_step_is_refused(void **state)
         struct sampler_options options = {
             .schedule = "Automatic", .steps = 20, .strength = cases[i].strength};
         schedule_config_defaults(&config);
-        assert_false(sampler_plan(&run, "DDIM", &config, &options, &error));
+        assert_false(sampler_plan(&run, "DDIMScheduler", &config, &options, &error));
         assert_int_equal(error.kind, ERROR_INPUT);
         if (!strstr(error.text, cases[i].expected))
             fail_msg("expected \"%s\" in \"%s\"", cases[i].expected, error.text);
@@ -350,7 +420,7 @@ static void betas_that_leave_no_signal_are_refused(void **state)
     schedule_config_defaults(&config);
     strcpy(config.beta_schedule, "linear");
     config.beta_start = config.beta_end = 0.999;
-    assert_null(schedule_alphas(&config, &error));
+    assert_null(schedule_alphas(&config, false, &error));
     assert_non_null(strstr(error.text, "leave no signal at timestep"));
 }
 
@@ -376,6 +446,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(step_lists_end_where_diffusers_schedulers_end),
+        cmocka_unit_test(step_lists_end_where_k_diffusions_samplers_end),
+        cmocka_unit_test(ddim_and_plms_are_diffusers_where_steps_divide_the_training),
         cmocka_unit_test(class_names_may_leave_scheduler_out),
         cmocka_unit_test(options_in_brackets_replace_the_models_configuration),
         cmocka_unit_test(what_cannot_be_sampled_is_one_clear_sentence),

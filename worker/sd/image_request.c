@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "worker/sd/pipeline.h"
+#include "worker/sd/start.h"
 
 static const char *or_auto(const char *text)
 {
@@ -35,7 +36,25 @@ bool image_request_alike(const struct image_request *a, const struct image_reque
            strcmp(a->sampler, b->sampler) == 0 &&
            strcmp(a->schedule, b->schedule) == 0 &&
            strcmp(or_auto(a->syntax), or_auto(b->syntax)) == 0 &&
+           a->guidance_rescale == b->guidance_rescale &&
            strcmp(or_auto(a->prediction), or_auto(b->prediction)) == 0 &&
            strcmp(or_auto(a->zsnr), or_auto(b->zsnr)) == 0 &&
            image_request_same_files(a, b);
+}
+
+bool image_request_draws(const struct image_request *requests,
+                         const struct start_shape *shape, const struct sampler_run *run,
+                         size_t factor, struct draws **draws, struct error *error)
+{
+    for (size_t i = 0; i < shape->images; i++) {
+        const struct image_request *request = &requests[i];
+        struct draws_options options = request->noise;
+        options.seed = request->seed;
+        options.resize_h = request->noise_height / factor;
+        options.resize_w = request->noise_width / factor;
+        draws[i] = draws_new(&options, run, shape->c, shape->h, shape->w, error);
+        if (!draws[i])
+            return false;
+    }
+    return true;
 }

@@ -20,7 +20,12 @@ void noise_seed(struct noise *self, uint64_t seed)
         word = 1812433253u * (word ^ word >> 30) + i + 1;
     }
     self->next = WORDS;
-    self->has_cached = false;
+    self->has_cached = self->is_philox = false;
+}
+
+void noise_seed_philox(struct noise *self, uint64_t seed)
+{
+    *self = (struct noise){.is_philox = true, .key = seed};
 }
 
 /* Matsumoto and Nishimura, "Mersenne Twister", 1998. */
@@ -128,8 +133,42 @@ static float normal_double(struct noise *self)
     return (float)(radius * cos(angle));
 }
 
+/* Ten rounds; the first two words of the result. */
+static void philox(uint64_t key, uint32_t first, uint32_t third, uint32_t words[2])
+{
+    uint32_t c[4] = {first, 0, third, 0};
+    uint32_t low = (uint32_t)key, high = (uint32_t)(key >> 32);
+    for (int round = 0; round < 10; round++) {
+        uint64_t a = 0xd2511f53ull * c[0], b = 0xcd9e8d57ull * c[2];
+        c[0] = (uint32_t)(b >> 32) ^ c[1] ^ low;
+        c[1] = (uint32_t)b;
+        c[2] = (uint32_t)(a >> 32) ^ c[3] ^ high;
+        c[3] = (uint32_t)a;
+        low += 0x9e3779b9u;
+        high += 0xbb67ae85u;
+    }
+    words[0] = c[0];
+    words[1] = c[1];
+}
+
+static void philox_normal(struct noise *self, float *values, size_t count)
+{
+    const double turn = (float)(2 * 3.14159265358979323846 * 0x1p-32);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t words[2];
+        philox(self->key, self->draws, (uint32_t)i, words);
+        double u = words[0] * 0x1p-32 + 0x1p-33, v = words[1] * turn + turn / 2;
+        values[i] = (float)(sqrt(-2 * log(u)) * sin(v));
+    }
+    self->draws++;
+}
+
 void noise_normal(struct noise *self, float *values, size_t count)
 {
+    if (self->is_philox) {
+        philox_normal(self, values, count);
+        return;
+    }
     if (count < BLOCK) {
         for (size_t i = 0; i < count; i++)
             values[i] = normal_double(self);

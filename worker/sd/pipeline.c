@@ -1,7 +1,7 @@
 /* Rendering a batch
  *
  *     prompts -> context      conditioning.c, each distinct text once
- *     seeds -> noise          noise.c, on the host, one generator an image
+ *     seeds -> noise          draws.c, on the host, one generator an image
  *     steps -> latents        denoiser.c, all images in one batch
  *     latents -> pixels       decoder.c, one image at a time: the VAE's largest tensors
  *                             are a hundred times the UNet's
@@ -183,6 +183,8 @@ static bool prepare(struct rendering *self, struct error *error)
                                       .steps = request->steps,
                                       .eta = request->eta,
                                       .guidance = request->cfg,
+                                      .guidance_rescale = request->guidance_rescale,
+                                      .is_xl = model->unet.config.added > 0,
                                       .strength = request->init ? request->strength : 1,
                                       .from_image = request->init && !request->mask};
     struct schedule_config schedule;
@@ -192,11 +194,10 @@ static bool prepare(struct rendering *self, struct error *error)
         !sampler_plan(&self->run, request->sampler, &schedule, &options, error))
         return false;
     size_t values = self->count * self->c * self->h * self->w;
-    self->generator = calloc(self->count, sizeof *self->generator);
-    self->seeds = calloc(self->count, sizeof *self->seeds);
+    self->draws = calloc(self->count, sizeof *self->draws);
     self->nchw = calloc(values, sizeof *self->nchw);
     self->nhwc = calloc(values, sizeof *self->nhwc);
-    if (!self->generator || !self->seeds || !self->nchw || !self->nhwc)
+    if (!self->draws || !self->nchw || !self->nhwc)
         return error_set_kind(error, ERROR_MEMORY, "no memory for %zu images",
                               self->count);
     return true;
@@ -332,14 +333,10 @@ static bool begin(struct rendering *self, struct error *error)
                                 .h = self->h,
                                 .w = self->w,
                                 .extra = self->extra,
-                                .seeds = self->seeds,
-                                .generators = self->generator};
-    for (size_t i = 0; i < self->count; i++) {
-        self->seeds[i] = self->request[i].seed;
-        noise_seed(&self->generator[i], self->seeds[i]);
-    }
+                                .draws = self->draws};
     bool pictured = request->init || request->mask || request->image;
     bool ok =
+        image_request_draws(request, &shape, &self->run, factor, self->draws, error) &&
         (!pictured || canvas_make(&self->canvas, request, self->w * factor,
                                   self->h * factor, factor, error)) &&
         start_make(&self->start, &shape, &self->run, request,
@@ -386,8 +383,8 @@ static bool denoise(struct rendering *self, pipeline_progress *progress, void *o
         if (!attend(self, denoiser, done, done == first, error))
             return false;
         bool noisy = step->noise != 0;
-        if (noisy)
-            rendering_draw(self);
+        if (noisy && !rendering_draw(self, done, error))
+            return false;
         denoiser_level(denoiser, self->run.known[done].image,
                        self->run.known[done].noise);
         if (!denoiser_step(denoiser, step, noisy ? self->nhwc : NULL, error) ||
@@ -436,8 +433,9 @@ static void rendering_clear(struct rendering *self)
     conditions_clear(&self->conditions);
     canvas_clear(&self->canvas);
     start_clear(&self->start);
-    free(self->generator);
-    free(self->seeds);
+    for (size_t i = 0; self->draws && i < self->count; i++)
+        draws_destroy(&self->draws[i]);
+    free(self->draws);
     free(self->context);
     free(self->added);
     free(self->nchw);

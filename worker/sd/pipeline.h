@@ -7,6 +7,7 @@
 
 #include "opencl/gpu.h"
 #include "opencl/tensor.h"
+#include "worker/sd/draws.h"
 #include "worker/sd/model_files.h"
 #include "worker/sd/request_files.h"
 #include "worker/sd/resize.h"
@@ -31,8 +32,10 @@ struct image_request {
     size_t class; /* of models that know classes, from 0; others do not look at it */
     const char *sampler, *schedule;
     const char *syntax; /* of prompts: "a1111", "comfy", "plain", "auto" or NULL */
-    double eta;
-    unsigned clip_skip;        /* 1: last layer */
+    double eta, guidance_rescale;
+    struct draws_options noise;       /* its seed is `seed`; batch 0 is 1 */
+    size_t noise_width, noise_height; /* pixels the noise is drawn for; 0: the size */
+    unsigned clip_skip;               /* 1: last layer */
     const struct pixels *init; /* image to image begins with it; NULL: with noise */
     double strength;           /* share of the steps that is run, with init */
     const struct pixels *mask; /* inpainting: white is repainted; init's size */

@@ -37,16 +37,15 @@ struct rendering {
     struct canvas canvas;
     struct start start;
     struct conditions conditions;
-    size_t rows;             /* of the UNet's batch */
-    struct noise *generator; /* of each image */
-    uint64_t *seeds;
-    float *context;     /* [rows, keys, width] */
-    float *added;       /* [rows, added], where the UNet takes it */
-    float *nchw, *nhwc; /* latents or noise of all images */
+    size_t rows;          /* of the UNet's batch */
+    struct draws **draws; /* of each image */
+    float *context;       /* [rows, keys, width] */
+    float *added;         /* [rows, added], where the UNet takes it */
+    float *nchw, *nhwc;   /* latents or noise of all images */
 };
 
-/* One draw of every image's generator into nhwc. */
-void rendering_draw(struct rendering *self);
+/* A step's noise of every image into nhwc. */
+bool rendering_draw(struct rendering *self, size_t step, struct error *error);
 
 /* Where requests go on from snapshots: puts latents and history there, brings generators to
  * their places, and gives the step to go on with; 0 where they do not. ERROR_INPUT for

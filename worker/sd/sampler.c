@@ -1,79 +1,38 @@
 #include "worker/sd/sampler.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buffer.h"
 #include "worker/sd/sampler_family.h"
-
-/* What a class takes where scheduler_config.json says nothing. */
-enum betas { BETAS_DDPM, BETAS_STABLE, BETAS_SCALED };
-
-/* Whether and how rescale_betas_zero_snr is heeded: the last alpha is 0, or almost. */
-enum zero_snr { ZERO_IGNORED, ZERO_WHOLE, ZERO_ALMOST };
-
-static const struct sampler {
-    const char *name, *also; /* also NULL: no second name */
-    sampler_family *plan;
-    bool has_curves; /* whether it takes use_karras_sigmas and its like */
-    enum betas betas;
-    enum zero_snr zero_snr;
-} samplers[] = {
-    {"Euler", NULL, sampler_euler, true, BETAS_DDPM, ZERO_ALMOST},
-    {"Euler a", NULL, sampler_euler_ancestral, false, BETAS_DDPM, ZERO_ALMOST},
-    {"DPM++ 2M", NULL, sampler_dpm_multistep, true, BETAS_DDPM, ZERO_ALMOST},
-    {"DDIM", NULL, sampler_ddim, false, BETAS_DDPM, ZERO_WHOLE},
-    {"DDIMScheduler", NULL, sampler_ddim, false, BETAS_DDPM, ZERO_WHOLE},
-    {"DDPMScheduler", "DDPM", sampler_ddpm, false, BETAS_DDPM, ZERO_WHOLE},
-    {"DEISMultistepScheduler", "DEISMultistep", sampler_deis, true, BETAS_DDPM,
-     ZERO_IGNORED},
-    {"DPMSolverMultistepScheduler", "DPMSolverMultistep", sampler_dpm_multistep, true,
-     BETAS_DDPM, ZERO_ALMOST},
-    {"DPMSolverSinglestepScheduler", "DPMSolverSinglestep", sampler_dpm_singlestep,
-     true, BETAS_DDPM, ZERO_IGNORED},
-    {"EulerAncestralDiscreteScheduler", "EulerAncestralDiscrete",
-     sampler_euler_ancestral, false, BETAS_DDPM, ZERO_ALMOST},
-    {"EulerDiscreteScheduler", "EulerDiscrete", sampler_euler, true, BETAS_DDPM,
-     ZERO_ALMOST},
-    {"HeunDiscreteScheduler", "HeunDiscrete", sampler_heun, true, BETAS_STABLE,
-     ZERO_IGNORED},
-    {"KDPM2AncestralDiscreteScheduler", "KDPM2AncestralDiscrete",
-     sampler_dpm2_ancestral, true, BETAS_STABLE, ZERO_IGNORED},
-    {"KDPM2DiscreteScheduler", "KDPM2Discrete", sampler_dpm2, true, BETAS_STABLE,
-     ZERO_IGNORED},
-    {"LCMScheduler", NULL, sampler_lcm, false, BETAS_SCALED, ZERO_WHOLE},
-    {"LMSDiscreteScheduler", "LMSDiscrete", sampler_lms, true, BETAS_DDPM,
-     ZERO_IGNORED},
-    {"PNDMScheduler", "PNDM", sampler_pndm, false, BETAS_DDPM, ZERO_IGNORED},
-    {"UniPCMultistepScheduler", "UniPCMultistep", sampler_unipc, true, BETAS_DDPM,
-     ZERO_ALMOST},
-};
-enum { SAMPLERS = sizeof samplers / sizeof *samplers };
+#include "worker/sd/schedule_k.h"
 
 const char *const *sampler_names(void)
 {
-    static const char *names[SAMPLERS + 1];
-    for (size_t i = 0; i < SAMPLERS; i++)
+    enum { MOST = 64 };
+    static const char *names[MOST + 1];
+    for (size_t i = 0; samplers[i].name && i < MOST; i++)
         names[i] = samplers[i].name;
     return names;
-}
-
-static bool is_named(const char *text, size_t length, const char *name)
-{
-    return name && strlen(name) == length && !strncasecmp(text, name, length);
 }
 
 static const struct sampler *find_sampler(const char *name, struct error *error)
 {
     struct buffer known = {0};
     size_t length = strcspn(name, "(");
-    for (size_t i = 0; i < SAMPLERS; i++)
-        if (is_named(name, length, samplers[i].name) ||
-            is_named(name, length, samplers[i].also))
-            return &samplers[i];
-    for (size_t i = 0; i < SAMPLERS; i++)
-        buffer_printf(&known, NULL, "%s%s", i ? ", " : "", samplers[i].name);
+    /* "Euler" is A1111's, "euler" ComfyUI's; any other spelling is taken for either. */
+    for (int loosely = 0; loosely < 2; loosely++)
+        for (const struct sampler *sampler = samplers; sampler->name; sampler++) {
+            const char *const names[] = {sampler->name, sampler->also};
+            for (size_t k = 0; k < 2 && names[k]; k++)
+                if (strlen(names[k]) == length &&
+                    !(loosely ? strncasecmp : strncmp)(names[k], name, length))
+                    return sampler;
+        }
+    for (const struct sampler *sampler = samplers; sampler->name; sampler++)
+        buffer_printf(&known, NULL, "%s%s", known.size ? ", " : "", sampler->name);
     error_set_kind(error, ERROR_INPUT, "no sampler %.60s; there are %s", name,
                    buffer_text(&known));
     buffer_clear(&known);
@@ -113,19 +72,24 @@ static bool apply_options(struct schedule_config *config, const char *options,
     return good;
 }
 
-/* What the class takes for what the configuration does not say. */
+/* What the sampler takes for what the configuration does not say. A1111 and ComfyUI know
+ * Stable Diffusion's betas only. */
 static void fill_defaults(struct schedule_config *config, const struct sampler *sampler)
 {
-    bool is_ddpm = sampler->betas == BETAS_DDPM;
+    bool is_stable = sampler->traits & (TRAIT_BETAS | TRAIT_K);
     if (config->beta_start == 0)
-        config->beta_start = is_ddpm ? 0.0001 : 0.00085;
+        config->beta_start = is_stable ? 0.00085 : 0.0001;
     if (config->beta_end == 0)
-        config->beta_end = is_ddpm ? 0.02 : 0.012;
+        config->beta_end = is_stable ? 0.012 : 0.02;
     if (!config->beta_schedule[0])
         strcpy(config->beta_schedule,
-               sampler->betas == BETAS_SCALED ? "scaled_linear" : "linear");
-    if (sampler->zero_snr == ZERO_IGNORED)
+               sampler->traits & (TRAIT_SCALED | TRAIT_K) ? "scaled_linear" : "linear");
+    if (!(sampler->traits & (TRAIT_ZERO | TRAIT_ALMOST_ZERO | TRAIT_K)))
         config->zero_snr = 0;
+    if (sampler->traits & TRAIT_LEADING) {
+        config->clip_sample = config->set_alpha_to_one = 0;
+        config->skip_prk_steps = 1;
+    }
 }
 
 static const char *const curve_names[] = {
@@ -135,20 +99,21 @@ static const char *const curve_names[] = {
     [CURVE_BETA] = "Beta",
 };
 
-/* Automatic keeps what the configuration says. */
-static bool choose_schedule(struct plan *self, const struct sampler *sampler,
-                            const char *schedule, struct error *error)
+/* diffusers': Automatic keeps what the configuration says. */
+static bool choose_curve(struct plan *self, const struct sampler *sampler,
+                         const char *schedule, struct error *error)
 {
     const int said[] = {0, self->config->karras == 1, self->config->exponential == 1,
                         self->config->beta == 1};
     bool is_automatic = !strcasecmp(schedule, "Automatic");
+    bool has_curves = sampler->traits & TRAIT_CURVES;
     int wanted = -1, count = 0;
     for (int i = 0; i < 4; i++) {
         if (is_automatic ? said[i] : !strcasecmp(schedule, curve_names[i]))
             wanted = i;
         count += said[i];
     }
-    if (is_automatic && !sampler->has_curves)
+    if (is_automatic && !has_curves)
         return true;
     if (is_automatic && count > 1)
         return error_set_kind(error, ERROR_INPUT,
@@ -159,7 +124,7 @@ static bool choose_schedule(struct plan *self, const struct sampler *sampler,
                               "no schedule %.60s; there are Automatic, Normal, Karras, "
                               "Exponential, Beta",
                               schedule);
-    if (wanted > 0 && !sampler->has_curves)
+    if (wanted > 0 && !has_curves)
         return error_set_kind(error, ERROR_INPUT,
                               "schedule %s: %s has none; leave it Automatic",
                               curve_names[wanted], sampler->name);
@@ -177,41 +142,116 @@ static bool prepare(struct plan *self, const struct sampler *sampler, double **a
             error, ERROR_INPUT,
             "steps %zu, expected 1 to the %zu the model was trained on", self->steps,
             train);
-    size_t room = 2 * self->steps + PLAN_MORE_STEPS;
-    *alphas = schedule_alphas(self->config, error);
-    *sigmas = schedule_alphas(self->config, error);
+    size_t room = schedule_k_room(self->steps + 1);
+    self->stride = train / self->steps;
+    size_t evaluations = 2 * room + PLAN_MORE_STEPS;
+    *alphas = schedule_alphas(self->config, self->is_k, error);
+    *sigmas = schedule_alphas(self->config, self->is_k, error);
     if (!*alphas || !*sigmas)
         return false;
-    if (sampler->zero_snr == ZERO_ALMOST && self->config->zero_snr == 1)
-        (*alphas)[train - 1] = (*sigmas)[train - 1] = 0x1p-24;
+    /* What sigma takes instead of a zero: diffusers', and A1111's and ComfyUI's. */
+    double least = self->is_k ? 4.8973451890853435e-08 : 0x1p-24;
+    if (!(sampler->traits & TRAIT_ZERO) && self->config->zero_snr == 1)
+        (*alphas)[train - 1] = (*sigmas)[train - 1] = least;
     schedule_alphas_to_sigmas(*sigmas, train);
     self->alphas = *alphas;
     self->sigmas = *sigmas;
-    self->timesteps = calloc(self->steps, sizeof *self->timesteps);
-    self->levels = calloc(self->steps + 1, sizeof *self->levels);
-    self->step = calloc(room, sizeof *self->step);
-    self->level = calloc(room, sizeof *self->level);
-    if (!self->timesteps || !self->levels || !self->step || !self->level)
+    self->timesteps = calloc(room, sizeof *self->timesteps);
+    self->levels = calloc(room, sizeof *self->levels);
+    self->step = calloc(evaluations, sizeof *self->step);
+    self->level = calloc(evaluations, sizeof *self->level);
+    self->interval = calloc(evaluations, sizeof *self->interval);
+    if (!self->timesteps || !self->levels || !self->step || !self->level ||
+        !self->interval)
         return error_set_kind(error, ERROR_MEMORY, "no memory for %zu steps",
                               self->steps);
-    for (size_t i = 0; i < room; i++)
+    for (size_t i = 0; i < evaluations; i++)
         self->step[i].save = self->step[i].keep = -1;
     return true;
 }
 
-/* diffusers' get_timesteps: how many of the steps are skipped. */
-static bool choose_first(struct plan *self, double strength, struct error *error)
+static bool check_options(const struct sampler_options *options, struct error *error)
 {
-    if (!(strength > 0 && strength <= 1))
+    if (!(options->strength > 0 && options->strength <= 1))
         return error_set_kind(error, ERROR_INPUT,
-                              "strength %g, expected more than 0, at most 1", strength);
-    size_t run = (size_t)((double)self->steps * strength);
+                              "strength %g, expected more than 0, at most 1",
+                              options->strength);
+    if (!(options->eta >= 0 && options->eta <= 1))
+        return error_set_kind(error, ERROR_INPUT, "eta %g, expected 0 to 1",
+                              options->eta);
+    return true;
+}
+
+/* diffusers' get_timesteps: how many of the steps are skipped. */
+static bool choose_first(struct plan *self, struct error *error)
+{
+    size_t run = (size_t)((double)self->steps * self->strength);
     if (!run)
         return error_set_kind(error, ERROR_INPUT,
                               "strength %g of %zu steps leaves none to run; take %.0f "
                               "steps or more",
-                              strength, self->steps, ceil(1 / strength));
+                              self->strength, self->steps, ceil(1 / self->strength));
     self->first = self->steps - run;
+    return true;
+}
+
+static bool place_as_diffusers(struct plan *self, const struct sampler *sampler,
+                               const struct sampler_options *options,
+                               struct error *error)
+{
+    return choose_curve(self, sampler, options->schedule, error) &&
+           choose_first(self, error) && sampler->place(self, error);
+}
+
+static const char *automatic_schedule(const struct sampler *sampler)
+{
+    if (sampler->traits & TRAIT_COMFY)
+        return "Normal";
+    if (sampler->traits & TRAIT_EXPONENTIAL)
+        return "Exponential";
+    return sampler->traits & TRAIT_KARRAS ? "Karras" : "Uniform";
+}
+
+/* A1111 runs int(min(strength, 0.999) steps) + 1 of the steps from a picture; ComfyUI has
+ * made int(steps / strength) steps, of which the last `steps` are run. */
+static bool place_as_k(struct plan *self, const struct sampler *sampler,
+                       const struct sampler_options *options, struct error *error)
+{
+    bool discards = sampler->traits & TRAIT_DISCARDS;
+    bool is_automatic = !strcasecmp(options->schedule, "Automatic");
+    const char *schedule =
+        is_automatic ? automatic_schedule(sampler) : options->schedule;
+    struct schedule_model model = {.sigmas = self->sigmas,
+                                   .count = (size_t)self->config->train_steps,
+                                   .is_xl = options->is_xl,
+                                   .is_comfy = self->is_comfy};
+    size_t count, asked = self->steps;
+    assert(self->levels && self->timesteps);
+    if (sampler->place && !is_automatic)
+        return error_set_kind(error, ERROR_INPUT,
+                              "schedule %s: %s has its own; leave it Automatic",
+                              schedule, sampler->name);
+    if (sampler->place)
+        return sampler->place(self, error);
+    if (!schedule_k(&model, schedule, asked + discards, self->levels, &count, error))
+        return false;
+    if (discards) {
+        self->levels[count - 2] = self->levels[count - 1];
+        count--;
+    }
+    self->steps = count - 1;
+    for (size_t i = 0; i < self->steps; i++)
+        self->timesteps[i] = sampler_timestep(self, self->levels[i]);
+    size_t run = (size_t)(fmin(self->strength, 0.999) * (double)asked) + 1;
+    size_t skipped = asked - run; /* of the steps asked for, where there are more too */
+    if (self->is_comfy)
+        skipped = self->steps > options->steps ? self->steps - options->steps : 0;
+    if (self->from_image)
+        self->first = skipped;
+    double top = self->levels[self->first], most = model.sigmas[model.count - 1];
+    bool is_whole = self->is_comfy && top > most * (1 - 1e-5);
+    self->start_scale = is_whole ? sqrt(top * top + 1) : top;
+    self->start = (struct sampler_level){1, self->start_scale};
     return true;
 }
 
@@ -240,25 +280,45 @@ static bool is_finite(const struct plan *self, struct error *error)
 }
 
 /* Hands the plan's steps over to the run. */
-static void give(struct plan *self, const struct sampler_options *options,
-                 struct sampler_run *run)
+static void give(struct plan *self, const struct sampler *sampler,
+                 const struct sampler_options *options, struct sampler_run *run)
 {
-    bool from_image = options->from_image || options->strength < 1;
+    struct sampler_level start = self->start.noise > 0 ? self->start : self->level[0];
+    enum noise_source continued = self->is_comfy ? NOISE_RESEEDED : NOISE_CONTINUED;
     *run = (struct sampler_run){
         .step = self->step,
         .count = self->count,
-        .start_image = from_image ? self->level[0].image : 0,
-        .start_scale = from_image ? self->level[0].noise : self->start_scale,
+        .start_image = self->from_image ? start.image : 0,
+        .start_scale = self->from_image ? start.noise : self->start_scale,
         .known = self->level,
+        .source = sampler->traits & TRAIT_BROWNIAN ? NOISE_BROWNIAN : continued,
+        .interval = self->interval,
     };
     for (size_t i = 0; i < self->count; i++) {
         self->step[i].guidance = (float)options->guidance;
         self->step[i].rescale = (float)options->guidance_rescale;
     }
+    /* A Brownian motion lives between the least and the most of the run's sigmas; diffusers
+     * counts those in too that a run from a picture skips. */
+    size_t last = self->steps - (self->levels[self->steps] == 0);
+    double most = self->levels[self->is_k ? self->first : 0];
+    run->range = (struct sampler_interval){self->levels[last], most};
     memmove(run->known, run->known + 1, (self->count - 1) * sizeof *run->known);
     run->known[self->count - 1] = (struct sampler_level){1, 0};
     self->step = NULL;
     self->level = NULL;
+    self->interval = NULL;
+}
+
+static void clear(struct plan *self, double *alphas, double *sigmas)
+{
+    free(alphas);
+    free(sigmas);
+    free(self->timesteps);
+    free(self->levels);
+    free(self->step);
+    free(self->level);
+    free(self->interval);
 }
 
 bool sampler_plan(struct sampler_run *self, const char *name,
@@ -268,34 +328,32 @@ bool sampler_plan(struct sampler_run *self, const char *name,
     bool good = false;
     double *alphas = NULL, *sigmas = NULL;
     struct schedule_config own = *config;
-    struct plan plan = {.config = &own, .steps = options->steps, .eta = options->eta};
+    struct plan plan = {.config = &own,
+                        .steps = options->steps,
+                        .eta = options->eta,
+                        .strength = options->strength,
+                        .from_image = options->from_image || options->strength < 1};
     const struct sampler *sampler = find_sampler(name, error);
     const char *bracket = strchr(name, '(');
     *self = (struct sampler_run){0};
     if (!sampler || (bracket && !apply_options(&own, bracket + 1, error)) ||
-        !choose_schedule(&plan, sampler, options->schedule, error))
-        goto out;
+        !check_options(options, error))
+        return false;
+    plan.is_k = sampler->traits & TRAIT_K;
+    plan.is_comfy = sampler->traits & TRAIT_COMFY;
     fill_defaults(&own, sampler);
-    if (!(options->eta >= 0 && options->eta <= 1)) {
-        error_set_kind(error, ERROR_INPUT, "eta %g, expected 0 to 1", options->eta);
-        goto out;
+    if (plan.is_comfy && options->strength < 0.9999)
+        plan.steps = (size_t)((double)options->steps / options->strength);
+    if (prepare(&plan, sampler, &alphas, &sigmas, error)) {
+        good = (plan.is_k ? place_as_k : place_as_diffusers)(&plan, sampler, options,
+                                                             error) &&
+               sampler->fill(&plan, error) && is_finite(&plan, error);
+        if (!good)
+            error_prefix(error, "%s", sampler->name);
     }
-    if (!prepare(&plan, sampler, &alphas, &sigmas, error) ||
-        !choose_first(&plan, options->strength, error))
-        goto out;
-    if (!sampler->plan(&plan, error) || !is_finite(&plan, error)) {
-        error_prefix(error, "%s", sampler->name);
-        goto out;
-    }
-    give(&plan, options, self);
-    good = true;
-out:
-    free(alphas);
-    free(sigmas);
-    free(plan.timesteps);
-    free(plan.levels);
-    free(plan.step);
-    free(plan.level);
+    if (good)
+        give(&plan, sampler, options, self);
+    clear(&plan, alphas, sigmas);
     return good;
 }
 
@@ -303,5 +361,6 @@ void sampler_run_clear(struct sampler_run *self)
 {
     free(self->step);
     free(self->known);
+    free(self->interval);
     *self = (struct sampler_run){0};
 }

@@ -10,13 +10,14 @@
 #include "worker/sd/schedule.h"
 
 struct sampler_options {
-    const char *schedule; /* "Automatic", "Normal", "Karras", "Exponential", "Beta" */
+    const char *schedule; /* "Automatic"; others by convention (schedule_k.h) */
     size_t steps;
     double eta;
     double guidance;         /* copied into every step */
     double guidance_rescale; /* likewise */
     double strength; /* share of the steps that is run, the last ones: 0 < s <= 1 */
     bool from_image; /* the run begins with a picture's latents, at strength 1 too */
+    bool is_xl;      /* the model is of SDXL's family */
 };
 
 /* Latents at some step of a run, of a picture's own latents z and noise n:
@@ -25,6 +26,16 @@ struct sampler_level {
     double image, noise;
 };
 
+/* From one sigma to another. */
+struct sampler_interval {
+    double from, to;
+};
+
+/* What the noise of steps is: the next of the generator that drew the first, or of one
+ * seeded anew with the seed + 1 (ComfyUI), or the increment of a Brownian motion
+ * (worker/sd/brownian.h). */
+enum noise_source { NOISE_CONTINUED, NOISE_RESEEDED, NOISE_BROWNIAN };
+
 struct sampler_run {
     struct step *step; /* heap; one a UNet evaluation */
     size_t count;
@@ -32,12 +43,18 @@ struct sampler_run {
     double start_scale;          /*                 + this times the noise */
     struct sampler_level *known; /* heap; known[i]: the level that latents have after
                                     step i, {1, 0} after the last (inpainting) */
+    enum noise_source source;
+    struct sampler_interval *interval; /* heap; of step i, where noise is Brownian */
+    struct sampler_interval range;     /* the least and the most sigma of the run */
 };
 
-/* `name`: one of diffusers' classes ("DPMSolverMultistepScheduler", "Scheduler" may be left
- * out) or a label ("DPM++ 2M", "Euler a"), with what replaces the configuration behind it
- * ("HeunDiscrete(timestep_spacing=trailing)"); case does not matter. Strength acts as in diffusers' StableDiffusionImg2ImgPipeline:
- * int(steps strength) steps. ERROR_INPUT lists what there is. */
+/* `name` picks one of three conventions, of schedules, steps from a picture and noise:
+ *   diffusers' classes ("DPMSolverMultistepScheduler", "Scheduler" may be left out), with
+ *   what replaces the configuration behind ("HeunDiscrete(timestep_spacing=trailing)");
+ *   from a picture int(steps strength) steps, as StableDiffusionImg2ImgPipeline;
+ *   A1111's labels ("DPM++ 2M"): int(min(strength, 0.999) steps) + 1 steps;
+ *   ComfyUI's names ("dpmpp_2m"): `steps` steps.
+ * Other spellings in case are taken where no name is spelt so. ERROR_INPUT lists names. */
 bool sampler_plan(struct sampler_run *self, const char *name,
                   const struct schedule_config *config,
                   const struct sampler_options *options, struct error *error);

@@ -24,11 +24,7 @@ static struct step *evaluate(struct plan *self, size_t i, double *alpha,
 bool sampler_ddim(struct plan *self, struct error *error)
 {
     const struct schedule_config *config = self->config;
-    size_t whole = (size_t)config->train_steps / self->steps;
-    double stride = (double)whole;
-    if (!schedule_timesteps(config, PLACING_ROUNDED, SPACING_LEADING, self->steps,
-                            self->timesteps, error))
-        return false;
+    double stride = (double)self->stride;
     for (size_t i = self->first; i < self->steps; i++) {
         double now, next;
         struct step noise;
@@ -44,7 +40,6 @@ bool sampler_ddim(struct plan *self, struct error *error)
         step->x_e = (float)(direction * noise.d_e);
         step->noise = (float)deviation;
     }
-    self->start_scale = 1;
     return true;
 }
 
@@ -52,9 +47,6 @@ bool sampler_ddpm(struct plan *self, struct error *error)
 {
     const struct schedule_config *config = self->config;
     bool is_large = !strcmp(config->variance, "fixed_large");
-    if (!schedule_timesteps(config, PLACING_ROUNDED, SPACING_LEADING, self->steps,
-                            self->timesteps, error))
-        return false;
     for (size_t i = self->first; i < self->steps; i++) {
         double now, next = 1;
         struct step *step = evaluate(self, i, &now, error);
@@ -69,6 +61,5 @@ bool sampler_ddpm(struct plan *self, struct error *error)
         if (self->timesteps[i] > 0)
             step->noise = (float)sqrt(is_large ? beta : small);
     }
-    self->start_scale = 1;
     return true;
 }

@@ -34,12 +34,10 @@ static double weight(const double *levels, size_t i, size_t order, size_t which)
 
 bool sampler_deis(struct plan *self, struct error *error)
 {
+    (void)error;
     const struct schedule_config *config = self->config;
-    if (!sampler_place_solver(self, true, true, error))
-        return false;
     size_t n = self->steps,
            most = config->solver_order ? (size_t)config->solver_order : 2;
-    self->levels[n] = self->curve == CURVE_NONE ? self->sigmas[0] : self->levels[n - 1];
     bool falls = config->lower_order_final != 0 && n < 15;
     for (size_t i = self->first; i < n; i++) {
         struct sampler_level now = sampler_level_of(self->levels[i]);

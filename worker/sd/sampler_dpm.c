@@ -171,9 +171,7 @@ bool sampler_dpm_multistep(struct plan *self, struct error *error)
 {
     struct solver solver;
     const struct schedule_config *config = self->config;
-    bool is_cosine = !strcmp(config->beta_schedule, "squaredcos_cap_v2");
-    if (!begin(&solver, self, false, error) ||
-        !sampler_place_solver(self, true, !is_cosine, error))
+    if (!begin(&solver, self, false, error))
         return false;
     bool ends_on_zero = self->levels[self->steps] == 0;
     bool falls = config->lower_order_final != 0 && self->steps < 15;
@@ -204,8 +202,7 @@ static size_t single_order(const struct solver *self, size_t i, bool falls)
 bool sampler_dpm_singlestep(struct plan *self, struct error *error)
 {
     struct solver solver;
-    if (!begin(&solver, self, true, error) ||
-        !sampler_place_solver(self, false, true, error))
+    if (!begin(&solver, self, true, error))
         return false;
     bool falls = self->config->lower_order_final == 1 ||
                  self->steps % solver.order != 0 || self->levels[self->steps] == 0;

@@ -1,6 +1,6 @@
 /* What a family of samplers is given and fills; sampler.c's own header.
  *
- * A family places timesteps and noise levels for all steps, then adds an evaluation after
+ * A sampler places timesteps and noise levels for all steps, then adds an evaluation after
  * the other from the first step that is run. Two ways to scale latents:
  *   k-diffusion's: x = x0 + sigma n, the UNet sees x / sqrt(sigma^2 + 1);
  *   variance preserving: x = alpha x0 + sigma n with alpha^2 + sigma^2 = 1.
@@ -15,21 +15,55 @@ enum { PLAN_MORE_STEPS = 16 };
 struct plan {
     const struct schedule_config *config;
     size_t steps;
+    size_t stride; /* whole training timesteps to a step */
+    double strength;
+    bool from_image;
     size_t first; /* of the steps, the first that is run */
     double eta;
     enum curve curve;     /* that replaces the model's sigmas */
+    bool is_k, is_comfy;  /* A1111's or ComfyUI's sampler; ComfyUI's */
     const double *alphas; /* of the training schedule, config->train_steps of them */
     const double *sigmas; /* sqrt((1 - a) / a) */
-    double *timesteps;    /* room for steps */
-    double *levels;       /* room for steps + 1 sigmas */
-    /* To be set, from the first step that is run on; room for 2 steps + PLAN_MORE_STEPS. */
-    struct step *step;           /* 0, save and keep -1 */
-    struct sampler_level *level; /* of the latents before each step */
+    double *timesteps;    /* of each step */
+    double *levels;       /* sigmas: of each step, and the one the last ends on */
+    /* To be set, from the first step that is run on. */
+    struct step *step;                 /* 0, save and keep -1 */
+    struct sampler_level *level;       /* of the latents before each step */
+    struct sampler_interval *interval; /* of sigma, where noise is Brownian */
     size_t count;
-    double start_scale; /* of noise alone */
+    double start_scale;         /* of noise alone */
+    struct sampler_level start; /* of a picture, where it is not level[0] */
 };
 
 typedef bool sampler_family(struct plan *self, struct error *error);
+
+/* A row of the table. */
+struct sampler {
+    const char *name, *also; /* also NULL: no second name */
+    sampler_family *place, *fill;
+    unsigned traits;
+};
+
+enum {
+    TRAIT_CURVES = 1,       /* takes use_karras_sigmas and its like */
+    TRAIT_BETAS = 2,        /* 0.00085 to 0.012 where the configuration has no betas */
+    TRAIT_SCALED = 4,       /* and scaled_linear */
+    TRAIT_ZERO = 8,         /* heeds rescale_betas_zero_snr: the last alpha is 0 */
+    TRAIT_ALMOST_ZERO = 16, /* or 2^-24 */
+    TRAIT_A1111 = 32,
+    TRAIT_COMFY = 64,
+    TRAIT_KARRAS = 128,      /* Automatic is Karras */
+    TRAIT_EXPONENTIAL = 256, /* or Exponential; else Uniform */
+    TRAIT_DISCARDS = 512,    /* leaves the next to last sigma out */
+    TRAIT_BROWNIAN = 1024,
+    TRAIT_LEADING = 2048, /* A1111's timesteps, not sigmas */
+    TRAIT_K = TRAIT_A1111 | TRAIT_COMFY,
+};
+
+/* sampler_table.c; a NULL name ends them. */
+extern const struct sampler samplers[];
+
+/* ---- Fills */
 
 /* Karras et al. 2022, algorithm 1 without churn; and k-diffusion's ancestral variant. */
 bool sampler_euler(struct plan *self, struct error *error);
@@ -43,6 +77,15 @@ bool sampler_dpm2_ancestral(struct plan *self, struct error *error);
 
 /* k-diffusion's linear multistep method, order 4. */
 bool sampler_lms(struct plan *self, struct error *error);
+
+/* k-diffusion's DPM-Solver++ (Lu et al. 2022) and DPM fast, with fresh noise. */
+bool sampler_dpmpp_2s_ancestral(struct plan *self, struct error *error);
+bool sampler_dpmpp_sde(struct plan *self, struct error *error);
+bool sampler_dpmpp_2m(struct plan *self, struct error *error);
+bool sampler_dpmpp_2m_sde(struct plan *self, struct error *error);
+bool sampler_dpmpp_2m_sde_heun(struct plan *self, struct error *error);
+bool sampler_dpmpp_3m_sde(struct plan *self, struct error *error);
+bool sampler_dpm_fast(struct plan *self, struct error *error);
 
 /* Lu et al. 2022, DPM-Solver and DPM-Solver++, orders 1 to 3. */
 bool sampler_dpm_multistep(struct plan *self, struct error *error);
@@ -64,26 +107,35 @@ bool sampler_lcm(struct plan *self, struct error *error);
 /* Liu et al. 2022, PNDM, with and without its Runge-Kutta steps. */
 bool sampler_pndm(struct plan *self, struct error *error);
 
-/* ---- sampler_place.c: where the steps lie, as diffusers' classes place them */
+/* ---- sampler_place.c: timesteps, levels and start_scale as diffusers' classes have them.
+ * Those of A1111 and ComfyUI are sampler.c's, but for A1111's timesteps (stretched). */
+bool sampler_place_k(struct plan *self, struct error *error);
+bool sampler_place_euler(struct plan *self, struct error *error);
+bool sampler_place_ancestral(struct plan *self, struct error *error);
+bool sampler_place_dpm2(struct plan *self, struct error *error);
+bool sampler_place_multistep(struct plan *self, struct error *error);
+bool sampler_place_singlestep(struct plan *self, struct error *error);
+bool sampler_place_unipc(struct plan *self, struct error *error);
+bool sampler_place_deis(struct plan *self, struct error *error);
+bool sampler_place_whole(struct plan *self, struct error *error);
+bool sampler_place_stretched(struct plan *self, struct error *error);
+bool sampler_place_lcm(struct plan *self, struct error *error);
 
-/* Timesteps, levels with a 0 at the end, start_scale. k-diffusion's way; `rounds`: Karras'
- * timesteps are whole. */
-bool sampler_place_k(struct plan *self, bool rounds, struct error *error);
-
-/* The same for solvers (DPM++, UniPC, DEIS); timesteps are whole. `spaced`: timestep_spacing
- * is heeded; `rounds`: Karras' timesteps are rounded, else cut, as those of other curves. */
-bool sampler_place_solver(struct plan *self, bool spaced, bool rounds,
-                          struct error *error);
+/* ---- What evaluations have in common */
 
 /* The next evaluation, at a timestep, of latents at a level. */
 struct step *sampler_add(struct plan *self, double timestep,
                          struct sampler_level level);
 
-/* Fills input_scale, d_x, d_e so that d is the predicted clean picture of
- * x = x0 + sigma n. */
-void sampler_denoised(struct step *step, enum prediction prediction, double sigma);
+/* The timestep of a sigma between those of steps. */
+double sampler_timestep(const struct plan *self, double sigma);
 
-/* Fills d_x and d_e so that d is the predicted clean picture, or the predicted noise, of
+/* Fill input_scale, d_x, d_e so that d is the predicted clean picture x0, or the slope
+ * (x - x0) / sigma, of x = x0 + sigma n. */
+void sampler_denoised(struct step *step, enum prediction prediction, double sigma);
+void sampler_slope(struct step *step, enum prediction prediction, double sigma);
+
+/* Fill d_x and d_e so that d is the predicted clean picture, or the predicted noise, of
  * x = alpha x0 + sigma n. */
 void sampler_clean(struct step *step, enum prediction prediction, double alpha,
                    double sigma);
@@ -105,8 +157,5 @@ void sampler_fill_levels(struct plan *self);
 /* The alpha at a whole timestep; below 0 the one a run ends on. */
 bool sampler_alpha(const struct plan *self, double timestep, bool ends_on_one,
                    double *alpha, struct error *error);
-
-/* ERROR_INPUT where the model predicts clean pictures, which `name` is not defined for. */
-bool sampler_no_sample(const struct plan *self, struct error *error);
 
 #endif

@@ -33,8 +33,7 @@ static void clip(struct plan *self)
 
 bool sampler_heun(struct plan *self, struct error *error)
 {
-    if (!sampler_place_k(self, false, error))
-        return false;
+    (void)error;
     for (size_t i = self->first; i < self->steps; i++) {
         double sigma = self->levels[i], next = self->levels[i + 1];
         first_half(self, i, next);
@@ -60,10 +59,8 @@ static void add_dpm2(struct plan *self, size_t i, double middle, double end)
     first_half(self, i, middle);
     if (middle == 0)
         return;
-    double timestep =
-        schedule_timestep_of(self->sigmas, (size_t)self->config->train_steps, middle);
-    struct step *step =
-        sampler_add(self, timestep, (struct sampler_level){1, self->levels[i + 1]});
+    struct step *step = sampler_add(self, sampler_timestep(self, middle),
+                                    (struct sampler_level){1, self->levels[i + 1]});
     sampler_denoised(step, self->config->prediction, middle);
     step->h[KEPT] = 1;
     step->x_x = (float)((end - sigma) / middle);
@@ -72,8 +69,7 @@ static void add_dpm2(struct plan *self, size_t i, double middle, double end)
 
 bool sampler_dpm2(struct plan *self, struct error *error)
 {
-    if (!sampler_no_sample(self, error) || !sampler_place_k(self, true, error))
-        return false;
+    (void)error;
     for (size_t i = self->first; i < self->steps; i++) {
         double next = self->levels[i + 1];
         add_dpm2(self, i, (float)sqrt(self->levels[i] * next), next);
@@ -83,8 +79,7 @@ bool sampler_dpm2(struct plan *self, struct error *error)
 
 bool sampler_dpm2_ancestral(struct plan *self, struct error *error)
 {
-    if (!sampler_no_sample(self, error) || !sampler_place_k(self, true, error))
-        return false;
+    (void)error;
     for (size_t i = self->first; i < self->steps; i++) {
         double sigma = self->levels[i], up, down;
         sampler_ancestral(sigma, self->levels[i + 1], &up, &down);

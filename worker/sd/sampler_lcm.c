@@ -6,30 +6,9 @@
 
 #include "worker/sd/sampler_family.h"
 
-/* Timesteps from those of the distillation, the first of each of `steps` stretches. */
-static bool place(struct plan *self, struct error *error)
-{
-    size_t original = (size_t)self->config->original_steps, n = self->steps;
-    size_t train = (size_t)self->config->train_steps;
-    if (original > train || n > original)
-        return error_set_kind(
-            error, ERROR_INPUT,
-            "steps %zu with original_inference_steps %zu: at most as "
-            "many, and those at most the %zu the model was trained on",
-            n, original, train);
-    size_t stride = train / original; /* whole */
-    for (size_t i = 0; i < n; i++) {
-        double index = floor((double)i * ((double)original / (double)n));
-        self->timesteps[i] = ((double)original - index) * (double)stride - 1;
-    }
-    return true;
-}
-
 bool sampler_lcm(struct plan *self, struct error *error)
 {
     const struct schedule_config *config = self->config;
-    if (!place(self, error))
-        return false;
     for (size_t i = self->first; i < self->steps; i++) {
         double now, next = 1, timestep = self->timesteps[i];
         if (!sampler_alpha(self, timestep, false, &now, error) ||
@@ -45,6 +24,5 @@ bool sampler_lcm(struct plan *self, struct error *error)
         step->x_x = (float)(sqrt(next) * data / (scaled * scaled + data));
         step->noise = (float)sqrt(1 - next);
     }
-    self->start_scale = 1;
     return true;
 }

@@ -22,30 +22,16 @@ static double weight(const double *levels, size_t i, size_t order, size_t which)
     return sum * (to - from) / 2;
 }
 
-/* d = (x - x0) / sigma */
-static void slope(struct step *step, enum prediction prediction, double sigma)
-{
-    double scale = 1 / (sigma * sigma + 1);
-    const double of[][2] = {
-        [PREDICTION_EPSILON] = {0, 1},
-        [PREDICTION_V] = {sigma * scale, sqrt(scale)},
-        [PREDICTION_SAMPLE] = {1 / sigma, -1 / sigma},
-    };
-    step->input_scale = (float)sqrt(scale);
-    step->d_x = (float)of[prediction][0];
-    step->d_e = (float)of[prediction][1];
-}
-
 bool sampler_lms(struct plan *self, struct error *error)
 {
-    if (!sampler_place_k(self, false, error))
-        return false;
+    (void)error;
     for (size_t i = self->first; i < self->steps; i++) {
-        /* A run from a picture has fewer slopes at first, with the same weights. */
-        size_t order = i + 1 < ORDER ? i + 1 : ORDER, slopes = i - self->first + 1;
+        /* diffusers' run from a picture has fewer slopes at first, with the same weights. */
+        size_t slopes = i - self->first + 1, known = self->is_k ? slopes : i + 1;
+        size_t order = known < ORDER ? known : ORDER;
         struct step *step = sampler_add(self, self->timesteps[i],
                                         (struct sampler_level){1, self->levels[i]});
-        slope(step, self->config->prediction, self->levels[i]);
+        sampler_slope(step, self->config->prediction, self->levels[i]);
         step->x_x = 1;
         step->x_d = (float)weight(self->levels, i, order, 0);
         for (size_t k = 1; k < order && k < slopes; k++)

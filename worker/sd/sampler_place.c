@@ -25,7 +25,7 @@ static bool ends_on_least(const struct plan *self)
     return strcmp(self->config->final_sigmas, "sigma_min") == 0;
 }
 
-bool sampler_place_k(struct plan *self, bool rounds, struct error *error)
+static bool place_k(struct plan *self, bool rounds, struct error *error)
 {
     size_t n = self->steps, train = (size_t)self->config->train_steps;
     if (!schedule_timesteps(self->config, PLACING_EXACT, SPACING_LINSPACE, n,
@@ -46,8 +46,38 @@ bool sampler_place_k(struct plan *self, bool rounds, struct error *error)
     return true;
 }
 
-bool sampler_place_solver(struct plan *self, bool spaced, bool rounds,
-                          struct error *error)
+bool sampler_place_k(struct plan *self, struct error *error)
+{
+    return place_k(self, false, error);
+}
+
+bool sampler_place_euler(struct plan *self, struct error *error)
+{
+    bool ok = place_k(self, false, error);
+    if (ends_on_least(self))
+        self->levels[self->steps] = self->sigmas[0];
+    return ok;
+}
+
+static bool no_sample(const struct plan *self, struct error *error)
+{
+    return self->config->prediction != PREDICTION_SAMPLE ||
+           error_set_kind(error, ERROR_INPUT,
+                          "prediction_type sample is not defined; take Euler or DDIM");
+}
+
+bool sampler_place_ancestral(struct plan *self, struct error *error)
+{
+    return no_sample(self, error) && place_k(self, false, error);
+}
+
+bool sampler_place_dpm2(struct plan *self, struct error *error)
+{
+    return no_sample(self, error) && place_k(self, true, error);
+}
+
+static bool place_solver(struct plan *self, bool spaced, bool rounds,
+                         struct error *error)
 {
     struct schedule_config config = *self->config;
     size_t n = self->steps, train = (size_t)config.train_steps;
@@ -70,6 +100,96 @@ bool sampler_place_solver(struct plan *self, bool spaced, bool rounds,
     round_levels(self, ends_on_least(self) ? self->sigmas[0] : 0);
     self->start_scale = 1;
     return true;
+}
+
+bool sampler_place_multistep(struct plan *self, struct error *error)
+{
+    bool is_cosine = !strcmp(self->config->beta_schedule, "squaredcos_cap_v2");
+    return place_solver(self, true, !is_cosine, error);
+}
+
+bool sampler_place_singlestep(struct plan *self, struct error *error)
+{
+    return place_solver(self, false, true, error);
+}
+
+bool sampler_place_unipc(struct plan *self, struct error *error)
+{
+    size_t n = self->steps;
+    bool ok = place_solver(self, true, true, error);
+    if (ok && self->curve != CURVE_NONE && self->levels[n] > 0)
+        self->levels[n] = self->levels[n - 1];
+    return ok;
+}
+
+bool sampler_place_deis(struct plan *self, struct error *error)
+{
+    size_t n = self->steps;
+    bool ok = place_solver(self, true, true, error);
+    if (ok)
+        self->levels[n] =
+            self->curve == CURVE_NONE ? self->sigmas[0] : self->levels[n - 1];
+    return ok;
+}
+
+bool sampler_place_whole(struct plan *self, struct error *error)
+{
+    self->start_scale = 1;
+    return schedule_timesteps(self->config, PLACING_ROUNDED, SPACING_LEADING,
+                              self->steps, self->timesteps, error);
+}
+
+/* From timestep 1 on every so many; there may be more than steps. A run from a picture takes
+ * the last int(min(strength, 0.999) steps), from the level of the one before. */
+bool sampler_place_stretched(struct plan *self, struct error *error)
+{
+    size_t train = (size_t)self->config->train_steps;
+    size_t count = (train + self->stride - 1) / self->stride, skipped = 0;
+    for (size_t i = 0; i < count; i++)
+        self->timesteps[i] =
+            fmin((double)((count - 1 - i) * self->stride + 1), (double)train - 1);
+    if (self->from_image) {
+        size_t run = (size_t)(fmin(self->strength, 0.999) * (double)self->steps);
+        if (!run)
+            return error_set_kind(error, ERROR_INPUT,
+                                  "strength %g of %zu steps leaves none to run",
+                                  self->strength, self->steps);
+        skipped = count - run;
+        double alpha = self->alphas[(size_t)self->timesteps[skipped - 1]];
+        self->start = (struct sampler_level){sqrt(alpha), sqrt(1 - alpha)};
+        memmove(self->timesteps, self->timesteps + skipped,
+                run * sizeof *self->timesteps);
+    }
+    self->steps = count - skipped;
+    self->start_scale = 1;
+    return true;
+}
+
+bool sampler_place_lcm(struct plan *self, struct error *error)
+{
+    size_t original = (size_t)self->config->original_steps, n = self->steps;
+    size_t train = (size_t)self->config->train_steps;
+    if (original > train || n > original)
+        return error_set_kind(
+            error, ERROR_INPUT,
+            "steps %zu with original_inference_steps %zu: at most as "
+            "many, and those at most the %zu the model was trained on",
+            n, original, train);
+    size_t stride = train / original; /* whole */
+    for (size_t i = 0; i < n; i++) {
+        double index = floor((double)i * ((double)original / (double)n));
+        self->timesteps[i] = ((double)original - index) * (double)stride - 1;
+    }
+    self->start_scale = 1;
+    return true;
+}
+
+double sampler_timestep(const struct plan *self, double sigma)
+{
+    double exact =
+        schedule_timestep_of(self->sigmas, (size_t)self->config->train_steps, sigma);
+    /* ComfyUI's is the nearest in log sigma; of two as near, floats decide. */
+    return self->is_comfy ? rint(rint(exact * 1e4) / 1e4) : exact;
 }
 
 struct step *sampler_add(struct plan *self, double timestep, struct sampler_level level)
@@ -99,6 +219,18 @@ void sampler_denoised(struct step *step, enum prediction prediction, double sigm
     set_d(step, denoised[prediction]);
 }
 
+void sampler_slope(struct step *step, enum prediction prediction, double sigma)
+{
+    double scale = 1 / (sigma * sigma + 1);
+    const double of[][2] = {
+        [PREDICTION_EPSILON] = {0, 1},
+        [PREDICTION_V] = {sigma * scale, sqrt(scale)},
+        [PREDICTION_SAMPLE] = {1 / sigma, -1 / sigma},
+    };
+    step->input_scale = (float)sqrt(scale);
+    set_d(step, of[prediction]);
+}
+
 void sampler_clean(struct step *step, enum prediction prediction, double alpha,
                    double sigma)
 {
@@ -124,7 +256,7 @@ void sampler_noise(struct step *step, enum prediction prediction, double alpha,
 void sampler_ancestral(double from, double to, double *up, double *down)
 {
     float whole = (float)(from * from), next = (float)(to * to);
-    float fresh = sqrtf(next * (whole - next) / whole);
+    float fresh = fminf((float)to, sqrtf(next * (whole - next) / whole));
     *up = fresh;
     *down = sqrtf(next - fresh * fresh);
 }
@@ -160,11 +292,4 @@ bool sampler_alpha(const struct plan *self, double timestep, bool ends_on_one,
     else
         *alpha = self->alphas[(size_t)timestep];
     return true;
-}
-
-bool sampler_no_sample(const struct plan *self, struct error *error)
-{
-    return self->config->prediction != PREDICTION_SAMPLE ||
-           error_set_kind(error, ERROR_INPUT,
-                          "prediction_type sample is not defined; take Euler or DDIM");
 }

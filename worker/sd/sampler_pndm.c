@@ -178,15 +178,12 @@ static bool plan_whole(struct plan *self, double stride, struct error *error)
 
 bool sampler_pndm(struct plan *self, struct error *error)
 {
-    size_t whole = (size_t)self->config->train_steps / self->steps;
-    double stride = (double)whole;
+    double stride = (double)self->stride;
+    if (self->is_k && self->steps < 2)
+        return error_set_kind(error, ERROR_INPUT, "1 step, expected 2 or more");
     if (self->config->prediction == PREDICTION_SAMPLE)
         return error_set_kind(error, ERROR_INPUT,
                               "prediction_type sample is not defined; take DDIM");
-    if (!schedule_timesteps(self->config, PLACING_ROUNDED, SPACING_LEADING, self->steps,
-                            self->timesteps, error))
-        return false;
-    self->start_scale = 1;
     if (!(self->config->skip_prk_steps == 1 ? plan_multistep(self, stride, error)
                                             : plan_whole(self, stride, error)))
         return false;

@@ -120,15 +120,11 @@ static void add_corrected(struct step *step, const struct plan *self, size_t i,
 bool sampler_unipc(struct plan *self, struct error *error)
 {
     const struct schedule_config *config = self->config;
-    if (!sampler_place_solver(self, true, true, error))
-        return false;
     size_t n = self->steps, before = 0;
     size_t most = config->solver_order ? (size_t)config->solver_order : 2;
     if (!strcmp(config->solver, "bh1") && self->levels[n] == 0)
         return error_set_kind(error, ERROR_INPUT,
                               "solver_type bh1 needs final_sigmas_type sigma_min");
-    if (self->curve != CURVE_NONE && self->levels[n] > 0)
-        self->levels[n] = self->levels[n - 1];
     for (size_t i = self->first; i < n; i++) {
         struct sampler_level now = sampler_level_of(self->levels[i]);
         size_t left = n - i, outputs = i - self->first + 1;

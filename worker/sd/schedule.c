@@ -45,33 +45,49 @@ static double cosine_alpha(double t)
     return c * c;
 }
 
-static bool fill_betas(const struct schedule_config *self, double *betas)
+/* numpy.linspace(first, last, count)[i] */
+static double between(double first, double last, size_t count, size_t i)
+{
+    return count > 1 ? first + (double)i * ((last - first) / (double)(count - 1))
+                     : first;
+}
+
+/* In float32 as diffusers, or in float64 as latent-diffusion. */
+static bool fill_betas(const struct schedule_config *self, bool in_double,
+                       double *betas)
 {
     size_t count = (size_t)self->train_steps;
-    if (!strcmp(self->beta_schedule, "linear")) {
-        linspace_float((float)self->beta_start, (float)self->beta_end, count, betas);
-    } else if (!strcmp(self->beta_schedule, "scaled_linear")) {
-        linspace_float((float)sqrt(self->beta_start), (float)sqrt(self->beta_end),
-                       count, betas);
-        for (size_t i = 0; i < count; i++)
-            betas[i] = (float)(betas[i] * betas[i]);
+    bool is_scaled = !strcmp(self->beta_schedule, "scaled_linear");
+    double first = self->beta_start, last = self->beta_end;
+    if (is_scaled) {
+        first = sqrt(first);
+        last = sqrt(last);
+    }
+    if (is_scaled || !strcmp(self->beta_schedule, "linear")) {
+        linspace_float((float)first, (float)last, count, betas);
+        for (size_t i = 0; i < count; i++) {
+            double value = in_double ? between(first, last, count, i) : betas[i];
+            betas[i] = is_scaled ? value * value : value;
+        }
     } else if (!strcmp(self->beta_schedule, "squaredcos_cap_v2")) {
         for (size_t i = 0; i < count; i++)
-            betas[i] = (float)fmin(1 - cosine_alpha((double)(i + 1) / (double)count) /
-                                           cosine_alpha((double)i / (double)count),
-                                   0.999);
+            betas[i] = fmin(1 - cosine_alpha((double)(i + 1) / (double)count) /
+                                    cosine_alpha((double)i / (double)count),
+                            0.999);
     } else {
         return false;
     }
+    for (size_t i = 0; i < count && !in_double; i++)
+        betas[i] = (float)betas[i];
     return true;
 }
 
 /* The alphas' cumulative product, in place of the betas. */
-static void accumulate(double *betas, size_t count)
+static void accumulate(double *betas, size_t count, bool in_double)
 {
     double product = 1;
     for (size_t i = 0; i < count; i++) {
-        product *= 1.0f - (float)betas[i];
+        product *= in_double ? 1 - betas[i] : 1.0f - (float)betas[i];
         betas[i] = (float)product;
     }
 }
@@ -87,10 +103,11 @@ static void end_on_zero(double *alphas, size_t count)
         alphas[i] = 1 - (i ? alpha / before : alpha); /* beta */
         before = alpha;
     }
-    accumulate(alphas, count);
+    accumulate(alphas, count, false);
 }
 
-double *schedule_alphas(const struct schedule_config *self, struct error *error)
+double *schedule_alphas(const struct schedule_config *self, bool in_double,
+                        struct error *error)
 {
     size_t count = (size_t)self->train_steps;
     double *alphas = calloc(count, sizeof *alphas);
@@ -98,7 +115,7 @@ double *schedule_alphas(const struct schedule_config *self, struct error *error)
         error_set_kind(error, ERROR_MEMORY, "no memory for %zu timesteps", count);
         return NULL;
     }
-    if (!fill_betas(self, alphas)) {
+    if (!fill_betas(self, in_double, alphas)) {
         free(alphas);
         error_set_kind(
             error, ERROR_INPUT,
@@ -106,7 +123,7 @@ double *schedule_alphas(const struct schedule_config *self, struct error *error)
             self->beta_schedule);
         return NULL;
     }
-    accumulate(alphas, count);
+    accumulate(alphas, count, in_double);
     if (self->zero_snr == 1)
         end_on_zero(alphas, count);
     for (size_t i = 0; i < count; i++) {

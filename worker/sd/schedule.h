@@ -51,9 +51,10 @@ bool schedule_config_set(struct schedule_config *self, const char *key,
                          const char *value, struct error *error);
 
 /* alphas_cumprod of the training schedule: train_steps values, heap. Each is a float32, as
- * PyTorch computes it. Betas must be there. With zero_snr the last is 0 (Lin et al. 2023,
+ * diffusers computes it, or with `in_double` as latent-diffusion does. Betas must be there. With zero_snr the last is 0 (Lin et al. 2023,
  * algorithm 1), else all are above 0. */
-double *schedule_alphas(const struct schedule_config *self, struct error *error);
+double *schedule_alphas(const struct schedule_config *self, bool in_double,
+                        struct error *error);
 
 /* sqrt((1 - a) / a) of each, in place: sigmas, rising; float32 too. */
 void schedule_alphas_to_sigmas(double *alphas, size_t count);

@@ -30,11 +30,10 @@ static bool no_memory(struct error *error)
     return error_set_kind(error, ERROR_MEMORY, "no memory for latents");
 }
 
-/* One draw of image i's generator, as [h, w, c] into `into`. */
-static void draw(struct work *self, size_t i, float *into)
+/* What was drawn, as [h, w, c] into `into`. */
+static void turn(struct work *self, float *into)
 {
     const struct start_shape *shape = self->shape;
-    noise_normal(&shape->generators[i], self->nchw, self->image);
     nchw_to_nhwc(into, self->nchw, 1, shape->c, shape->h, shape->w);
 }
 
@@ -52,7 +51,8 @@ static bool sample(struct work *self, const float *picture, float *latents,
     if (!encode(self, picture, error))
         return false;
     for (size_t i = 0; i < shape->images; i++) {
-        draw(self, i, self->drawn);
+        draws_next(shape->draws[i], self->nchw);
+        turn(self, self->drawn);
         posterior(latents + i * self->image, self->moments, self->drawn, self->places,
                   shape->c, self->plans->vae->config.scaling_factor);
     }
@@ -68,10 +68,8 @@ static void fill(struct work *self, float *known)
     if (!self->canvas->mask || (how != INPAINT_NOISE && how != INPAINT_NOTHING))
         return;
     for (size_t i = 0; i < shape->images; i++) {
-        struct noise fresh;
-        noise_seed(&fresh, shape->seeds[i]);
-        noise_normal(&fresh, self->nchw, self->image);
-        nchw_to_nhwc(self->drawn, self->nchw, 1, shape->c, shape->h, shape->w);
+        draws_again(shape->draws[i], self->nchw);
+        turn(self, self->drawn);
         for (size_t k = 0; k < self->image; k++)
             if (self->canvas->mask[k / shape->c] == 1)
                 known[i * self->image + k] = how == INPAINT_NOISE ? self->drawn[k] : 0;
@@ -151,8 +149,10 @@ bool start_make(struct start *self, const struct start_shape *shape,
         ok = sample(&work, canvas->picture, self->known, error);
         fill(&work, self->known);
     }
-    for (size_t i = 0; ok && i < shape->images; i++)
-        draw(&work, i, self->noise + i * work.image);
+    for (size_t i = 0; ok && i < shape->images; i++) {
+        ok = draws_step(shape->draws[i], NULL, work.nchw, error);
+        turn(&work, self->noise + i * work.image);
+    }
     if (ok)
         mix(self, run, shape->images * work.image);
     if (ok && masked)

@@ -9,17 +9,21 @@
 #define FARM_START_H
 
 #include "worker/sd/canvas.h"
-#include "worker/sd/noise.h"
+#include "worker/sd/draws.h"
 #include "worker/sd/plans.h"
 #include "worker/sd/sampler.h"
 
-/* How many images of which latents; generators are seeded. */
+/* How many images of which latents, and each one's noise. */
 struct start_shape {
     size_t images, c, h, w;
     size_t extra; /* input channels of the UNet beside the latents' */
-    const uint64_t *seeds;
-    struct noise *generators;
+    struct draws *const *draws;
 };
+
+/* Each request's noise, at its beginning; `factor` pixels a latent. */
+bool image_request_draws(const struct image_request *requests,
+                         const struct start_shape *shape, const struct sampler_run *run,
+                         size_t factor, struct draws **draws, struct error *error);
 
 /* All [images, h, w, c] unless said; NULL where not needed. */
 struct start {

@@ -14,12 +14,15 @@ static size_t image_values(const struct rendering *self)
     return self->c * self->h * self->w;
 }
 
-void rendering_draw(struct rendering *self)
+bool rendering_draw(struct rendering *self, size_t step, struct error *error)
 {
     size_t image = image_values(self);
     for (size_t i = 0; i < self->count; i++)
-        noise_normal(&self->generator[i], self->nchw + i * image, image);
+        if (!draws_step(self->draws[i], &self->run.interval[step],
+                        self->nchw + i * image, error))
+            return false;
     nchw_to_nhwc(self->nhwc, self->nchw, self->count, self->c, self->h, self->w);
+    return true;
 }
 
 static size_t draws_before(const struct rendering *self, size_t step)
@@ -86,9 +89,10 @@ bool rendering_resume(struct rendering *self, struct denoiser *denoiser, size_t 
     if (!ok)
         return false;
     *first = self->request[0].resume->step;
-    for (size_t draws = draws_before(self, *first); draws > 0; draws--)
-        rendering_draw(self);
-    return true;
+    for (size_t step = 0; ok && step < *first; step++)
+        if (self->run.step[step].noise != 0)
+            ok = rendering_draw(self, step, error);
+    return ok;
 }
 
 static bool keep(struct rendering *self, float *values, size_t done,

@@ -1,0 +1,308 @@
+"""k-diffusion's samplers around a model that is a formula, as stable-diffusion-webui and
+ComfyUI call them: their schedules, their steps from a picture, their noise.
+
+sampling.py and external.py are loaded by path: their package would import far more.
+"""
+
+import importlib.util
+import json
+import math
+import sys
+import types
+
+import numpy as np
+import scipy.stats
+import torch
+
+from sampler_cases import CONFIGS, SEED, SHAPE, model, picture
+
+
+def load_k_diffusion():
+    folder = importlib.util.find_spec("k_diffusion").submodule_search_locations[0]
+    package = types.ModuleType("k")
+    package.__path__ = [folder]
+    utils = types.ModuleType("k.utils")
+    utils.append_dims = lambda x, dims: x[(...,) + (None,) * (dims - x.ndim)]
+    package.utils = utils
+    sys.modules.update({"k": package, "k.utils": utils, "torchdiffeq": types.ModuleType("none")})
+    sys.modules["torchdiffeq"].odeint = None
+    for name in ("sampling", "external"):
+        spec = importlib.util.spec_from_file_location(f"k.{name}", f"{folder}/{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[f"k.{name}"] = module
+        setattr(package, name, module)
+        spec.loader.exec_module(module)
+    return package.sampling, package.external
+
+
+sampling, external = load_k_diffusion()
+
+# label: function, schedule of Automatic, whether the next to last sigma is discarded
+SAMPLERS = {
+    "Euler": (sampling.sample_euler, "Uniform", False),
+    "Euler a": (sampling.sample_euler_ancestral, "Uniform", False),
+    "Heun": (sampling.sample_heun, "Uniform", False),
+    "LMS": (sampling.sample_lms, "Uniform", False),
+    "DPM2": (sampling.sample_dpm_2, "Karras", True),
+    "DPM2 a": (sampling.sample_dpm_2_ancestral, "Karras", True),
+    "DPM++ 2S a": (sampling.sample_dpmpp_2s_ancestral, "Karras", False),
+    "DPM++ 2M": (sampling.sample_dpmpp_2m, "Karras", False),
+    "DPM++ SDE": (sampling.sample_dpmpp_sde, "Karras", False),
+    "DPM++ 2M SDE": (sampling.sample_dpmpp_2m_sde, "Exponential", False),
+    "DPM++ 2M SDE Heun": (sampling.sample_dpmpp_2m_sde, "Exponential", False),
+    "DPM++ 3M SDE": (sampling.sample_dpmpp_3m_sde, "Exponential", True),
+    "DPM fast": (sampling.sample_dpm_fast, "Uniform", False),
+}
+SCHEDULES = (
+    "Uniform",
+    "Karras",
+    "Exponential",
+    "Polyexponential",
+    "SGM Uniform",
+    "KL Optimal",
+    "Align Your Steps",
+    "Simple",
+    "Normal",
+    "DDIM",
+    "Beta",
+)
+NOISY = ("Euler a", "DPM2 a", "DPM++ 2S a", "DPM fast")
+
+
+class Inner:
+    """What CompVisDenoiser wraps: latent-diffusion's model, its betas in float64."""
+
+    def __init__(self, config):
+        count = config.get("num_train_timesteps", 1000)
+        betas = np.linspace(config["beta_start"] ** 0.5, config["beta_end"] ** 0.5, count) ** 2
+        self.alphas_cumprod = torch.tensor(np.cumprod(1 - betas), dtype=torch.float32)
+        self.asked = []
+
+    def apply_model(self, x, t, cond=None):
+        self.asked.append(float(t))
+        return model(x, t)
+
+
+def wrapper(config):
+    is_v = config.get("prediction_type") == "v_prediction"
+    made = external.CompVisVDenoiser if is_v else external.CompVisDenoiser
+    inner = Inner(config)
+    return inner, made(inner, False, "cpu")
+
+
+def align_your_steps(n, is_xl):
+    known = {
+        True: [14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029],
+        False: [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029],
+    }[is_xl]
+    at = np.linspace(0, 1, n)
+    rising = np.interp(at, np.linspace(0, 1, len(known)), np.log(known[::-1]))
+    return np.exp(rising)[::-1].copy()
+
+
+def sigmas_of(denoiser, schedule, n, is_xl):
+    low, high = denoiser.sigmas[0].item(), denoiser.sigmas[-1].item()
+    first = denoiser.sigma_to_t(torch.tensor(high))
+    last = denoiser.sigma_to_t(torch.tensor(low))
+    if schedule == "Uniform":
+        return denoiser.get_sigmas(n)
+    if schedule in ("Karras", "Exponential", "Polyexponential"):
+        return getattr(sampling, f"get_sigmas_{schedule.lower()}")(n, low, high)
+    if schedule == "KL Optimal":
+        share = torch.arange(n + 1) / n
+        return torch.tan(share * math.atan(low) + (1 - share) * math.atan(high))
+    if schedule == "SGM Uniform":
+        found = [denoiser.t_to_sigma(t) for t in torch.linspace(first, last, n + 1)[:-1]]
+    if schedule == "Normal":
+        found = [denoiser.t_to_sigma(t) for t in torch.linspace(first, last, n)]
+    if schedule == "Align Your Steps":
+        found = list(align_your_steps(n, is_xl))
+    if schedule == "Simple":
+        stride = len(denoiser.sigmas) / n
+        found = [denoiser.sigmas[-(1 + int(i * stride))] for i in range(n)]
+    if schedule == "DDIM":
+        stride = max(len(denoiser.sigmas) // n, 1)
+        found = list(denoiser.sigmas[1::stride].flip(0))
+    if schedule == "Beta":
+        quantiles = scipy.stats.beta.ppf(1 - np.linspace(0, 1, n), 0.6, 0.6)
+        found = list(low + quantiles * (high - low))
+    return torch.tensor([float(sigma) for sigma in found] + [0.0])
+
+
+def run(config, label, schedule, steps, strength, is_xl):
+    function, automatic, discards = SAMPLERS[label]
+    inner, denoiser = wrapper(config)
+    chosen = automatic if schedule == "Automatic" else schedule
+    sigmas = sigmas_of(denoiser, chosen, steps + discards, is_xl)
+    if discards:
+        sigmas = torch.cat([sigmas[:-2], sigmas[-1:]])
+    if strength:
+        sigmas = sigmas[steps - int(min(strength, 0.999) * steps) - 1 :]
+    generator = torch.Generator().manual_seed(SEED)
+    noise = torch.randn(SHAPE, generator=generator).double()
+    x = noise * sigmas[0] + (picture() if strength else 0)
+    options = {"extra_args": {"cond": None}}
+    if label in NOISY:
+        options["noise_sampler"] = lambda *_: torch.randn(SHAPE, generator=generator).double()
+    if "SDE" in label:
+        least, most = sigmas[sigmas > 0].min(), sigmas.max()
+        tree = sampling.BrownianTreeNoiseSampler(noise.float(), least, most, seed=[SEED])
+        options["noise_sampler"] = lambda *pair: tree(*pair).double()
+    if label.endswith("Heun") and "SDE" in label:
+        options["solver_type"] = "heun"
+    if label == "DPM fast":
+        ends = denoiser.sigmas[0].item(), denoiser.sigmas[-1].item()
+        if strength:
+            ends = sigmas[-2].item(), sigmas[0].item()
+        x = function(denoiser, x, *ends, len(sigmas) - 1, eta=1.0, disable=True, **options)
+    else:
+        x = function(denoiser, x, sigmas, disable=True, **options)
+    return {
+        "start": [1.0 if strength else 0.0, float(sigmas[0])],
+        "timesteps": [float(f"{t:.7g}") for t in inner.asked],
+        "latents": [float(f"{v:.8g}") for v in x.flatten().tolist()],
+    }
+
+
+COMFY = {
+    "euler": "Euler",
+    "euler_ancestral": "Euler a",
+    "heun": "Heun",
+    "lms": "LMS",
+    "dpm_2": "DPM2",
+    "dpm_2_ancestral": "DPM2 a",
+    "dpmpp_2s_ancestral": "DPM++ 2S a",
+    "dpmpp_sde": "DPM++ SDE",
+    "dpmpp_2m": "DPM++ 2M",
+    "dpmpp_2m_sde": "DPM++ 2M SDE",
+    "dpmpp_3m_sde": "DPM++ 3M SDE",
+}
+COMFY_SCHEDULES = (
+    "normal",
+    "karras",
+    "exponential",
+    "sgm_uniform",
+    "simple",
+    "ddim_uniform",
+    "beta",
+    "kl_optimal",
+)
+
+
+class ComfyDenoiser:
+    """ComfyUI's ModelSamplingDiscrete: whole timesteps, the nearest in log sigma."""
+
+    def __init__(self, config):
+        self.inner = Inner(config)
+        self.is_v = config.get("prediction_type") == "v_prediction"
+        self.sigmas = ((1 - self.inner.alphas_cumprod) / self.inner.alphas_cumprod) ** 0.5
+        self.log_sigmas = self.sigmas.log()
+
+    def timestep(self, sigma):
+        return (sigma.log() - self.log_sigmas).abs().argmin()
+
+    def sigma(self, t):
+        low, high = int(t.floor()), int(t.ceil())
+        share = t.frac()
+        return ((1 - share) * self.log_sigmas[low] + share * self.log_sigmas[high]).exp()
+
+    def __call__(self, x, sigma, **_):
+        out = self.inner.apply_model(x / (sigma**2 + 1) ** 0.5, self.timestep(sigma))
+        if self.is_v:
+            return x / (sigma**2 + 1) - out * sigma / (sigma**2 + 1) ** 0.5
+        return x - out * sigma
+
+
+def comfy_sigmas(denoiser, schedule, n):
+    sigmas, last = denoiser.sigmas, float(len(denoiser.sigmas) - 1)
+    low, high = sigmas[0].item(), sigmas[-1].item()
+    if schedule in ("karras", "exponential"):
+        return getattr(sampling, f"get_sigmas_{schedule}")(n, low, high)
+    if schedule == "normal":
+        found = [denoiser.sigma(t) for t in torch.linspace(last, 0, n)]
+    if schedule == "sgm_uniform":
+        found = [denoiser.sigma(t) for t in torch.linspace(last, 0, n + 1)[:-1]]
+    if schedule == "simple":
+        found = [sigmas[-(1 + int(i * len(sigmas) / n))] for i in range(n)]
+    if schedule == "ddim_uniform":
+        found = list(sigmas[1 :: max(len(sigmas) // n, 1)].flip(0))
+    if schedule == "beta":
+        quantiles = scipy.stats.beta.ppf(1 - np.linspace(0, 1, n, endpoint=False), 0.6, 0.6)
+        found = [sigmas[int(t)] for t in dict.fromkeys(np.rint(quantiles * last))]
+    if schedule == "kl_optimal":
+        share = torch.arange(n, dtype=torch.float) / (n - 1)
+        found = (share * math.atan(low) + (1 - share) * math.atan(high)).tan()
+    return torch.tensor([float(sigma) for sigma in found] + [0.0])
+
+
+def run_comfy(config, name, schedule, steps, strength, is_xl):
+    function = SAMPLERS[COMFY[name]][0]
+    denoiser = ComfyDenoiser(config)
+    discards = name in ("dpm_2", "dpm_2_ancestral")
+    chosen = "normal" if schedule == "Automatic" else schedule
+    whole = steps if (strength or 1) > 0.9999 else int(steps / strength)
+    sigmas = comfy_sigmas(denoiser, chosen, whole + discards)
+    if discards:
+        sigmas = torch.cat([sigmas[:-2], sigmas[-1:]])
+    if strength:
+        sigmas = sigmas[-(steps + 1) :]
+    noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(SEED)).double()
+    is_whole = math.isclose(float(denoiser.sigmas[-1]), float(sigmas[0]), rel_tol=1e-5)
+    scale = (1 + sigmas[0] ** 2) ** 0.5 if is_whole else sigmas[0]
+    x = noise * scale + (picture() if strength else 0)
+    generator = torch.Generator().manual_seed(SEED + 1)
+    options = {}
+    if COMFY[name] in NOISY:
+        options["noise_sampler"] = lambda *_: torch.randn(SHAPE, generator=generator).double()
+    if "sde" in name:
+        least, most = sigmas[sigmas > 0].min(), sigmas.max()
+        tree = sampling.BrownianTreeNoiseSampler(noise.float(), least, most, seed=SEED)
+        options["noise_sampler"] = lambda *pair: tree(*pair).double()
+    x = function(denoiser, x, sigmas, disable=True, **options)
+    return {
+        "start": [1.0 if strength else 0.0, float(scale)],
+        "timesteps": [float(t) for t in denoiser.inner.asked],
+        "latents": [float(f"{v:.8g}") for v in x.flatten().tolist()],
+    }
+
+
+def requests():
+    """Configuration, sampler, schedule, steps, strength (None: from noise)."""
+    for sampler in SAMPLERS:
+        for name in ("sd15", "sd2-v"):
+            # of 2 or 3 steps sigma_down is the difference of two floats nearly the same
+            hangs = sampler in ("DPM2 a", "DPM++ 2S a")
+            for steps in (1, 4, 5, 20) if hangs else (1, 2, 3, 4, 5, 20):
+                yield name, sampler, "Automatic", steps, None
+            for steps, strength in ((20, 1.0), (20, 0.33), (5, 0.6), (6, 0.5)):
+                yield name, sampler, "Automatic", steps, strength
+        if sampler != "DPM fast":
+            yield from (("sd15", sampler, schedule, 7, None) for schedule in SCHEDULES)
+    for schedule in SCHEDULES:
+        for steps in (1, 2, 11, 30):
+            yield "sd15", "DPM++ 2M", schedule, steps, None
+    for sampler in COMFY:
+        for name in ("sd15", "sd2-v"):
+            for steps, strength in ((4, None), (20, None), (7, 1.0), (6, 0.4)):
+                yield name, sampler, "Automatic", steps, strength
+    for schedule in COMFY_SCHEDULES:
+        for steps in (2, 7, 30):
+            yield "sd15", "euler", schedule, steps, None
+
+
+def make(into):
+    cases = []
+    for name, sampler, schedule, steps, strength in requests():
+        asked = {"config": name, "sampler": sampler, "schedule": schedule, "steps": steps}
+        asked |= {"eta": 0, "strength": strength}
+        for is_xl in (False, True) if schedule == "Align Your Steps" else (False,):
+            try:
+                chosen = run_comfy if sampler in COMFY else run
+                found = chosen(CONFIGS[name], sampler, schedule, steps, strength, is_xl)
+            except UnboundLocalError:  # 2M SDE and 3M SDE of one step
+                continue
+            if all(math.isfinite(v) for v in found["latents"]):
+                cases.append({**asked, "is_xl": is_xl, **found})
+    whole = {"seed": SEED, "configs": {name: CONFIGS[name] for name in ("sd15", "sd2-v")}}
+    lines = json.dumps({**whole, "cases": cases}).replace('{"config":', '\n{"config":')
+    (into / "samplers_k.json").write_text(lines + "\n")
