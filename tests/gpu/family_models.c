@@ -316,6 +316,45 @@ static void an_sdxl_refiner_folder_equals_diffusers(void **state)
     check_family("refiner");
 }
 
+/* force_upcast: the VAE's weights and activations stay f32; the rest is half. */
+static void in_half_precision_sdxls_vae_stays_in_float(void **state)
+{
+    struct family family;
+    struct model model;
+    struct image image;
+    struct error error = {0};
+    family_open(&family, "sdxl");
+    if (!model_load(&model, gpu, &family.files, DTYPE_F16, &error))
+        fail_msg("%s", error.text);
+    assert_int_equal(model.vae.dtype, DTYPE_F32);
+    check_vae(&model, "sdxl");
+    model_clear(&model);
+    struct pipeline *pipeline = pipeline_load(gpu, &family.files, DTYPE_F16, &error);
+    assert_non_null(pipeline);
+    const json_t *run =
+        json_array_get(json_object_get(family.golden, "runs"), 1); /* 20 steps */
+    struct image_request request = {.prompt = golden_text(run, "prompt"),
+                                    .seed = (uint64_t)number(run, "seed"),
+                                    .steps = (size_t)number(run, "steps"),
+                                    .cfg = number(run, "cfg"),
+                                    .width = (size_t)number(run, "width"),
+                                    .height = (size_t)number(run, "height"),
+                                    .sampler = golden_text(run, "sampler"),
+                                    .schedule = "Automatic",
+                                    .clip_skip = 1};
+    if (!pipeline_render(pipeline, &request, 1, NULL, NULL, &image, &error))
+        fail_msg("%s", error.text);
+    struct golden_tensor want = family_tensor("sdxl", "1.latents");
+    assert_golden("1.latents in f16", image.latents, &want, 2e-2);
+    double pixels = pixel_distance(&image, "sdxl", "1.pixels");
+    print_message("    pixels within %.2g of 255\n", pixels);
+    assert_true(pixels < 3);
+    free(want.values);
+    image_clear(&image);
+    pipeline_destroy(&pipeline);
+    family_close(&family);
+}
+
 static const json_t *tensors_of(const struct family *family, const char *file)
 {
     return json_object_get(
@@ -368,6 +407,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_sdxl_folder_equals_diffusers),
         cmocka_unit_test(an_sdxl_refiner_folder_equals_diffusers),
+        cmocka_unit_test(in_half_precision_sdxls_vae_stays_in_float),
         cmocka_unit_test(weights_in_several_files_and_variants_are_found),
         cmocka_unit_test(models_of_pixels_equal_diffusers),
         cmocka_unit_test(single_files_of_each_family_equal_diffusers),
