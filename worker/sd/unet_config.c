@@ -35,9 +35,9 @@ static const struct model_config_only only[] = {
 static const struct model_config_only only_pixels[] = {
     {"class_embed_type", "null"},     {"time_embedding_type", "\"positional\""},
     {"act_fn", "\"silu\""},           {"mid_block_type", "\"UNetMidBlock2D\""},
-    {"mid_block_scale_factor", "1"},  {"resnet_time_scale_shift", "\"default\""},
-    {"center_input_sample", "false"}, {"downsample_type", "\"conv\""},
-    {"upsample_type", "\"conv\""},    {"attn_norm_num_groups", "null"},
+    {"mid_block_scale_factor", "1"},  {"center_input_sample", "false"},
+    {"downsample_type", "\"conv\""},  {"upsample_type", "\"conv\""},
+    {"attn_norm_num_groups", "null"},
 };
 
 static void read_levels(struct unet_config *self, struct model_config *c, bool pixels)
