@@ -194,12 +194,12 @@ static void connect_workers(struct bench *self)
     for (size_t i = 0; i < self->workers; i++) {
         struct worker *w = &self->worker[i];
         Farm__Device device = FARM__DEVICE__INIT;
-        device.index = (uint32_t)i;
+        const struct keypair *key = &self->client.worker_key[i / FARM_CLIENT_DEVICES];
+        device.index = (uint32_t)(i % FARM_CLIENT_DEVICES);
         device.name = wire_text("none");
         device.kind = wire_text("bench");
-        w->control = farm_client_connect(&self->client, &self->client.worker_key,
-                                         self->client.farm.address);
-        w->bulk = farm_client_connect(&self->client, &self->client.worker_key, bulk);
+        w->control = farm_client_connect(&self->client, key, self->client.farm.address);
+        w->bulk = farm_client_connect(&self->client, key, bulk);
         farm_client_greet(&self->client, w->control, &device);
     }
     free(bulk);
@@ -314,7 +314,9 @@ static void parse(struct bench *self, int argc, char **argv)
         else
             exit(2);
     }
-    if (optind + 1 != argc || self->blob > 1 << 18 || (self->blob && self->blob < 32)) {
+    if (optind + 1 != argc ||
+        self->workers > FARM_CLIENT_WORKERS * FARM_CLIENT_DEVICES ||
+        self->blob > 1 << 18 || (self->blob && self->blob < 32)) {
         fprintf(stderr,
                 "usage: bench_farm [--workers N] [--tasks N] [--blob 32..262144 "
                 "or 0] [--state DIR] [--json] [--kill] COORDINATOR\n");
@@ -340,7 +342,7 @@ int main(int argc, char **argv)
     farm_client_start(&self.client);
     farm_client_join(&self.client);
     farm_client_add_model(&self.client);
-    farm_client_offer(&self.client, &self.client.worker_key, "x", 1, self.stored);
+    farm_client_offer(&self.client, &self.client.worker_key[0], "x", 1, self.stored);
     connect_workers(&self);
     farm_client_submit(&self.client, self.tasks, job);
     int64_t start = clock_us();

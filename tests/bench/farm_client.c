@@ -137,16 +137,18 @@ void farm_client_join(struct farm_client *self)
     self->admin = farm_client_connect(self, &self->admin_key, self->farm.address);
     farm_client_greet(self, self->admin, NULL);
 
-    Farm__TokenNew wanted = FARM__TOKEN_NEW__INIT;
-    wanted.role = FARM__ROLE__ROLE_WORKER;
-    wanted.ttl_s = 600;
-    ENVELOPE(envelope, TOKEN_NEW, token_new, &wanted);
-    struct message answer = farm_client_ask(self, self->admin, &envelope, NULL, 0,
-                                            FARM__ENVELOPE__BODY_TOKEN);
-    char *token = wire_string(answer.envelope->token->text);
-    join(token, &self->worker_key);
-    free(token);
-    message_clear(&answer);
+    for (int w = 0; w < FARM_CLIENT_WORKERS; w++) {
+        Farm__TokenNew wanted = FARM__TOKEN_NEW__INIT;
+        wanted.role = FARM__ROLE__ROLE_WORKER;
+        wanted.ttl_s = 600;
+        ENVELOPE(envelope, TOKEN_NEW, token_new, &wanted);
+        struct message answer = farm_client_ask(self, self->admin, &envelope, NULL, 0,
+                                                FARM__ENVELOPE__BODY_TOKEN);
+        char *token = wire_string(answer.envelope->token->text);
+        join(token, &self->worker_key[w]);
+        free(token);
+        message_clear(&answer);
+    }
 }
 
 char *farm_client_bulk_address(struct farm_client *self)

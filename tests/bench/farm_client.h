@@ -10,13 +10,18 @@
 #include "proto/files/blob.h"
 #include "proto/wire.h"
 
+enum {
+    FARM_CLIENT_WORKERS = 8,   /* keys of workers that join */
+    FARM_CLIENT_DEVICES = 250, /* of each; the farm takes few more */
+};
+
 struct farm_client {
     const char *coordinator; /* its program */
     char *state;             /* its state folder */
     pid_t process;
     struct farm farm;
     uint32_t bulk_port;
-    struct keypair admin_key, worker_key;
+    struct keypair admin_key, worker_key[FARM_CLIENT_WORKERS];
     zsock_t *admin;
     uint64_t request;
     uint8_t model[BLOB_ID];
@@ -33,7 +38,7 @@ _Noreturn void farm_client_die(const char *what, const struct error *error);
 /* Starts the coordinator, waits until it listens, learns its address and key. */
 void farm_client_start(struct farm_client *self);
 
-/* Joins as administrator, greets, and joins a second key as worker. */
+/* Joins as administrator, greets, and joins the workers' keys. */
 void farm_client_join(struct farm_client *self);
 
 /* A CURVE DEALER; the caller's. */
