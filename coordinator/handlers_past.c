@@ -192,6 +192,7 @@ bool handle_log_list(struct coordinator *self, struct request *request,
                      struct error *error)
 {
     struct telling telling = {.self = self, .logs = FARM__LOGS__INIT};
+    Farm__Logs *logs = &telling.logs;
     char *text = wire_string(request->message->envelope->log_list->of);
     telling.logs.lines = calloc(LOG_LINES, sizeof *telling.logs.lines);
     if (!telling.logs.lines)
@@ -199,7 +200,7 @@ bool handle_log_list(struct coordinator *self, struct request *request,
     coordinator_hand_over(self, true);
     bool ok = tell_logs(&telling, request, text, error);
     if (ok)
-        tell_answer(self, request, ANSWER(logs, LOGS, &telling.logs));
+        tell_answer(self, request, ANSWER(logs, LOGS, logs));
     for (size_t l = 0; l < telling.logs.n_lines; l++)
         farm__log_line__free_unpacked(telling.logs.lines[l], NULL);
     free(telling.logs.lines);

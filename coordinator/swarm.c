@@ -27,7 +27,7 @@ struct swarm_model {
     size_t pieces;
     struct seed *seed;
     uint32_t *copies;
-    TAILQ_HEAD(, swarm_member) members;
+    TAILQ_HEAD(swarm_members, swarm_member) members;
 };
 
 struct accused {
@@ -36,7 +36,7 @@ struct accused {
 
 struct swarm {
     zhashx_t *models; /* owns struct swarm_model */
-    TAILQ_HEAD(, swarm_grant) grants;
+    TAILQ_HEAD(swarm_grants, swarm_grant) grants;
     uint64_t ids;
     struct accused accused[ACCUSED_MOST];
     size_t accusations;

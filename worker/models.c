@@ -57,7 +57,8 @@ struct model *models_get(struct models *self, const uint8_t id[BLOB_ID])
     if (!model)
         abort();
     memcpy(model->id, id, BLOB_ID);
-    return self->item[self->count++] = model;
+    self->item[self->count++] = model;
+    return model;
 }
 
 struct model *models_asked(const struct models *self, uint64_t request)
