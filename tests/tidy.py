@@ -11,7 +11,7 @@ import sys
 
 BUILD = "build/dev"
 PASSED = "build/tidy"
-ROOMS = ("base/", "config/", "proto/", "opencl/", "worker/", "coordinator/", "client/")
+ROOMS = ("base/", "config/", "layout/", "proto/", "opencl/", "worker/", "coordinator/", "client/")
 EVERYWHERE = (".clang-tidy", "CMakeLists.txt", "proto/farm.proto")
 
 
