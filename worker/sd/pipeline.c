@@ -3,7 +3,7 @@
  *     prompts -> context      conditioning.c, each distinct text once
  *     seeds -> noise          draws.c, on the host, one generator an image
  *     steps -> latents        denoiser.c, all images in one batch
- *     latents -> pixels       decoder.c, one image at a time: the VAE's largest tensors
+ *     latents -> pixels       tiles.c, one image at a time: the VAE's largest tensors
  *                             are a hundred times the UNet's
  *
  * Pictures that a request brings become latents in canvas.c and start.c.

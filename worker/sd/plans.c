@@ -3,6 +3,7 @@
 #include <string.h>
 
 struct size {
+    enum vae_way way;
     size_t h, w;
 };
 
@@ -23,44 +24,22 @@ static void drop_denoiser(void *plan)
     denoiser_destroy(&denoiser);
 }
 
-static bool fits_decoder(const void *plan, const void *shape)
+static bool fits_pass(const void *plan, const void *shape)
 {
     const struct size *wanted = shape;
-    return decoder_fits(plan, wanted->h, wanted->w);
+    return vae_pass_fits(plan, wanted->h, wanted->w);
 }
 
-static void *make_decoder(const struct plans *self, const void *shape,
-                          struct error *error)
+static void *make_pass(const struct plans *self, const void *shape, struct error *error)
 {
     const struct size *wanted = shape;
-    return decoder_new(self->gpu, self->vae->dtype, self->vae, wanted->h, wanted->w,
-                       error);
+    return vae_pass_new(self->gpu, self->vae, wanted->way, wanted->h, wanted->w, error);
 }
 
-static void drop_decoder(void *plan)
+static void drop_pass(void *plan)
 {
-    struct decoder *decoder = plan;
-    decoder_destroy(&decoder);
-}
-
-static bool fits_encoder(const void *plan, const void *shape)
-{
-    const struct size *wanted = shape;
-    return encoder_fits(plan, wanted->h, wanted->w);
-}
-
-static void *make_encoder(const struct plans *self, const void *shape,
-                          struct error *error)
-{
-    const struct size *wanted = shape;
-    return encoder_new(self->gpu, self->vae->dtype, self->vae, wanted->h, wanted->w,
-                       error);
-}
-
-static void drop_encoder(void *plan)
-{
-    struct encoder *encoder = plan;
-    encoder_destroy(&encoder);
+    struct vae_pass *pass = plan;
+    vae_pass_destroy(&pass);
 }
 
 static const struct kind {
@@ -70,8 +49,8 @@ static const struct kind {
     void (*drop)(void *plan);
 } kinds[PLAN_KINDS] = {
     [PLAN_DENOISER] = {PLANS_MOST, fits_denoiser, make_denoiser, drop_denoiser},
-    [PLAN_DECODER] = {PLANS_MOST, fits_decoder, make_decoder, drop_decoder},
-    [PLAN_ENCODER] = {PLANS_MOST, fits_encoder, make_encoder, drop_encoder},
+    [PLAN_DECODER] = {PLANS_MOST, fits_pass, make_pass, drop_pass},
+    [PLAN_ENCODER] = {PLANS_MOST, fits_pass, make_pass, drop_pass},
 };
 
 void plans_drop(struct plans *self)
@@ -119,14 +98,9 @@ struct denoiser *plans_denoiser(struct plans *self, const struct denoiser_shape 
     return get(self, PLAN_DENOISER, shape, error);
 }
 
-struct decoder *plans_decoder(struct plans *self, size_t h, size_t w,
-                              struct error *error)
+struct vae_pass *plans_vae(struct plans *self, enum vae_way way, size_t h, size_t w,
+                           struct error *error)
 {
-    return get(self, PLAN_DECODER, &(struct size){h, w}, error);
-}
-
-struct encoder *plans_encoder(struct plans *self, size_t h, size_t w,
-                              struct error *error)
-{
-    return get(self, PLAN_ENCODER, &(struct size){h, w}, error);
+    enum plan_kind kind = way == VAE_ENCODES ? PLAN_ENCODER : PLAN_DECODER;
+    return get(self, kind, &(struct size){way, h, w}, error);
 }

@@ -4,9 +4,8 @@
 #ifndef FARM_PLANS_H
 #define FARM_PLANS_H
 
-#include "worker/sd/decoder.h"
 #include "worker/sd/denoiser.h"
-#include "worker/sd/encoder.h"
+#include "worker/sd/vae_pass.h"
 
 enum plan_kind { PLAN_DENOISER, PLAN_DECODER, PLAN_ENCODER, PLAN_KINDS };
 enum { PLANS_MOST = 4 };
@@ -22,10 +21,8 @@ struct plans {
 /* Each is borrowed until the next call of any of these. */
 struct denoiser *plans_denoiser(struct plans *self, const struct denoiser_shape *shape,
                                 struct error *error);
-struct decoder *plans_decoder(struct plans *self, size_t h, size_t w,
-                              struct error *error);
-struct encoder *plans_encoder(struct plans *self, size_t h, size_t w,
-                              struct error *error);
+struct vae_pass *plans_vae(struct plans *self, enum vae_way way, size_t h, size_t w,
+                           struct error *error);
 void plans_drop(struct plans *self);
 
 #endif

@@ -97,8 +97,9 @@ bool preview_fit(struct preview_map *self, struct plans *plans, struct error *er
     noise_seed(&noise, 0);
     if (ok)
         noise_normal(&noise, latents, PLACES * c);
-    struct decoder *decoder = ok ? plans_decoder(plans, SIDE, SIDE, error) : NULL;
-    ok = decoder && decoder_pixels(decoder, latents, pixels, error) &&
+    struct vae_pass *pass =
+        ok ? plans_vae(plans, VAE_DECODES, SIDE, SIDE, error) : NULL;
+    ok = pass && vae_pass_run(pass, latents, pixels, error) &&
          fit(self, latents, pixels, c, f, error);
     free(latents);
     free(pixels);

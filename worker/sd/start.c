@@ -1,5 +1,6 @@
 #include "worker/sd/start.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,23 @@ void start_clear(struct start *self)
     free(self->noise);
     free(self->extra);
     *self = (struct start){0};
+}
+
+/* latents [h w, c] from moments of `count` places: the mean, or with `noise` (like latents)
+ * mean + exp(clamp(log variance, -30, 20) / 2) noise; times `factor`. */
+static void posterior(float *latents, const float *moments, const float *noise,
+                      size_t count, size_t c, double factor)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < c; k++) {
+            float mean = moments[i * 2 * c + k], value = mean;
+            if (noise) {
+                float variance = moments[i * 2 * c + c + k];
+                variance = fminf(fmaxf(variance, -30), 20);
+                value = mean + expf(0.5F * variance) * noise[i * c + k];
+            }
+            latents[i * c + k] = (float)factor * value;
+        }
 }
 
 static bool no_memory(struct error *error)
@@ -70,9 +88,11 @@ static void fill(struct work *self, float *known)
     for (size_t i = 0; i < shape->images; i++) {
         draws_again(shape->draws[i], self->nchw);
         turn(self, self->drawn);
-        for (size_t k = 0; k < self->image; k++)
-            if (self->canvas->mask[k / shape->c] == 1)
-                known[i * self->image + k] = how == INPAINT_NOISE ? self->drawn[k] : 0;
+        for (size_t place = 0; place < self->places; place++)
+            if (self->canvas->mask[place] == 1)
+                for (size_t k = place * shape->c; k < (place + 1) * shape->c; k++)
+                    known[i * self->image + k] =
+                        how == INPAINT_NOISE ? self->drawn[k] : 0;
     }
 }
 

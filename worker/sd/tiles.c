@@ -4,6 +4,7 @@
  */
 #include "worker/sd/tiles.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,8 +21,7 @@ struct walk {
     size_t out_h, out_w, out_c; /* of `into` */
     size_t tile, step;          /* in cells of `from` */
     size_t blend, kept;         /* in cells of `into` */
-    bool (*run)(struct walk *self, const struct part *in, struct part *out,
-                struct error *error);
+    enum vae_way way;
 };
 
 static size_t least(size_t a, size_t b)
@@ -64,6 +64,19 @@ static bool make_part(struct part *self, size_t h, size_t w, size_t c,
            error_set_kind(error, ERROR_MEMORY, "no memory for a tile of %zux%zu", w, h);
 }
 
+static bool run_whole(struct walk *self, const struct part *in, struct part *out,
+                      struct error *error)
+{
+    size_t f = vae_factor(self->plans->vae);
+    bool decodes = self->way == VAE_DECODES;
+    size_t h = decodes ? in->h : in->h / f, w = decodes ? in->w : in->w / f;
+    struct vae_pass *pass = plans_vae(self->plans, self->way, h, w, error);
+    return pass &&
+           make_part(out, decodes ? h * f : h, decodes ? w * f : w, self->out_c,
+                     error) &&
+           vae_pass_run(pass, in->values, out->values, error);
+}
+
 /* Runs the tile that begins at row y, column x of `from`. */
 static bool run_tile(struct walk *self, size_t y, size_t x, struct part *out,
                      struct error *error)
@@ -76,7 +89,7 @@ static bool run_tile(struct walk *self, size_t y, size_t x, struct part *out,
         memcpy(in.values + row * w * self->channels,
                self->from + ((y + row) * self->w + x) * self->channels,
                w * self->channels * sizeof *in.values);
-    bool ok = self->run(self, &in, out, error);
+    bool ok = run_whole(self, &in, out, error);
     free(in.values);
     return ok;
 }
@@ -126,25 +139,6 @@ static bool walk_run(struct walk *self, struct error *error)
     return ok;
 }
 
-static bool decode_tile(struct walk *self, const struct part *in, struct part *out,
-                        struct error *error)
-{
-    size_t f = vae_factor(self->plans->vae);
-    struct decoder *decoder = plans_decoder(self->plans, in->h, in->w, error);
-    return decoder &&
-           make_part(out, in->h * f, in->w * f, VAE_PICTURE_CHANNELS, error) &&
-           decoder_pixels(decoder, in->values, out->values, error);
-}
-
-static bool encode_tile(struct walk *self, const struct part *in, struct part *out,
-                        struct error *error)
-{
-    size_t f = vae_factor(self->plans->vae);
-    struct encoder *encoder = plans_encoder(self->plans, in->h / f, in->w / f, error);
-    return encoder && make_part(out, in->h / f, in->w / f, self->out_c, error) &&
-           encoder_run(encoder, in->values, out->values, error);
-}
-
 bool tiles_decode(struct plans *plans, size_t tile, const float *latents, size_t h,
                   size_t w, float *pixels, struct error *error)
 {
@@ -162,7 +156,7 @@ bool tiles_decode(struct plans *plans, size_t tile, const float *latents, size_t
                         .step = tile * 3 / 4,
                         .blend = blend,
                         .kept = side - blend,
-                        .run = decode_tile};
+                        .way = VAE_DECODES};
     return walk_run(&walk, error);
 }
 
@@ -183,7 +177,7 @@ bool tiles_encode(struct plans *plans, size_t tile, const float *picture, size_t
                         .step = side * 3 / 4,
                         .blend = blend,
                         .kept = tile - blend,
-                        .run = encode_tile};
+                        .way = VAE_ENCODES};
     return walk_run(&walk, error);
 }
 
@@ -203,14 +197,15 @@ static bool may_tile(const struct plans *plans, size_t h, size_t w,
     return why->kind == ERROR_MEMORY && (h > side || w > side);
 }
 
-static bool decode(struct plans *plans, bool tiled, const float *latents, size_t h,
-                   size_t w, float *pixels, struct error *error)
+/* Whole or in tiles, as tiles.h says. */
+static bool pass(struct plans *plans, enum vae_way way, bool tiled, const float *from,
+                 size_t h, size_t w, float *to, struct error *error)
 {
     struct error first = {0};
     size_t side = tiles_side(plans->vae);
     if (!tiled || (h <= side && w <= side)) {
-        struct decoder *decoder = plans_decoder(plans, h, w, &first);
-        if (decoder && decoder_pixels(decoder, latents, pixels, &first))
+        struct vae_pass *whole = plans_vae(plans, way, h, w, &first);
+        if (whole && vae_pass_run(whole, from, to, &first))
             return true;
         if (!may_tile(plans, h, w, &first)) {
             if (error)
@@ -219,7 +214,17 @@ static bool decode(struct plans *plans, bool tiled, const float *latents, size_t
         }
         plans_drop(plans);
     }
-    return tiles_decode(plans, side, latents, h, w, pixels, error);
+    return way == VAE_DECODES ? tiles_decode(plans, side, from, h, w, to, error)
+                              : tiles_encode(plans, side, from, h, w, to, error);
+}
+
+/* Half to even, from -1 .. 1. */
+static void round_to_bytes(uint8_t *rgb, const float *pixels, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        float unit = fminf(fmaxf(pixels[i] * 0.5F + 0.5F, 0), 1);
+        rgb[i] = (uint8_t)rintf(unit * 255);
+    }
 }
 
 bool tiles_picture(struct plans *plans, bool tiled, const float *latents, size_t h,
@@ -230,9 +235,9 @@ bool tiles_picture(struct plans *plans, bool tiled, const float *latents, size_t
     if (!pixels)
         return error_set_kind(error, ERROR_MEMORY, "no memory for a picture of %zux%zu",
                               w * f, h * f);
-    bool ok = decode(plans, tiled, latents, h, w, pixels, error);
+    bool ok = pass(plans, VAE_DECODES, tiled, latents, h, w, pixels, error);
     if (ok)
-        decoder_round(rgb, pixels, count);
+        round_to_bytes(rgb, pixels, count);
     free(pixels);
     return ok;
 }
@@ -240,18 +245,5 @@ bool tiles_picture(struct plans *plans, bool tiled, const float *latents, size_t
 bool tiles_moments(struct plans *plans, bool tiled, const float *picture, size_t h,
                    size_t w, float *moments, struct error *error)
 {
-    struct error first = {0};
-    size_t side = tiles_side(plans->vae);
-    if (!tiled || (h <= side && w <= side)) {
-        struct encoder *encoder = plans_encoder(plans, h, w, &first);
-        if (encoder && encoder_run(encoder, picture, moments, &first))
-            return true;
-        if (!may_tile(plans, h, w, &first)) {
-            if (error)
-                *error = first;
-            return false;
-        }
-        plans_drop(plans);
-    }
-    return tiles_encode(plans, side, picture, h, w, moments, error);
+    return pass(plans, VAE_ENCODES, tiled, picture, h, w, moments, error);
 }
