@@ -248,6 +248,15 @@ char *option_get_number(const struct option *option, const void *field)
 
 /* Sizes: width, and height behind it; both 0 is the model's own */
 
+/* Two whole numbers with `between` them. */
+static bool read_pair(const char *value, char between, uint64_t *first,
+                      uint64_t *second)
+{
+    const char *at = strchr(value, between);
+    return at && option_digits(value, at, first) &&
+           option_digits(at + 1, at + strlen(at), second);
+}
+
 static bool set_size(const struct option *option, void *field, const char *value,
                      struct error *error)
 {
@@ -257,9 +266,7 @@ static bool set_size(const struct option *option, void *field, const char *value
         return true;
     }
     uint64_t width, height;
-    const char *cross = strchr(value, 'x');
-    if (!cross || !option_digits(value, cross, &width) ||
-        !option_digits(cross + 1, cross + strlen(cross), &height))
+    if (!read_pair(value, 'x', &width, &height))
         return error_set_kind(error, ERROR_INPUT,
                               "%s: \"%.40s\" is not WIDTHxHEIGHT, like 512x512",
                               option->name, value);
@@ -290,9 +297,7 @@ static bool set_point(const struct option *option, void *field, const char *valu
                       struct error *error)
 {
     uint64_t *point = field, most = (uint64_t)option->most, x, y;
-    const char *comma = strchr(value, ',');
-    if (!comma || !option_digits(value, comma, &x) ||
-        !option_digits(comma + 1, comma + strlen(comma), &y) || x > most || y > most)
+    if (!read_pair(value, ',', &x, &y) || x > most || y > most)
         return error_set_kind(error, ERROR_INPUT,
                               "%s: \"%.40s\" is not X,Y, two whole numbers up to "
                               "%" PRIu64,

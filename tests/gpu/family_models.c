@@ -5,6 +5,7 @@
 
 #include "base/path.h"
 #include "tests/gpu/support_family.h"
+#include "tests/gpu/support_run.h"
 #include "tests/invented.h"
 #include "worker/sd/model.h"
 #include "worker/sd/pipeline.h"
@@ -193,28 +194,6 @@ static void check_text(struct model *model, const char *name, const char *prompt
     free(want.values);
 }
 
-static double number(const json_t *run, const char *key)
-{
-    return json_number_value(json_object_get(run, key));
-}
-
-static double number_or(const json_t *run, const char *key, double fallback)
-{
-    return json_object_get(run, key) ? number(run, key) : fallback;
-}
-
-static double pixel_distance(const struct image *image, const char *name,
-                             const char *tensor)
-{
-    struct golden_tensor want = family_tensor(name, tensor);
-    double sum = 0;
-    assert_int_equal(want.count, image->width * image->height * 3);
-    for (size_t i = 0; i < want.count; i++)
-        sum += fabs((double)want.values[i] - image->rgb[i]);
-    free(want.values);
-    return sum / (double)want.count;
-}
-
 /* The bytes of the name "picture", for a run that begins with one. */
 static struct pixels invented_picture(size_t width, size_t height)
 {
@@ -231,30 +210,16 @@ static void check_run(struct pipeline *pipeline, const char *name, const json_t 
                       size_t i)
 {
     char latents[40], pixels[40];
-    const char *prompt = json_string_value(json_object_get(run, "prompt"));
-    struct image_request request = {
-        .syntax = "plain",
-        .prompt = prompt ? prompt : "",
-        .negative = json_string_value(json_object_get(run, "negative")),
-        .seed = (uint64_t)number(run, "seed"),
-        .steps = (size_t)number(run, "steps"),
-        .cfg = number(run, "cfg"),
-        .width = (size_t)number(run, "width"),
-        .height = (size_t)number(run, "height"),
-        .original_width = (size_t)number(run, "original_width"),
-        .original_height = (size_t)number(run, "original_height"),
-        .crop_x = (size_t)number(run, "crop_x"),
-        .crop_y = (size_t)number(run, "crop_y"),
-        .aesthetic = number_or(run, "aesthetic", 6),
-        .strength = number(run, "strength"),
-        .class = (size_t)number(run, "class"),
-        .sampler = json_string_value(json_object_get(run, "sampler")),
-        .schedule = "Automatic",
-        .clip_skip = (unsigned)number(run, "clip_skip"),
-    };
+    struct image_request request = run_request(run);
+    request.original_width = (size_t)run_number(run, "original_width", 0);
+    request.original_height = (size_t)run_number(run, "original_height", 0);
+    request.crop_x = (size_t)run_number(run, "crop_x", 0);
+    request.crop_y = (size_t)run_number(run, "crop_y", 0);
+    request.aesthetic = run_number(run, "aesthetic", 6);
+    request.class = (size_t)run_number(run, "class", 0);
     struct image image;
     struct pixels picture = invented_picture(request.width, request.height);
-    request.init = request.strength > 0 ? &picture : NULL;
+    request.init = json_object_get(run, "strength") ? &picture : NULL;
     assert_ok(pipeline_render(pipeline, &request, 1, NULL, NULL, &image, &error));
     free(picture.rgb);
     snprintf(latents, sizeof latents, "%zu.latents", i);
@@ -263,8 +228,8 @@ static void check_run(struct pipeline *pipeline, const char *name, const json_t 
     assert_int_equal(want.count, image.c * image.h * image.w);
     assert_golden(latents, image.latents, &want, 2e-3);
     free(want.values);
-    if (request.steps == 20 && prompt)
-        assert_true(pixel_distance(&image, name, pixels) < 0.6);
+    if (request.steps == 20 && json_object_get(run, "prompt"))
+        assert_true(pixel_distance(&image, family_tensor(name, pixels)) < 0.6);
     image_clear(&image);
 }
 
@@ -333,20 +298,12 @@ static void in_half_precision_sdxls_vae_stays_in_float(void **state)
     assert_non_null(pipeline);
     const json_t *run =
         json_array_get(json_object_get(family.golden, "runs"), 1); /* 20 steps */
-    struct image_request request = {.prompt = golden_text(run, "prompt"),
-                                    .seed = (uint64_t)number(run, "seed"),
-                                    .steps = (size_t)number(run, "steps"),
-                                    .cfg = number(run, "cfg"),
-                                    .width = (size_t)number(run, "width"),
-                                    .height = (size_t)number(run, "height"),
-                                    .sampler = golden_text(run, "sampler"),
-                                    .schedule = "Automatic",
-                                    .clip_skip = 1};
+    struct image_request request = run_request(run);
     if (!pipeline_render(pipeline, &request, 1, NULL, NULL, &image, &error))
         fail_msg("%s", error.text);
     struct golden_tensor want = family_tensor("sdxl", "1.latents");
     assert_golden("1.latents in f16", image.latents, &want, 2e-2);
-    double pixels = pixel_distance(&image, "sdxl", "1.pixels");
+    double pixels = pixel_distance(&image, family_tensor("sdxl", "1.pixels"));
     print_message("    pixels within %.2g of 255\n", pixels);
     assert_true(pixels < 3);
     free(want.values);

@@ -2,25 +2,16 @@
 #include "base/path.h"
 #include <unistd.h>
 
-#include "tests/gpu/support_model.h"
+#include "tests/gpu/support_run.h"
 
 #define FOLDER FARM_GOLDEN_DIR "/lora/"
 
 static struct image_request request(const struct adapter_use *loras, size_t count)
 {
-    return (struct image_request){.prompt = "a red apple",
-                                  .negative = "blue",
-                                  .seed = 42,
-                                  .steps = 4,
-                                  .cfg = 5,
-                                  .width = 64,
-                                  .height = 64,
-                                  .sampler = "EulerDiscreteScheduler",
-                                  .schedule = "Automatic",
-                                  .syntax = "plain",
-                                  .clip_skip = 1,
-                                  .loras = loras,
-                                  .lora_count = count};
+    struct image_request request = apple_request();
+    request.loras = loras;
+    request.lora_count = count;
+    return request;
 }
 
 static double distance_to(struct pipeline *pipeline, const struct adapter_use *loras,

@@ -1,14 +1,8 @@
 /* Runs that take pictures against diffusers' pipelines: image to image, inpainting with 4 and
  * 9 channels, InstructPix2Pix. */
-#include "tests/gpu/support_model.h"
+#include "tests/gpu/support_run.h"
 
 static json_t *cases;
-
-static double number(const json_t *golden, const char *key, double fallback)
-{
-    const json_t *value = json_object_get(golden, key);
-    return value ? json_number_value(value) : fallback;
-}
 
 static struct pixels golden_pixels(const json_t *golden, const char *role)
 {
@@ -46,64 +40,22 @@ static struct image_request request_of(const json_t *golden,
                                        const struct pixels *picture,
                                        const struct pixels *mask)
 {
+    struct image_request request = run_request(golden);
     bool edits = strcmp(golden_text(golden, "mode"), "edit") == 0;
-    return (struct image_request){
-        .prompt = golden_text(golden, "prompt"),
-        .negative = golden_text(golden, "negative"),
-        .seed = (uint64_t)number(golden, "seed", 0),
-        .steps = (size_t)number(golden, "steps", 0),
-        .cfg = number(golden, "cfg", 0),
-        .width = (size_t)number(golden, "width", 0),
-        .height = (size_t)number(golden, "height", 0),
-        .sampler = golden_text(golden, "sampler"),
-        .schedule = golden_text(golden, "schedule"),
-        .eta = number(golden, "eta", 0),
-        .clip_skip = (unsigned)number(golden, "clip_skip", 1),
-        .init = edits ? NULL : picture,
-        .image = edits ? picture : NULL,
-        .mask = mask->rgb ? mask : NULL,
-        .strength = number(golden, "strength", 1),
-        .mask_blur = number(golden, "mask_blur", 0),
-        .image_cfg = number(golden, "image_cfg", 1.5),
-    };
+    request.init = edits ? NULL : picture;
+    request.image = edits ? picture : NULL;
+    request.mask = mask->rgb ? mask : NULL;
+    request.mask_blur = run_number(golden, "mask_blur", 0);
+    request.image_cfg = run_number(golden, "image_cfg", 1.5);
+    return request;
 }
-
-static double pixel_distance(const struct image *image, const json_t *golden)
-{
-    struct golden_tensor want = golden_role(golden, "outputs", "pixels");
-    double sum = 0;
-    assert_int_equal(want.count, image->width * image->height * 3);
-    for (size_t i = 0; i < want.count; i++)
-        sum += fabs((double)want.values[i] - image->rgb[i]);
-    free(want.values);
-    return sum / (double)want.count;
-}
-
-struct worst {
-    double latents, pixels;
-    char where[200];
-};
 
 static void check(struct pipeline *pipeline, const json_t *golden, struct worst *worst)
 {
     struct pixels picture = golden_pixels(golden, "picture");
     struct pixels mask = golden_pixels(golden, "mask");
     struct image_request request = request_of(golden, &picture, &mask);
-    struct image image;
-    assert_ok(pipeline_render(pipeline, &request, 1, NULL, NULL, &image, &error));
-    struct golden_tensor want = golden_role(golden, "outputs", "latents");
-    assert_int_equal(want.count, image.c * image.h * image.w);
-    double far = relative_distance(image.latents, want.values, want.count);
-    free(want.values);
-    if (!(far <= worst->latents)) {
-        worst->latents = far;
-        snprintf(worst->where, sizeof worst->where, "%s, strength %g, cfg %g, %zux%zu",
-                 request.sampler, request.strength, request.cfg, request.width,
-                 request.height);
-    }
-    if (json_object_get(json_object_get(golden, "outputs"), "pixels"))
-        worst->pixels = fmax(worst->pixels, pixel_distance(&image, golden));
-    image_clear(&image);
+    worst_render(worst, pipeline, golden, &request);
     pixels_clear(&picture);
     pixels_clear(&mask);
 }
@@ -113,7 +65,7 @@ static void check_mode(const char *model, const char *mode, size_t least)
     struct pipeline *pipeline =
         strcmp(model, "tiny") == 0 ? load_pipeline(model) : load_variant(model);
     struct worst worst = {0};
-    size_t i, checked = 0;
+    size_t i;
     json_t *golden;
     json_array_foreach(cases, i, golden)
     {
@@ -122,13 +74,8 @@ static void check_mode(const char *model, const char *mode, size_t least)
             strcmp(golden_text(golden, "mode"), mode) != 0)
             continue;
         check(pipeline, golden, &worst);
-        checked++;
     }
-    print_message("    %zu runs: latents within %.2g (%s), pixels within %.2g\n",
-                  checked, worst.latents, worst.where, worst.pixels);
-    assert_true(checked >= least);
-    assert_true(worst.latents < 2e-3);
-    assert_true(worst.pixels < 0.6);
+    worst_check(&worst, least);
     pipeline_destroy(&pipeline);
 }
 

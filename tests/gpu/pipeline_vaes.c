@@ -1,38 +1,21 @@
 /* Another autoencoder in the model's place, against diffusers (tests/golden/vae). */
-#include "tests/gpu/support_model.h"
+#include "tests/gpu/support_run.h"
 
 #define FOLDER FARM_GOLDEN_DIR "/vae/"
 
 static struct image render(struct pipeline *pipeline, const char *vae)
 {
     struct image image;
-    struct image_request request = {.prompt = "a red apple",
-                                    .negative = "blue",
-                                    .seed = 42,
-                                    .steps = 4,
-                                    .cfg = 5,
-                                    .width = 64,
-                                    .height = 64,
-                                    .sampler = "EulerDiscreteScheduler",
-                                    .schedule = "Automatic",
-                                    .syntax = "plain",
-                                    .clip_skip = 1,
-                                    .vae_path = vae,
-                                    .vae_name = "x.safetensors"};
+    struct image_request request = apple_request();
+    request.vae_path = vae;
+    request.vae_name = "x.safetensors";
     assert_ok(pipeline_render(pipeline, &request, 1, NULL, NULL, &image, &error));
     return image;
 }
 
 static double pixels_apart(const struct image *image)
 {
-    struct golden_tensor want = golden_load("vae/pixels.safetensors", "pixels");
-    double sum = 0;
-    assert_int_equal(want.count, image->width * image->height * 3);
-    for (size_t i = 0; i < want.count; i++)
-        sum += fabs((double)want.values[i] - image->rgb[i]);
-    sum /= (double)want.count;
-    free(want.values);
-    return sum;
+    return pixel_distance(image, golden_load("vae/pixels.safetensors", "pixels"));
 }
 
 static void another_vae_decodes_as_in_diffusers_in_both_layouts(void **state)

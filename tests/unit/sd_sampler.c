@@ -202,26 +202,25 @@ static void check_case(const json_t *test, const char *name, double *worst)
     sampler_run_clear(&run);
 }
 
-static void step_lists_end_where_diffusers_schedulers_end(void **state)
+static void check_cases(const json_t *from, size_t least)
 {
     size_t i;
     json_t *test;
     double worst = 0;
-    json_array_foreach(json_object_get(golden, "cases"), i, test)
+    json_array_foreach(json_object_get(from, "cases"), i, test)
         check_case(test, text_of(test, "sampler"), &worst);
     print_message("%zu runs, farthest %.1e\n", i, worst);
-    assert_true(i > 1400);
+    assert_true(i > least);
+}
+
+static void step_lists_end_where_diffusers_schedulers_end(void **state)
+{
+    check_cases(golden, 1400);
 }
 
 static void step_lists_end_where_k_diffusions_samplers_end(void **state)
 {
-    size_t i;
-    json_t *test;
-    double worst = 0;
-    json_array_foreach(json_object_get(golden_k, "cases"), i, test)
-        check_case(test, text_of(test, "sampler"), &worst);
-    print_message("%zu runs, farthest %.1e\n", i, worst);
-    assert_true(i > 300);
+    check_cases(golden_k, 300);
 }
 
 /* A1111 has DDIM and PLMS on timesteps 1, 1 + k, ... as diffusers has with these options. */

@@ -14,20 +14,6 @@ from peer import (BIN, BUSY, DENIED, INPUT, NOT_FOUND, Farm, Key, Refused, blake
                   pb)
 
 
-@pytest.fixture
-def farm(tmp_path):
-    farm = Farm(tmp_path / "state").start()
-    yield farm
-    farm.stop()
-
-
-@pytest.fixture
-def admin(farm):
-    admin = farm.admin()
-    farm.add_model(admin)
-    return admin
-
-
 def submit(peer, content, id=None):
     return peer.ask(submit=pb.Submit(id=id or os.urandom(16), job=content))
 

@@ -4,21 +4,7 @@ import time
 
 import pytest
 
-from peer import INPUT, Farm, Refused, commit, job, pb
-
-
-@pytest.fixture
-def farm(tmp_path):
-    farm = Farm(tmp_path / "state").start()
-    yield farm
-    farm.stop()
-
-
-@pytest.fixture
-def admin(farm):
-    admin = farm.admin()
-    farm.add_model(admin)
-    return admin
+from peer import INPUT, Refused, commit, job, pb
 
 
 def submit(peer, content):

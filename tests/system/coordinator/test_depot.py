@@ -3,20 +3,11 @@ import hashlib
 import os
 import time
 
-import pytest
-
 from farm import until
-from peer import FRAME, Farm, blake2b, pb
+from peer import FRAME, blake2b, pb
 
 PIECE = 4 << 20
 SIZE = 3 * PIECE + 1000
-
-
-@pytest.fixture
-def farm(tmp_path):
-    farm = Farm(tmp_path / "state").start()
-    yield farm
-    farm.stop()
 
 
 def announce(admin, data):

@@ -1,0 +1,35 @@
+/* What the tests of whole runs share: a run's request, how far its picture is from the
+ * golden one, the farthest of many. */
+#ifndef FARM_SUPPORT_RUN_H
+#define FARM_SUPPORT_RUN_H
+
+#include "tests/gpu/support_model.h"
+
+/* A number of a golden run; what is absent is `fallback`. */
+double run_number(const json_t *run, const char *key, double fallback);
+
+/* What every golden run says of itself: prompts, seed, steps, cfg, size, sampler, ...; its
+ * texts stay the run's. */
+struct image_request run_request(const json_t *run);
+
+/* "a red apple" in 4 Euler steps, 64x64: the run of the adapters' goldens. */
+struct image_request apple_request(void);
+
+/* Mean difference of two pictures, of 255; frees the golden one. */
+double pixel_distance(const struct image *image, struct golden_tensor want);
+
+/* The farthest of all runs, and where. */
+struct worst {
+    double latents, pixels;
+    size_t runs;
+    char where[200];
+};
+
+/* Renders the run and keeps what is farther than all before. */
+void worst_render(struct worst *worst, struct pipeline *pipeline, const json_t *run,
+                  const struct image_request *request);
+
+/* Fails with fewer runs than `least`, latents (relative L2) or pixels beyond tolerance. */
+void worst_check(const struct worst *worst, size_t least);
+
+#endif
