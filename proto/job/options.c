@@ -15,112 +15,119 @@
 #define SEED_MOST   18446744073709551615.0
 #define TEXT_MOST   65536
 
+/* Names as tables of choices have them. */
+#define SAMPLERS                                                                       \
+    "Euler|Euler a|Heun|LMS|DPM2|DPM2 a|DPM++ 2S a|DPM++ 2M|DPM++ SDE"                 \
+    "|DPM++ 2M SDE|DPM++ 2M SDE Heun|DPM++ 3M SDE|DPM fast|DDIM|PLMS|euler"            \
+    "|euler_ancestral|heun|lms|dpm_2|dpm_2_ancestral|dpmpp_2s_ancestral"               \
+    "|dpmpp_sde|dpmpp_2m|dpmpp_2m_sde|dpmpp_3m_sde|DDIMScheduler"                      \
+    "|DDPMScheduler=DDPM|DEISMultistepScheduler=DEISMultistep"                         \
+    "|DPMSolverMultistepScheduler=DPMSolverMultistep"                                  \
+    "|DPMSolverSDEScheduler=DPMSolverSDE"                                              \
+    "|DPMSolverSinglestepScheduler=DPMSolverSinglestep"                                \
+    "|EulerAncestralDiscreteScheduler=EulerAncestralDiscrete"                          \
+    "|EulerDiscreteScheduler=EulerDiscrete|HeunDiscreteScheduler=HeunDiscrete"         \
+    "|KDPM2AncestralDiscreteScheduler=KDPM2AncestralDiscrete"                          \
+    "|KDPM2DiscreteScheduler=KDPM2Discrete|LCMScheduler"                               \
+    "|LMSDiscreteScheduler=LMSDiscrete|PNDMScheduler=PNDM"                             \
+    "|UniPCMultistepScheduler=UniPCMultistep"
+#define SCHEDULES                                                                      \
+    "Automatic|Normal|Karras|Exponential|Beta|Uniform|Polyexponential"                 \
+    "|SGM Uniform=sgm_uniform|KL Optimal=kl_optimal"                                   \
+    "|Align Your Steps=align_your_steps|Simple|DDIM=ddim_uniform"
+
 const struct option options[OPTION_COUNT_ALL + 1] = {
     {"aesthetic", OPTION_NUMBER, FIELD(aesthetic), "6", 0, 10, NULL, "X",
-     "score SDXL's refiner aims at; 2.5 for the negative prompt", true},
+     "score SDXL's refiner aims at; 2.5 for the negative prompt", KEY_ALWAYS},
     {"batch", OPTION_COUNT, FIELD(batch), "1", 1, 64, NULL, "N",
-     "with --rng comfy-batch: images drawn as one batch", true},
+     "with --rng comfy-batch: images drawn as one batch", KEY_ALWAYS},
     {"batch-index", OPTION_COUNT, FIELD(batch_index), "0", 0, 63, NULL, "N",
-     "and which of them this is, from 0", true},
+     "and which of them this is, from 0", KEY_ALWAYS},
     {"cfg", OPTION_NUMBER, FIELD(cfg), "7", 0, 100, NULL, "X",
-     "guidance: how strongly the prompt is followed; 1 or less: not guided", true},
+     "guidance: how strongly the prompt is followed; 1 or less: not guided",
+     KEY_ALWAYS},
     {"class", OPTION_COUNT, FIELD(class_number), "0", 0, 99999, NULL, "N",
-     "what to draw, in models that know classes", true},
+     "what to draw, in models that know classes", KEY_ALWAYS},
     {"clip-skip", OPTION_COUNT, FIELD(clip_skip), "1", 1, 12, NULL, "N",
-     "text encoder layer to stop at, counted from the last", true},
+     "text encoder layer to stop at, counted from the last", KEY_ALWAYS},
     {"crop", OPTION_POINT, FIELD(crop_x), "0,0", 0, 65535, NULL, "X,Y",
-     "the corner SDXL takes the picture to be cut from", true},
+     "the corner SDXL takes the picture to be cut from", KEY_ALWAYS},
     {"embedding", OPTION_FILE, FIELD(embedding), "", 0, 16, "embedding", "FILE",
      "textual inversion: the file's name without its ending is a word; repeatable",
-     true},
+     KEY_ALWAYS},
     {"empty-negative", OPTION_CHOICE, FIELD(empty_negative), "none", 0, 0, "none|text",
      "NAME", "what SDXL takes an empty negative prompt for: none at all, or a text",
-     true},
+     KEY_ALWAYS},
     {"ensd", OPTION_COUNT, FIELD(ensd), "0", 0, 4294967295.0, NULL, "N",
-     "added to the seed of the steps' noise (eta noise seed delta)", true},
+     "added to the seed of the steps' noise (eta noise seed delta)", KEY_ALWAYS},
     {"eta", OPTION_NUMBER, FIELD(eta), "0", 0, 1, NULL, "X",
-     "share of fresh noise in each step of DDIM", true},
+     "share of fresh noise in each step of DDIM", KEY_ALWAYS},
     {"guidance-rescale", OPTION_NUMBER, FIELD(guidance_rescale), "0", 0, 1, NULL, "X",
-     "share of the guided output that is scaled back to the text's deviation", true},
+     "share of the guided output that is scaled back to the text's deviation",
+     KEY_ALWAYS},
     {"image", OPTION_FILE, FIELD(image), "", 0, 1, "picture", "FILE",
      "the picture to edit, for models that edit by instruction (InstructPix2Pix)",
-     true},
+     KEY_ALWAYS},
     {"image-cfg", OPTION_NUMBER, FIELD(image_cfg), "1.5", 0, 100, NULL, "X",
-     "how closely --image is followed", true},
+     "how closely --image is followed", KEY_ALWAYS},
     {"init", OPTION_FILE, FIELD(init), "", 0, 1, "picture", "FILE",
-     "the picture to begin from, instead of noise alone: PNG or JPEG", true},
+     "the picture to begin from, instead of noise alone: PNG or JPEG", KEY_ALWAYS},
     {"inpaint-fill", OPTION_CHOICE, FIELD(inpaint_fill), "original", 0, 0,
      "original|latent-noise=latent noise|latent-nothing=latent nothing", "NAME",
-     "what the part to be repainted begins with", true},
+     "what the part to be repainted begins with", KEY_ALWAYS},
     {"lora", OPTION_FILE, FIELD(lora), "", 0, 8, "lora", "FILE[:WEIGHT]",
      "a LoRA to render with; repeatable; weight 0: for <lora:NAME:WEIGHT> in prompts",
-     true},
+     KEY_ALWAYS},
     {"mask", OPTION_FILE, FIELD(mask), "", 0, 1, "picture", "FILE",
-     "what of --init is repainted: where this picture is white", true},
+     "what of --init is repainted: where this picture is white", KEY_ALWAYS},
     {"mask-blur", OPTION_NUMBER, FIELD(mask_blur), "0", 0, 256, NULL, "X",
-     "blurs the mask first; a deviation in pixels", true},
+     "blurs the mask first; a deviation in pixels", KEY_ALWAYS},
     {"model", OPTION_TEXT, FIELD(model), "emoji", 1, 255, NULL, "NAME",
-     "a model the farm knows, or a folder or file to add to it first", true},
+     "a model the farm knows, or a folder or file to add to it first", KEY_ALWAYS},
     {"negative", OPTION_TEXT, FIELD(negative), "", 0, TEXT_MOST, NULL, "TEXT",
-     "what the picture should not show", true},
+     "what the picture should not show", KEY_ALWAYS},
     {"original-size", OPTION_SIZE, FIELD(original_width), "auto", 1, 65535, NULL, "WxH",
-     "the size SDXL takes the picture to have had; auto: its own", true},
+     "the size SDXL takes the picture to have had; auto: its own", KEY_ALWAYS},
     {"precision", OPTION_CHOICE, FIELD(precision), "auto", 0, 0, "auto|f32|f16", "NAME",
-     "storage on the device", true},
+     "storage on the device", KEY_ALWAYS},
     {"prediction", OPTION_CHOICE, FIELD(prediction), "auto", 0, 0,
      "auto|epsilon|v=v_prediction|sample", "NAME",
-     "what the model predicts; auto: what its files say", true},
+     "what the model predicts; auto: what its files say", KEY_ALWAYS},
     {"prompt", OPTION_TEXT, FIELD(prompt), "", 0, TEXT_MOST, NULL, "TEXT",
-     "what the picture should show", true},
+     "what the picture should show", KEY_ALWAYS},
     {"rng", OPTION_CHOICE, FIELD(rng), "torch-cpu", 0, 0,
-     "torch-cpu=CPU|comfy-batch|philox=NV", "NAME", "which noise a seed means", true},
-    {"sampler", OPTION_SAMPLER, FIELD(sampler), "DPM++ 2M", 0, 0,
-     "Euler|Euler a|Heun|LMS|DPM2|DPM2 a|DPM++ 2S a|DPM++ 2M|DPM++ SDE|DPM++ 2M SDE"
-     "|DPM++ 2M SDE Heun|DPM++ 3M SDE|DPM fast|DDIM|PLMS|euler|euler_ancestral|heun"
-     "|lms|dpm_2|dpm_2_ancestral|dpmpp_2s_ancestral|dpmpp_sde|dpmpp_2m|dpmpp_2m_sde"
-     "|dpmpp_3m_sde|DDIMScheduler|DDPMScheduler=DDPM"
-     "|DEISMultistepScheduler=DEISMultistep"
-     "|DPMSolverMultistepScheduler=DPMSolverMultistep"
-     "|DPMSolverSDEScheduler=DPMSolverSDE"
-     "|DPMSolverSinglestepScheduler=DPMSolverSinglestep"
-     "|EulerAncestralDiscreteScheduler=EulerAncestralDiscrete"
-     "|EulerDiscreteScheduler=EulerDiscrete|HeunDiscreteScheduler=HeunDiscrete"
-     "|KDPM2AncestralDiscreteScheduler=KDPM2AncestralDiscrete"
-     "|KDPM2DiscreteScheduler=KDPM2Discrete|LCMScheduler"
-     "|LMSDiscreteScheduler=LMSDiscrete|PNDMScheduler=PNDM"
-     "|UniPCMultistepScheduler=UniPCMultistep",
-     "NAME",
+     "torch-cpu=CPU|comfy-batch|philox=NV", "NAME", "which noise a seed means",
+     KEY_ALWAYS},
+    {"sampler", OPTION_SAMPLER, FIELD(sampler), "DPM++ 2M", 0, 0, SAMPLERS, "NAME",
      "the sampling method: A1111's, ComfyUI's or diffusers' name, each with its "
      "program's "
      "ways; a class may be followed by (key=value,...)",
-     true},
-    {"schedule", OPTION_CHOICE, FIELD(schedule), "Automatic", 0, 0,
-     "Automatic|Normal|Karras|Exponential|Beta|Uniform|Polyexponential"
-     "|SGM Uniform=sgm_uniform|KL Optimal=kl_optimal|Align Your Steps=align_your_steps"
-     "|Simple|DDIM=ddim_uniform",
-     "NAME", "the noise schedule; diffusers' classes take the first five", true},
+     KEY_ALWAYS},
+    {"schedule", OPTION_CHOICE, FIELD(schedule), "Automatic", 0, 0, SCHEDULES, "NAME",
+     "the noise schedule; diffusers' classes take the first five", KEY_ALWAYS},
     {"seed", OPTION_COUNT, FIELD(seed), "0", 0, SEED_MOST, NULL, "LIST",
-     "7, 0..15, 1,5,9, random:8 or -1 (random); one image each", true},
+     "7, 0..15, 1,5,9, random:8 or -1 (random); one image each", KEY_ALWAYS},
     {"seed-resize", OPTION_SIZE, FIELD(noise_width), "auto", 8, 8192, NULL, "WxH",
-     "the size of picture the seed's noise is drawn for; auto: this one's", true},
+     "the size of picture the seed's noise is drawn for; auto: this one's", KEY_ALWAYS},
     {"size", OPTION_SIZE, FIELD(width), "auto", 8, 8192, NULL, "WxH",
-     "pixels; auto: the model's own size", true},
+     "pixels; auto: the model's own size", KEY_ALWAYS},
     {"steps", OPTION_COUNT, FIELD(steps), "20", 1, 1000, NULL, "N", "denoising steps",
-     true},
+     KEY_ALWAYS},
     {"strength", OPTION_NUMBER, FIELD(strength), "0", 0, 1, NULL, "X",
-     "share of the steps that is run on --init; 0: 0.8, and 1 with --mask", true},
+     "share of the steps that is run on --init; 0: 0.8, and 1 with --mask", KEY_ALWAYS},
     {"syntax", OPTION_CHOICE, FIELD(syntax), "auto", 0, 0, "auto|a1111|comfy|plain",
      "NAME", "how prompts are read; auto: as where the sampler's name comes from",
-     true},
+     KEY_ALWAYS},
     {"tile", OPTION_CHOICE, FIELD(tile), "off", 0, 0, "off|on", NULL,
-     "encode and decode in tiles, as is done anyhow where memory is short", true},
+     "encode and decode in tiles, as is done anyhow where memory is short", KEY_ALWAYS},
     {"vae", OPTION_FILE, FIELD(vae), "", 0, 1, "vae", "FILE",
-     "another autoencoder in the place of the model's", true},
+     "another autoencoder in the place of the model's", KEY_ALWAYS},
     {"variation", OPTION_VARIATION, FIELD(variation_seed), "", 0, 1, NULL,
-     "SEED:STRENGTH", "another seed's noise, mixed in by so much", true},
+     "SEED:STRENGTH", "another seed's noise, mixed in by so much", KEY_ALWAYS},
     {"zsnr", OPTION_CHOICE, FIELD(zsnr), "auto", 0, 0, "auto|on|off", "NAME",
-     "noise to the last step of training; auto: what the model's files say", true},
-    {NULL, OPTION_TEXT, 0, NULL, 0, 0, NULL, NULL, NULL, false},
+     "noise to the last step of training; auto: what the model's files say",
+     KEY_ALWAYS},
+    {NULL, OPTION_TEXT, 0, NULL, 0, 0, NULL, NULL, NULL, KEY_NEVER},
 };
 
 const struct option *option_find(const char *name)

@@ -64,6 +64,10 @@ enum option_type {
     OPTION_FILE,      /* proto/job/files.h */
 };
 
+/* Whether an option is part of the task key. What was added after keys were first kept is
+ * left out where it has its default, so that keys of jobs that do without stay. */
+enum option_key { KEY_NEVER, KEY_ALWAYS, KEY_UNLESS_DEFAULT };
+
 struct option {
     const char *name; /* "clip-skip"; the command line's --clip-skip */
     enum option_type type;
@@ -77,7 +81,7 @@ struct option {
                             OPTION_FILE: the kind of its manifests */
     const char *metavar; /* for help: "N", "WxH"; NULL: given alone it means "on" */
     const char *help;
-    bool decides_pixels; /* part of the task key */
+    enum option_key key;
 };
 
 /* All options, sorted by name; a null name ends them. `seed` and `prompt` are among them:

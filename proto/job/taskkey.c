@@ -1,4 +1,5 @@
 /* The canonical text of a task: what it says decides the pixels, and nothing else does.
+ * Options that are KEY_UNLESS_DEFAULT have no line where they are not set.
  *
  *   cfg=0x1.cp+2\n clip-skip=1\n ... steps=20\n engine=1\n
  *
@@ -28,12 +29,22 @@ static void add_escaped(crypto_generichash_state *hash, const char *text)
     }
 }
 
+static bool is_in_key(const struct task *self, const struct option *option)
+{
+    if (option->key != KEY_UNLESS_DEFAULT)
+        return option->key == KEY_ALWAYS;
+    char *value = task_get(self, option);
+    bool differs = strcmp(value, option->fallback) != 0;
+    free(value);
+    return differs;
+}
+
 void task_key(const struct task *self, const uint8_t salt[16], uint8_t key[32])
 {
     crypto_generichash_state text;
     crypto_generichash_init(&text, NULL, 0, 32);
     for (const struct option *option = options; option->name; option++) {
-        if (!option->decides_pixels)
+        if (!is_in_key(self, option))
             continue;
         add(&text, option->name, strlen(option->name));
         add(&text, "=", 1);

@@ -1,6 +1,6 @@
 """taskkey.json: task keys by Python's hashlib, from the canonical text written beside them.
 
-An option added to proto/job/options.c gets a line in DEFAULTS; then `python
+An option added to proto/job/options.c gets a line in LATE; then `python
 tests/oracle/taskkey_cases.py tests/golden` makes the file again. Needs no PyTorch.
 """
 import hashlib
@@ -49,6 +49,8 @@ DEFAULTS = {
     "syntax": "auto",
     "vae": "",
 }
+# Options of later have a line only where they are set to another than their default.
+LATE = {}
 ENGINE = 2
 
 CASES = [
@@ -75,8 +77,10 @@ def hexadecimal(number):
 
 def canonical(settings, salt):
     lines = []
-    for name, default in sorted(DEFAULTS.items()):
+    for name, default in sorted({**DEFAULTS, **LATE}.items()):
         value = settings.get(name, default)
+        if name in LATE and type(default)(value) == default:
+            continue
         if isinstance(default, float):
             value = hexadecimal(value)
         lines.append(f"{name}=" + value.replace("\\", "\\\\").replace("\n", "\\n"))
