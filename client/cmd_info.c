@@ -148,10 +148,13 @@ static json_t *origin_json(const struct origin *self)
     for (size_t m = 0; m < self->made.models; m++)
         json_array_append_new(models,
                               json_hex(wire_bytes(self->made.model[m], BLOB_ID)));
-    return json_pack("{sb ss ss ss so ss ss ss sI}", "verified", self->holds, "why",
+    json_t *list = self->made.listed ? json_hex(wire_bytes(self->made.deny_list, 32))
+                                     : json_null();
+    return json_pack("{sb ss ss ss so so ss ss ss sI}", "verified", self->holds, "why",
                      self->why.text, "farm", self->farm.name, "task", task, "models",
-                     models, "engine", self->made.engine, "variant", self->made.variant,
-                     "node", node, "time", (json_int_t)self->made.time);
+                     models, "deny_list", list, "engine", self->made.engine, "variant",
+                     self->made.variant, "node", node, "time",
+                     (json_int_t)self->made.time);
 }
 
 static void print_origin(const struct origin *self)
@@ -169,8 +172,9 @@ static void print_origin(const struct origin *self)
     }
     key_format(self->made.node, node);
     strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S UTC", gmtime_r(&at, &utc));
-    printf("Provenance: verified, by farm %s on %s; engine %s on %s, node %s\n",
-           self->farm.name, when, self->made.engine, self->made.variant, node);
+    printf("Provenance: verified, by farm %s on %s; engine %s on %s, node %s%s\n",
+           self->farm.name, when, self->made.engine, self->made.variant, node,
+           self->made.listed ? "; its prompts were held against a deny list" : "");
 }
 
 static void print_info(const struct picture *picture, const char *text,

@@ -50,6 +50,8 @@ static const struct setting coordinator_rows[] = {
           "hours after which a file that nothing names is removed"),
     COUNT(C, "scrub-days", scrub_days, "30", 0, 1 << 20,
           "days in which every file is read and verified once; 0: never"),
+    PATH(C, "deny", deny, "",
+         "deny list: a file of lines ROLES NAME PATTERN no prompt may match; empty: none"),
     COUNT(C, "memory-mib", memory_mib, "4096", 0, 1 << 30,
           "MiB of memory above which all connections are closed once; 0: any"),
     CHOICE(C, "log", log, "info", LOG_LEVELS, "least level of log lines on stderr"),

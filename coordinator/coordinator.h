@@ -8,6 +8,7 @@
 
 #include "config/settings.h"
 #include "coordinator/audit.h"
+#include "coordinator/deny.h"
 #include "coordinator/depot.h"
 #include "coordinator/events.h"
 #include "coordinator/jobs.h"
@@ -46,6 +47,7 @@ struct coordinator {
     zsock_t *control;
     struct limits_door door;
     struct audit *audit;
+    struct deny *deny; /* NULL: no list is on */
 
     struct queue *queue;
     struct registry registry;

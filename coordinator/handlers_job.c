@@ -97,6 +97,26 @@ static struct queue_job *add_job(struct coordinator *self,
     return job;
 }
 
+/* Holds the job against the deny list, and notes in it which one was on. */
+static bool is_permitted(struct coordinator *self, const struct request *request,
+                         Farm__Job *job, struct error *error)
+{
+    char rule[DENY_NAME];
+    double share;
+    free(job->deny_list.data);
+    job->deny_list = (ProtobufCBinaryData){0};
+    if (!self->deny)
+        return true;
+    bool ok = deny_permits(self->deny, request->role, job, rule, &share, error);
+    limits_charge(request->member, self->settings->rate, share);
+    job->deny_list = wire_own(wire_bytes(deny_hash(self->deny), DENY_HASH));
+    unsigned count = ok ? 0 : limits_offence(request->member, self->now);
+    if (count)
+        audit_write(self->audit, "denied rule=%s by=%s from=%s times=%u", rule,
+                    request->member->name, request->message->address, count);
+    return ok;
+}
+
 bool handle_submit(struct coordinator *self, struct request *request,
                    struct error *error)
 {
@@ -109,7 +129,8 @@ bool handle_submit(struct coordinator *self, struct request *request,
     if (job)
         return answer_existing(self, request, job, content, error);
     if (!has_room(self, error) || !is_within_quota(self, request, error) ||
-        !job_resolve(submit->job, &self->models, &tasks, error))
+        !job_resolve(submit->job, &self->models, &tasks, error) ||
+        !is_permitted(self, request, submit->job, error))
         return false;
     job = add_job(self, request, submit->job, tasks, content);
     char id[2 * QUEUE_JOB_ID + 1];

@@ -30,6 +30,11 @@ bool limits_allow(struct member *member, int64_t rate, int64_t now_ms)
     return true;
 }
 
+void limits_charge(struct member *member, int64_t rate, double share)
+{
+    member->tokens -= (double)rate * BURST_S * share;
+}
+
 unsigned limits_offence(struct member *member, int64_t now_ms)
 {
     member->offences++;

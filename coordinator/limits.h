@@ -18,6 +18,9 @@
 /* Whether the key may send one more message now. */
 bool limits_allow(struct member *member, int64_t rate, int64_t now_ms);
 
+/* Takes a share of all the key may send at once: what it asked for was that much work. */
+void limits_charge(struct member *member, int64_t rate, double share);
+
 /* Counts an attempt; the number to be told now (0: told lately). */
 unsigned limits_offence(struct member *member, int64_t now_ms);
 

@@ -46,6 +46,12 @@ static bool check_config(const struct coordinator_settings *settings,
     if (!addresses_list(settings->bind, settings->advertise, (int)settings->port,
                         &named, error))
         return false;
+    struct deny *deny = *settings->deny ? deny_open(settings->deny, error) : NULL;
+    if (*settings->deny && !deny)
+        return false;
+    if (deny)
+        printf("%s: %zu rules\n", settings->deny, deny_count(deny));
+    deny_close(&deny);
     printf("%s, ports %d and %d, state in %s: these settings can be used\n",
            settings->bind, (int)settings->port, (int)settings->bulk_port,
            settings->state);

@@ -237,14 +237,24 @@ static bool write_address(const struct coordinator *self, struct error *error)
     return ok;
 }
 
+static bool load_deny(struct coordinator *self, struct error *error)
+{
+    const char *path = self->settings->deny;
+    self->deny = *path ? deny_open(path, error) : NULL;
+    if (self->deny)
+        log_info("the deny list %s is on: %zu rules", path, deny_count(self->deny));
+    return self->deny || !*path;
+}
+
 static bool start(struct coordinator *self, struct error *error)
 {
     char *audit = in_state(self, "audit.log");
     bool ok = lock_state(self, error) && take_signals(self, error) &&
-              load_keys(self, error) && start_store(self, error) &&
-              (self->audit = audit_open(audit, error)) && start_gate(self, error) &&
-              open_doors(self, error) && check_addresses(self, error) &&
-              offer_admin(self, error) && write_address(self, error);
+              load_keys(self, error) && load_deny(self, error) &&
+              start_store(self, error) && (self->audit = audit_open(audit, error)) &&
+              start_gate(self, error) && open_doors(self, error) &&
+              check_addresses(self, error) && offer_admin(self, error) &&
+              write_address(self, error);
     if (ok)
         garbage_start(self);
     free(audit);
@@ -317,6 +327,7 @@ void coordinator_destroy(struct coordinator **self_p)
     store_close(&self->store);
     blob_store_close(&self->blobs);
     audit_close(&self->audit);
+    deny_close(&self->deny);
     models_imports_clear(self);
     destroy_queue(self);
     registry_clear(&self->registry);

@@ -24,6 +24,10 @@ void work_sign(struct coordinator *self, struct queue_job *job, uint64_t index,
             memcpy(made.model[made.models++], inputs[i], 32);
         task_clear(&task);
     }
+    const Farm__Job *specification = ((const struct job *)job->tag)->specification;
+    made.listed = specification && specification->deny_list.len == DENY_HASH;
+    if (made.listed)
+        memcpy(made.deny_list, specification->deny_list.data, DENY_HASH);
     snprintf(made.engine, sizeof made.engine, "%.60s, numerics %d",
              node->session ? node->session->program : "unknown", ENGINE_NUMERICS);
     snprintf(made.variant, sizeof made.variant, "%.*s", (int)node->device->kind.len,

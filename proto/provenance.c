@@ -47,6 +47,8 @@ void provenance_sign(const struct provenance *self, const struct signer *signer,
     add_hash(into, "pixels", self->pixels);
     for (size_t m = 0; m < self->models; m++)
         add_hash(into, "model", self->model[m]);
+    if (self->listed)
+        add_hash(into, "denylist", self->deny_list);
     add_text(into, "engine", self->engine);
     add_text(into, "variant", self->variant);
     add_key(into, "node", self->node);
@@ -115,6 +117,9 @@ static bool read_lines(char *at, struct provenance *into,
         if (into->models == PROVENANCE_MODELS ||
             !read_hash(&at, "model", into->model[into->models++]))
             return false;
+    into->listed = strncmp(at, "denylist ", 9) == 0;
+    if (into->listed && !read_hash(&at, "denylist", into->deny_list))
+        return false;
     if (!read_text(&at, "engine", into->engine) ||
         !read_text(&at, "variant", into->variant) ||
         !read_key(&at, "node", into->node) || !read_time(&at, &into->time) ||

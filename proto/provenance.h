@@ -4,6 +4,7 @@
  *     task 64 hexadecimal digits       the task key
  *     pixels 64 digits                 BLAKE2b-256 of the decoded RGB bytes
  *     model 64 digits                  manifest id; a line for each model and input file
+ *     denylist 64 digits               the deny list the job was held against; no line: none
  *     engine farm-worker 0.1.0, numerics 1
  *     variant text                     devices of one variant give the same bytes
  *     node Z85                         the key of the worker that rendered it
@@ -28,6 +29,8 @@ struct provenance {
     uint8_t task[32], pixels[32];
     uint8_t model[PROVENANCE_MODELS][32];
     size_t models;
+    bool listed; /* held against a deny list, this one: */
+    uint8_t deny_list[32];
     char engine[PROVENANCE_TEXT], variant[PROVENANCE_TEXT];
     uint8_t node[32];
     int64_t time;

@@ -57,6 +57,7 @@ static const struct rule rules[] = {
     {&farm__task_row__descriptor, "result", 0, true},
     {&farm__log_line__descriptor, "job", 16, false},
     {&farm__disk_use__descriptor, "id", ANY_SIZE, false},
+    {&farm__job__descriptor, "deny_list", 32, true},
     {&farm__node__descriptor, "device", 0, true},
     {&farm__node__descriptor, "key", 32, true},
     {&farm__model_file__descriptor, "blob", 32, false},

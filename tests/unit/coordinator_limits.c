@@ -26,6 +26,17 @@ static void a_key_may_burst_and_then_gets_its_rate(void **state)
     assert_int_equal(taken, 500);
 }
 
+static void work_that_was_asked_for_counts_as_messages(void **state)
+{
+    struct member member = {0};
+    int taken = 0;
+    assert_true(limits_allow(&member, 100, 1000));
+    limits_charge(&member, 100, 0.5); /* of 500 */
+    while (limits_allow(&member, 100, 1000))
+        taken++;
+    assert_int_equal(taken, 249);
+}
+
 static void a_rate_of_zero_is_none(void **state)
 {
     struct member member = {0};
@@ -94,6 +105,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_may_burst_and_then_gets_its_rate),
+        cmocka_unit_test(work_that_was_asked_for_counts_as_messages),
         cmocka_unit_test(a_rate_of_zero_is_none),
         cmocka_unit_test(attempts_are_told_once_a_minute_with_their_number),
         cmocka_unit_test(a_door_is_shut_while_descriptors_are_few_and_opened_again),

@@ -64,6 +64,23 @@ static void what_was_signed_reads_back(void **state)
     buffer_clear(&text);
 }
 
+static void the_deny_list_that_was_on_is_signed_too(void **state)
+{
+    struct provenance made = example(), read;
+    struct buffer text = {0};
+    provenance_sign(&made, &farm, &text);
+    assert_true(provenance_read(buffer_text(&text), &read, NULL));
+    assert_false(read.listed);
+    text.size = 0;
+    made.listed = true;
+    made.deny_list[7] = 9;
+    provenance_sign(&made, &farm, &text);
+    assert_true(provenance_read(buffer_text(&text), &read, NULL));
+    assert_true(read.listed);
+    assert_memory_equal(read.deny_list, made.deny_list, 32);
+    buffer_clear(&text);
+}
+
 static void any_byte_that_changes_breaks_it(void **state)
 {
     struct provenance made = example(), read;
@@ -181,6 +198,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_key_is_made_once_and_kept),
         cmocka_unit_test(what_was_signed_reads_back),
+        cmocka_unit_test(the_deny_list_that_was_on_is_signed_too),
         cmocka_unit_test(any_byte_that_changes_breaks_it),
         cmocka_unit_test(a_worker_s_text_cannot_pose_as_a_line),
         cmocka_unit_test(other_pixels_and_other_farms_are_told),

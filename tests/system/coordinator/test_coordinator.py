@@ -467,3 +467,30 @@ def test_a_key_that_gets_another_role_may_do_that_and_no_more(farm):
     assert refused.value.kind == DENIED
     with pytest.raises(Refused, match="only administrator"):
         admin.ask(key_role=pb.KeyRole(key=b"admin", role=pb.ROLE_WORKER))
+
+
+def test_a_prompt_the_deny_list_names_is_refused_and_pictures_tell_that_it_was_on(tmp_path):
+    rules = tmp_path / "deny"
+    rules.write_text("all slow (a+)+$\n")
+    check = [BIN / "farm-coordinator", "--check-config", "--deny", rules]
+    bad = subprocess.run(check, text=True, capture_output=True, timeout=60)
+    assert bad.returncode == 2 and "rule slow" in bad.stderr
+    rules.write_text("submit no-gore \\bgore\\b\n")
+    assert "1 rules" in subprocess.run(check, text=True, capture_output=True, timeout=60).stdout
+    farm = Farm(tmp_path / "state", "--deny", rules).start()
+    admin = farm.admin()
+    farm.add_model(admin)
+    iris = farm.peer(farm.member(admin, pb.ROLE_SUBMIT, name=b"iris"))
+    iris.hello()
+    for evil in (job([b"a cat", b"a {cat|GORE}"]), job(negative="gore")):
+        with pytest.raises(Refused, match="rule no-gore") as refused:
+            submit(iris, evil)
+        assert refused.value.kind == INPUT
+    assert "denied rule=no-gore by=iris" in (farm.folder / "audit.log").read_text()
+    own = submit(iris, pb.Job(deny_list=bytes(32), **{
+        field.name: value for field, value in job(seeds=((0, 1),)).ListFields()}))
+    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER))
+    assert commit(farm, worker, assigned(worker, 1)[0]).answer == pb.COMMIT_ACCEPTED
+    made = show(iris, own.job.hex().encode()).tasks[0].result.provenance
+    assert b"denylist " + blake2b(rules.read_bytes()).hex().encode() in made
+    farm.stop()
