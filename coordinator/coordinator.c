@@ -26,7 +26,8 @@
 #include "coordinator/learned.h"
 
 enum {
-    BURST = 256,     /* messages of a turn */
+    BURST = 256,     /* messages of a turn, if they take no longer than TURN_US */
+    TURN_US = 5000,  /* what was decided waits for the turn's end */
     TELL_MS = 100,   /* between progress events */
     SWEEP_MS = 2000, /* between looks for connections that are gone */
     LEARN_MS = 5000, /* between notes of speeds and usage */
@@ -43,13 +44,16 @@ _Noreturn void coordinator_lost(const struct error *error)
 
 /* What a peer's queue has no room for is dropped: a watcher is told Lost later. */
 static void send_letter(void *context, const uint8_t peer[PEER_ID],
-                        const uint8_t *packed, size_t size)
+                        const uint8_t *packed, size_t size, int64_t since_us)
 {
     struct coordinator *self = context;
     struct error error = {0};
     zframe_t *frame = zframe_new(peer, PEER_ID);
     bool sent = wire_send_packed(self->control, frame, packed, size, &error);
     zframe_destroy(&frame);
+    if (sent && since_us)
+        metrics_time(&self->metrics, METRICS_ASSIGN_S,
+                     (double)(clock_us() - since_us) * 1e-6);
     if (sent)
         return;
     struct session *session = registry_session(&self->registry, peer);
@@ -90,7 +94,8 @@ void coordinator_hand_over(struct coordinator *self, bool wait)
 
 static void receive(struct coordinator *self)
 {
-    for (int m = 0; m < BURST; m++) {
+    int64_t until = clock_us() + TURN_US;
+    for (int m = 0; m < BURST && clock_us() <= until; m++) {
         struct message message;
         struct error error = {0};
         bool ok = wire_receive(self->control, WIRE_CONTROL_LIMIT, &message, &error);
@@ -220,14 +225,15 @@ void coordinator_end_turn(struct coordinator *self)
 
 void coordinator_turn(struct coordinator *self)
 {
-    int64_t began = clock_us();
+    self->began_us = clock_us();
     self->now = clock_ms();
     take_reports(self, false);
     take_blobs(self);
     receive(self);
     now_and_then(self);
     coordinator_end_turn(self);
-    metrics_time(&self->metrics, METRICS_TURN_S, (double)(clock_us() - began) * 1e-6);
+    metrics_time(&self->metrics, METRICS_TURN_S,
+                 (double)(clock_us() - self->began_us) * 1e-6);
 }
 
 bool coordinator_run(struct coordinator *self, struct error *error)

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "coordinator/handlers.h"
 #include "coordinator/learned.h"
@@ -45,6 +46,7 @@ bool handle_ready(struct coordinator *self, struct request *request,
         ready->n_models < SCHEDULER_MODELS ? ready->n_models : SCHEDULER_MODELS;
     for (size_t m = 0; m < offer->models; m++)
         memcpy(offer->model[m], ready->models[m].data, 32);
+    request->session->node->asked_us = clock_us();
     self->match = true;
     return true;
 }

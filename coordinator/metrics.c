@@ -24,6 +24,8 @@ static const struct {
 static const struct {
     const char *name, *help;
 } histograms[METRICS_HISTOGRAMS] = {
+    [METRICS_ASSIGN_S] = {"assign_seconds",
+                          "from a worker's credit, read, until tasks for it are sent"},
     [METRICS_COMMIT_S] = {"commit_seconds", "from a decision until it is on disk"},
     [METRICS_TURN_S] = {"turn_seconds", "a turn of the loop"},
     [METRICS_RENDER_S] = {"render_seconds", "an image, as its worker measured it"},
@@ -34,14 +36,21 @@ void metrics_count(struct metrics *self, enum metrics_counter what)
     self->counter[what]++;
 }
 
+/* Where a bucket ends, in seconds. */
+static double bucket_end(size_t bucket)
+{
+    static const double steps[] = {1, 2, 5};
+    double end = 0.001 * steps[bucket % 3];
+    for (size_t decade = 0; decade < bucket / 3; decade++)
+        end *= 10;
+    return end;
+}
+
 void metrics_time(struct metrics *self, enum metrics_histogram what, double seconds)
 {
     size_t bucket = 0;
-    double most = 0.001;
-    while (bucket < METRICS_BUCKETS - 1 && seconds > most) {
-        most *= 2;
+    while (bucket < METRICS_BUCKETS - 1 && seconds > bucket_end(bucket))
         bucket++;
-    }
     self->histogram[what].bucket[bucket]++;
     self->histogram[what].count++;
     self->histogram[what].sum += seconds;
@@ -59,13 +68,12 @@ static void add_histogram(const struct metrics *self, enum metrics_histogram wha
 {
     const char *name = histograms[what].name;
     uint64_t sum = 0;
-    double most = 0.001;
     add_head(into, name, "histogram", histograms[what].help);
-    for (size_t b = 0; b < METRICS_BUCKETS; b++, most *= 2) {
+    for (size_t b = 0; b < METRICS_BUCKETS; b++) {
         sum += self->histogram[what].bucket[b];
         if (b < METRICS_BUCKETS - 1)
             buffer_printf(into, NULL, "clfarm_%s_bucket{le=\"%g\"} %" PRIu64 "\n", name,
-                          most, sum);
+                          bucket_end(b), sum);
     }
     buffer_printf(into, NULL,
                   "clfarm_%s_bucket{le=\"+Inf\"} %" PRIu64 "\n"

@@ -24,13 +24,14 @@ enum metrics_counter {
 };
 
 enum metrics_histogram {
+    METRICS_ASSIGN_S, /* from credit read, with work there for it, to Assign sent */
     METRICS_COMMIT_S, /* from the decision to its durability */
     METRICS_TURN_S,   /* of the loop */
     METRICS_RENDER_S, /* of an image, as its worker says */
     METRICS_HISTOGRAMS,
 };
 
-enum { METRICS_BUCKETS = 20 }; /* 1 ms doubled; the last is without end */
+enum { METRICS_BUCKETS = 20 }; /* 1, 2, 5, 10 ms ... 1000 s; the last is without end */
 
 struct metrics {
     uint64_t counter[METRICS_COUNTERS];

@@ -6,6 +6,7 @@
 struct letter {
     uint8_t peer[PEER_ID];
     bool forgotten;
+    int64_t since_us;
     uint64_t change;
     size_t size;
     STAILQ_ENTRY(letter) next;
@@ -49,6 +50,12 @@ void outbox_destroy(struct outbox **self)
 void outbox_push(struct outbox *self, const uint8_t peer[PEER_ID],
                  const Farm__Envelope *envelope)
 {
+    outbox_push_timed(self, peer, envelope, 0);
+}
+
+void outbox_push_timed(struct outbox *self, const uint8_t peer[PEER_ID],
+                       const Farm__Envelope *envelope, int64_t since_us)
+{
     size_t size = farm__envelope__get_packed_size(envelope);
     struct letter *letter = malloc(sizeof *letter + size);
     if (!letter)
@@ -56,6 +63,7 @@ void outbox_push(struct outbox *self, const uint8_t peer[PEER_ID],
     memcpy(letter->peer, peer, PEER_ID);
     letter->forgotten = false;
     letter->change = 0;
+    letter->since_us = since_us;
     letter->size = size;
     farm__envelope__pack(envelope, letter->packed);
     STAILQ_INSERT_TAIL(&self->staged, letter, next);
@@ -93,7 +101,7 @@ void outbox_release(struct outbox *self, uint64_t durable, outbox_send_fn *send,
     while ((letter = STAILQ_FIRST(&self->waiting)) && letter->change <= durable) {
         STAILQ_REMOVE_HEAD(&self->waiting, next);
         if (!letter->forgotten)
-            send(context, letter->peer, letter->packed, letter->size);
+            send(context, letter->peer, letter->packed, letter->size, letter->since_us);
         free(letter);
     }
 }

@@ -18,15 +18,20 @@ void outbox_destroy(struct outbox **self);
 void outbox_push(struct outbox *self, const uint8_t peer[PEER_ID],
                  const Farm__Envelope *envelope);
 
+/* The same, and its sender wants to know how long it took since then. */
+void outbox_push_timed(struct outbox *self, const uint8_t peer[PEER_ID],
+                       const Farm__Envelope *envelope, int64_t since_us);
+
 /* Ends a turn: what was staged waits for that change. */
 void outbox_stamp(struct outbox *self, uint64_t change);
 
 /* Drops what waits for the peer. */
 void outbox_forget(struct outbox *self, const uint8_t peer[PEER_ID]);
 
-/* Hands out what waited for changes up to `durable`. */
+/* Hands out what waited for changes up to `durable`; `since_us` is 0 for what is not
+ * timed. */
 typedef void(outbox_send_fn)(void *context, const uint8_t peer[PEER_ID],
-                             const uint8_t *packed, size_t size);
+                             const uint8_t *packed, size_t size, int64_t since_us);
 void outbox_release(struct outbox *self, uint64_t durable, outbox_send_fn *send,
                     void *context);
 

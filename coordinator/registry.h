@@ -49,6 +49,7 @@ struct node {
     bool learned;                /* order and speeds were read from the database */
     bool resync;                 /* its next heartbeat tells what it still holds */
     struct scheduler_node offer; /* credit, batch and models it last named */
+    int64_t asked_us;            /* when it last did */
     uint64_t assigned;           /* attempts since it greeted */
     uint32_t leased;
     double held;        /* step-pixels of what is leased to it */

@@ -43,6 +43,7 @@ struct bench {
     size_t committed;
     double *wait_ms; /* credit sent -> Assign, first of each worker aside */
     size_t waits;
+    double assign_ms, turn_ms, commit_ms; /* p99, of the coordinator's own clocks */
 };
 
 static void send_ready(struct bench *self, struct worker *w)
@@ -272,17 +273,23 @@ static void report(struct bench *self, double seconds, uint64_t remembered)
     double files = farm_peer_files(self->client.state, self->blob ? self->blob : 4096);
     if (self->json)
         printf("{\"work\": \"farm\", \"workers\": %zu, \"tasks\": %zu, \"blob\": %zu, "
-               "\"tasks_per_s\": %.0f, \"assign_p99_ms\": %.1f, \"remembered\": %llu, "
+               "\"tasks_per_s\": %.0f, \"assign_p99_ms\": %.1f, \"turn_p99_ms\": %.1f, "
+               "\"commit_p99_ms\": %.1f, \"worker_wait_p99_ms\": %.1f, "
+               "\"remembered\": %llu, "
                "\"router_trips_per_s\": %.0f, \"sqlite_commits_per_s\": %.0f, "
                "\"synced_files_per_s\": %.0f}\n",
-               self->workers, self->tasks, self->blob, rate, p99,
-               (unsigned long long)remembered, router, sqlite, files);
+               self->workers, self->tasks, self->blob, rate, self->assign_ms,
+               self->turn_ms, self->commit_ms, p99, (unsigned long long)remembered,
+               router, sqlite, files);
     else
-        printf("%zu workers, %zu tasks, blobs of %zu bytes: %.0f tasks/s; credit to "
-               "Assign p99 %.1f ms\n%s%llu%s"
+        printf("%zu workers, %zu tasks, blobs of %zu bytes: %.0f tasks/s\n"
+               "in the coordinator p99: credit read to Assign sent %.1f ms, a turn "
+               "%.1f ms, a commit %.1f ms\n"
+               "at the workers p99: Ready sent to Assign taken %.1f ms\n%s%llu%s"
                "beside it, alone: %.0f CURVE round trips/s, %.0f SQLite commits/s, "
                "%.0f synced files/s\n",
-               self->workers, self->tasks, self->blob, rate, p99,
+               self->workers, self->tasks, self->blob, rate, self->assign_ms,
+               self->turn_ms, self->commit_ms, p99,
                self->kill_it ? "after kill -9 and restart: " : "",
                (unsigned long long)remembered,
                self->kill_it ? " of them done\n" : " answered\n", router, sqlite,
@@ -348,6 +355,9 @@ int main(int argc, char **argv)
     int64_t start = clock_us();
     run(&self);
     double seconds = (double)(clock_us() - start) / 1e6;
+    self.assign_ms = farm_client_quantile(&self.client, "assign_seconds", 0.99);
+    self.turn_ms = farm_client_quantile(&self.client, "turn_seconds", 0.99);
+    self.commit_ms = farm_client_quantile(&self.client, "commit_seconds", 0.99);
     uint64_t remembered =
         self.kill_it ? done_after_kill(&self, job) : (uint64_t)self.committed;
     kill(self.client.process, SIGTERM);

@@ -1,5 +1,6 @@
 #include "tests/bench/farm_client.h"
 
+#include <math.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -90,11 +91,14 @@ struct message farm_client_ask(struct farm_client *self, zsock_t *socket,
     farm_client_send(socket, envelope, payload, size);
     zsock_set_rcvtimeo(socket, START_MS);
     zmq_pollitem_t item = {zsock_resolve(socket), 0, ZMQ_POLLIN, 0};
-    struct message answer;
+    struct message answer = {0};
     struct error error = {.text = "no answer"};
-    if (zmq_poll(&item, 1, START_MS) < 1 ||
-        !wire_receive(socket, WIRE_CONTROL_LIMIT, &answer, &error))
-        farm_client_die(wire_name(envelope->body_case), &error);
+    do {
+        message_clear(&answer);
+        if (zmq_poll(&item, 1, START_MS) < 1 ||
+            !wire_receive(socket, WIRE_CONTROL_LIMIT, &answer, &error))
+            farm_client_die(wire_name(envelope->body_case), &error);
+    } while (answer.envelope->body_case == FARM__ENVELOPE__BODY_PULSE);
     if (answer.envelope->body_case != expected)
         die_of_answer(wire_name(envelope->body_case), answer.envelope);
     return answer;
@@ -206,6 +210,45 @@ void farm_client_add_model(struct farm_client *self)
             farm_client_offer(self, &self->admin_key, content, sizeof content, blob);
         message_clear(&answer);
     }
+}
+
+/* The value at the end of the first line that begins so; -1 without one. */
+static double sample(const char *text, const char *name)
+{
+    const char *line = strstr(text, name);
+    const char *space = line ? strchr(line, ' ') : NULL;
+    return space ? strtod(space, NULL) : -1;
+}
+
+static double quantile(const char *text, const char *name, double part)
+{
+    char *begin = path_format("\nclfarm_%s_bucket{le=\"", name);
+    char *count = path_format("\nclfarm_%s_count", name);
+    double wanted = part * sample(text, count), low = 0, below = 0, found = -1;
+    for (const char *at = strstr(text, begin); at && found < 0;
+         at = strstr(at + 1, begin)) {
+        double end = strtod(at + strlen(begin), NULL), most = sample(at, begin);
+        if (most >= wanted)
+            found = low + (end - low) * (wanted - below) / fmax(most - below, 1);
+        low = end;
+        below = most;
+    }
+    free(begin);
+    free(count);
+    return 1e3 * found;
+}
+
+double farm_client_quantile(struct farm_client *self, const char *name, double part)
+{
+    Farm__MetricsGet get = FARM__METRICS_GET__INIT;
+    ENVELOPE(envelope, METRICS_GET, metrics_get, &get);
+    struct message answer = farm_client_ask(self, self->admin, &envelope, NULL, 0,
+                                            FARM__ENVELOPE__BODY_METRICS);
+    char *text = wire_string(answer.envelope->metrics->text);
+    double found = quantile(text, name, part);
+    free(text);
+    message_clear(&answer);
+    return found;
 }
 
 void farm_client_submit(struct farm_client *self, size_t tasks, uint8_t id[16])

@@ -66,6 +66,10 @@ void farm_client_offer(struct farm_client *self, const struct keypair *key,
 /* A model of one small file: nobody renders it. */
 void farm_client_add_model(struct farm_client *self);
 
+/* A histogram of the coordinator's, as `farmctl metrics` prints it: the time that `part` of
+ * its values do not exceed, by interpolation in a bucket, in milliseconds. */
+double farm_client_quantile(struct farm_client *self, const char *name, double part);
+
 /* One prompt with so many seeds, of that model. Returns the job's id. */
 void farm_client_submit(struct farm_client *self, size_t tasks, uint8_t id[16]);
 

@@ -6,6 +6,7 @@
 static struct outbox *outbox;
 static uint64_t requests[16];
 static size_t count;
+static int64_t timed_since;
 
 static int open_outbox(void **state)
 {
@@ -29,10 +30,11 @@ static void push(uint8_t peer, uint64_t request)
 }
 
 static void take(void *context, const uint8_t peer[PEER_ID], const uint8_t *packed,
-                 size_t size)
+                 size_t size, int64_t since_us)
 {
     Farm__Envelope *envelope = farm__envelope__unpack(NULL, size, packed);
     requests[count++] = envelope->request;
+    timed_since = since_us;
     farm__envelope__free_unpacked(envelope, NULL);
 }
 
@@ -78,6 +80,20 @@ static void a_peer_that_left_is_sent_nothing_of_what_waited(void **state)
     assert_int_equal(requests[0], 11);
 }
 
+static void what_is_timed_keeps_when_its_time_began(void **state)
+{
+    uint8_t peer[PEER_ID] = {0, 1};
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    outbox_push_timed(outbox, peer, &envelope, 1234);
+    outbox_stamp(outbox, 1);
+    outbox_release(outbox, 1, take, NULL);
+    assert_int_equal(timed_since, 1234);
+    push(1, 10);
+    outbox_stamp(outbox, 2);
+    outbox_release(outbox, 2, take, NULL);
+    assert_int_equal(timed_since, 0);
+}
+
 #define OUTBOX_TEST(name)                                                              \
     cmocka_unit_test_setup_teardown(name, open_outbox, close_outbox)
 
@@ -87,6 +103,7 @@ int main(void)
         OUTBOX_TEST(messages_wait_for_the_change_of_their_turn),
         OUTBOX_TEST(what_is_staged_is_not_sent_before_its_turn_ends),
         OUTBOX_TEST(a_peer_that_left_is_sent_nothing_of_what_waited),
+        OUTBOX_TEST(what_is_timed_keeps_when_its_time_began),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -100,6 +100,8 @@ def test_metrics_count_what_happens(farm):
     assert now["clfarm_render_seconds_count"] == 4
     assert now["clfarm_render_seconds_sum"] == pytest.approx(2)
     assert now['clfarm_commit_seconds_bucket{le="+Inf"}'] == now["clfarm_commit_seconds_count"]
+    assert now["clfarm_assign_seconds_count"] >= 2
+    assert 0 < now["clfarm_assign_seconds_sum"] < 3
     assert now["clfarm_jobs_open"] == 1
 
 
