@@ -14,17 +14,18 @@ struct coordinator_settings {
     char *advertise;   /* addresses for tokens, by commas; "": every interface's own */
     char *farm;        /* the farm's name; "": the host's */
     int64_t heartbeat_ms, suspect_ms, lease_ms;
-    int64_t reserve_mib;      /* free space below which new work is refused */
-    int64_t exit_when_idle_s; /* 0: never */
-    int64_t rate;             /* messages a second of one key */
-    int64_t jobs_a_key;       /* open at a time */
-    char *backup;             /* folder of --backup and --restore */
-    int64_t grace_h;          /* before a file nothing names is removed */
-    int64_t scrub_days;       /* in which every file is read once; 0: never */
-    char *deny;               /* file of rules, coordinator/deny.h; "": none */
-    int64_t memory_mib;       /* above which the doors are opened anew; 0: any */
-    unsigned log;             /* enum log_level */
-    unsigned log_format;      /* enum log_format */
+    int64_t reserve_mib;            /* free space below which new work is refused */
+    int64_t exit_when_idle_s;       /* 0: never */
+    int64_t rate;                   /* messages a second of one key */
+    int64_t jobs_a_key;             /* open at a time */
+    int64_t worker_mib, submit_mib; /* of files nothing names, of one key; 0: any */
+    char *backup;                   /* folder of --backup and --restore */
+    int64_t grace_h;                /* before a file nothing names is removed */
+    int64_t scrub_days;             /* in which every file is read once; 0: never */
+    char *deny;                     /* file of rules, coordinator/deny.h; "": none */
+    int64_t memory_mib;             /* above which the doors are opened anew; 0: any */
+    unsigned log;                   /* enum log_level */
+    unsigned log_format;            /* enum log_format */
 };
 extern const struct config_program coordinator_program;
 

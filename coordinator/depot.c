@@ -69,8 +69,9 @@ static void importer_actor(zsock_t *pipe, void *argument)
 }
 
 struct depot *depot_new(const struct door_options *door, const struct keypair *server,
-                        struct blob_store *blobs, const char *folder, uint64_t reserve,
-                        int *port, struct error *error)
+                        struct blob_store *blobs, const char *folder,
+                        const struct depot_limits *limits, int *port,
+                        struct error *error)
 {
     zsock_t *bulk = door_open(door, server, port, error);
     if (!bulk)
@@ -79,7 +80,7 @@ struct depot *depot_new(const struct door_options *door, const struct keypair *s
     if (!self)
         abort();
     self->carrier = zactor_new(
-        carrier_actor, carrier_new(&bulk, door, server, *port, blobs, folder, reserve));
+        carrier_actor, carrier_new(&bulk, door, server, *port, blobs, folder, limits));
     self->importer = zactor_new(importer_actor, blobs);
     if (!self->carrier || !self->importer)
         abort();
@@ -124,6 +125,12 @@ void depot_expect(struct depot *self, const Farm__ModelFile *file)
     zframe_t *frame = zframe_new(expected, size);
     zframe_send(&frame, self->carrier, 0);
     free(expected);
+}
+
+void depot_named(struct depot *self, const uint8_t id[BLOB_ID])
+{
+    zframe_t *frame = zframe_new(id, BLOB_ID);
+    zframe_send(&frame, self->carrier, 0);
 }
 
 void depot_import(struct depot *self, uint64_t ticket, const char *folder,

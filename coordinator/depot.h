@@ -11,11 +11,18 @@
 
 struct depot;
 
-/* Binds first. The store is shared: its fields never change once it is open. `reserve`:
- * free bytes below which nothing is taken. */
+/* In bytes. */
+struct depot_limits {
+    uint64_t reserve; /* free ones, below which nothing is taken */
+    /* files that nothing names, of one key of that role; 0: any */
+    uint64_t worker_quota, submit_quota;
+};
+
+/* Binds first. The store is shared: its fields never change once it is open. */
 struct depot *depot_new(const struct door_options *door, const struct keypair *server,
-                        struct blob_store *blobs, const char *folder, uint64_t reserve,
-                        int *port, struct error *error);
+                        struct blob_store *blobs, const char *folder,
+                        const struct depot_limits *limits, int *port,
+                        struct error *error);
 void depot_destroy(struct depot **self);
 
 /* From now on the key has that role; ROLE_NONE forgets it and what it was sending. */
@@ -27,6 +34,10 @@ void depot_open_anew(struct depot *self);
 /* A blob whose pieces are known will be offered: it is taken piece by piece, and what came
  * stays when its sender or this process dies. */
 void depot_expect(struct depot *self, const Farm__ModelFile *file);
+
+/* A result or a complete model names the blob now, or it was removed: it counts no more as
+ * what its sender has here. */
+void depot_named(struct depot *self, const uint8_t id[BLOB_ID]);
 
 /* Takes files FOLDER/<64 hexadecimal digits> into the store, verified, and removes them.
  * Answered by depot_take with that ticket. Done by an actor of its own: hashing gigabytes

@@ -48,6 +48,7 @@ static void remove_old(struct coordinator *self, const uint8_t id[BLOB_ID])
         janitor_is_old(path, self->settings->grace_h * 3600)) {
         log_info("%s: nothing names it any more", path);
         unlink(path);
+        depot_named(self->depot, id);
     }
     free(path);
 }
@@ -66,6 +67,7 @@ static void set_aside(struct coordinator *self, const uint8_t id[BLOB_ID])
                   "with farm-coordinator --repair, or restore it from a backup",
                   path, folder);
         audit_write(self->audit, "damaged blob=%s", name);
+        depot_named(self->depot, id);
     }
     free(aside);
     free(folder);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "coordinator/handlers.h"
+#include "coordinator/work.h"
 
 /* A ModelAdd that waits until the importer looked at local files. */
 struct import {
@@ -38,7 +39,7 @@ static void complete_if_whole(struct coordinator *self, struct model *model)
     model->complete = true;
     for (size_t f = 0; f < model->manifest->n_files; f++) {
         const Farm__ModelFile *file = model->manifest->files[f];
-        change_blob(self->change, file->blob.data, file->size);
+        work_name_blob(self, file->blob.data, file->size);
     }
     store_model(self, model);
     log_info("model %s is here", model->name);

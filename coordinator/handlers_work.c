@@ -8,7 +8,11 @@
 #include "coordinator/learned.h"
 #include "coordinator/work.h"
 
-enum { CREDIT_MOST = 256, REASON_MOST = 300 };
+enum {
+    CREDIT_MOST = 256,
+    REASON_MOST = 300,
+    EVIDENCE_MOST = 16, /* of a node */
+};
 
 static struct queue_attempt attempt_id(const Farm__AttemptId *id)
 {
@@ -166,14 +170,18 @@ static bool row_of(const struct coordinator *self, const Farm__Result *result,
 }
 
 /* A result for a task that has one: the same pixels, or evidence that something differs
- * between nodes that must not. */
+ * between nodes that must not. A little evidence is enough: nobody fills the disk with it. */
 static void compare(struct coordinator *self, struct request *request,
                     struct result_row *row, const struct result_row *known)
 {
     const Farm__Commit *commit = request->message->envelope->commit;
-    const struct node *node = request->session->node;
+    struct node *node = request->session->node;
     if (memcmp(known->pixels, row->pixels, 32) == 0) {
         answer_commit(self, request, FARM__COMMIT_ANSWER__COMMIT_DUPLICATE, NULL);
+        return;
+    }
+    if (node->evidence++ >= EVIDENCE_MOST) {
+        answer_commit(self, request, FARM__COMMIT_ANSWER__COMMIT_SUPERSEDED, NULL);
         return;
     }
     row->number = ++self->last_result;

@@ -7,8 +7,14 @@
 
 #include "base/clock.h"
 #include "base/path.h"
+#include "proto/files/intake.h"
 
-enum { FOLDERS = 256, TICK_MS = 100, TICK_MOST_MS = 60000 };
+enum {
+    FOLDERS = 256,
+    SLICE = 8 << 20 /* read between two looks for the end */,
+    TICK_MS = 100,
+    TICK_MOST_MS = 60000
+};
 
 struct janitor {
     zactor_t *actor;
@@ -48,12 +54,17 @@ static void rest(struct janitor *self, int64_t ms)
 static void look_at(struct janitor *self, const char *path, const uint8_t id[BLOB_ID],
                     bool read)
 {
-    uint8_t found[BLOB_ID];
     if (janitor_is_old(path, self->options.grace_s))
         tell(self, id, false);
-    if (read && blob_id_of_file(path, found, NULL, NULL) &&
-        memcmp(found, id, BLOB_ID) != 0)
+    struct file_hash *hash = read ? file_hash_open(path, NULL) : NULL;
+    enum intake_state state = hash ? INTAKE_MORE : INTAKE_FAILED;
+    while (state == INTAKE_MORE && !self->stop) {
+        state = file_hash_step(hash, SLICE, NULL);
+        rest(self, state == INTAKE_MORE ? 1 : 0);
+    }
+    if (state == INTAKE_DONE && memcmp(file_hash_id(hash, NULL), id, BLOB_ID) != 0)
         tell(self, id, true);
+    file_hash_close(&hash);
 }
 
 static void look_into(struct janitor *self, unsigned number, bool read)

@@ -58,7 +58,8 @@ struct node {
 
     struct speeds speeds;
     uint64_t images;
-    unsigned faults; /* since its last image, on tasks that others finished */
+    unsigned evidence; /* results kept that differ from another's for the same task */
+    unsigned faults;   /* since its last image, on tasks that others finished */
     double recent_images, recent_busy_ms; /* decaying, for images per minute */
     int64_t recent_at;
     bool changed; /* watchers are to be told */

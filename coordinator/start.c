@@ -170,9 +170,12 @@ static bool open_doors(struct coordinator *self, struct error *error)
                                 .thread = 1};
     if (!coordinator_open_control(self, error))
         return false;
-    self->depot =
-        depot_new(&bulk, &self->server, self->blobs, self->state,
-                  (uint64_t)settings->reserve_mib << 20, &self->bulk_port, error);
+    const struct depot_limits limits = {
+        .reserve = (uint64_t)settings->reserve_mib << 20,
+        .worker_quota = (uint64_t)settings->worker_mib << 20,
+        .submit_quota = (uint64_t)settings->submit_mib << 20};
+    self->depot = depot_new(&bulk, &self->server, self->blobs, self->state, &limits,
+                            &self->bulk_port, error);
     if (!self->depot)
         return false;
     for (struct member *m = zhashx_first(self->members.by_key); m;

@@ -298,6 +298,12 @@ static void blame(struct coordinator *self, const struct queue_job *job, uint64_
     }
 }
 
+void work_name_blob(struct coordinator *self, const uint8_t id[32], uint64_t size)
+{
+    change_blob(self->change, id, size);
+    depot_named(self->depot, id);
+}
+
 static void block_guilty(struct coordinator *self, struct guilty *guilty)
 {
     for (unsigned g = 0; g < guilty->count; g++) {
@@ -328,9 +334,9 @@ void work_take(struct coordinator *self, struct queue_lease **lease,
     work_sign(self, *lease ? (*lease)->job : job, *lease ? (*lease)->index : index,
               node, result, &provenance);
     result->provenance = buffer_text(&provenance);
-    change_blob(self->change, result->png, result->png_size);
+    work_name_blob(self, result->png, result->png_size);
     if (result->has_latents)
-        change_blob(self->change, result->latents, result->latents_size);
+        work_name_blob(self, result->latents, result->latents_size);
     change_result(self->change, result);
     recent_add(&self->recent, result, self->handed + 1);
     metrics_time(&self->metrics, METRICS_RENDER_S, result->seconds);

@@ -38,6 +38,9 @@ void work_release(struct coordinator *self, struct queue_lease **lease,
 void work_fail(struct coordinator *self, struct queue_lease **lease, bool final,
                const char *text);
 
+/* A result or a model that is whole names the blob from this commit on. */
+void work_name_blob(struct coordinator *self, const uint8_t id[32], uint64_t size);
+
 /* A verified result, rendered by `node`: the lease's tasks are done and its twin ends;
  * without a lease, the one task is done. The row's number, key and node are filled here. */
 void work_take(struct coordinator *self, struct queue_lease **lease,

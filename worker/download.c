@@ -126,6 +126,11 @@ size_t download_poll(struct download *self, zmq_pollitem_t items[PEERS_ITEMS])
     return self->peers ? peers_poll(self->peers, items) : 0;
 }
 
+bool download_works(const struct download *self)
+{
+    return self->models && pieces_works(self->pieces);
+}
+
 static void next_model(struct download *self)
 {
     self->models--;
@@ -204,7 +209,8 @@ static bool fetch_on(struct download *self, struct link *link, int64_t now,
         fail(self, &error);
     if (pieces && self->next_have > now + HASTE_MS)
         self->next_have = now + HASTE_MS;
-    if (!self->next_have || pieces_outstanding(self->pieces, GATHER_COORDINATOR) ||
+    if (!self->next_have || pieces_works(self->pieces) ||
+        pieces_outstanding(self->pieces, GATHER_COORDINATOR) ||
         (self->peers && peers_outstanding(self->peers)))
         self->fed_ms = now;
     return !self->failed && tell_have(self, now, news);

@@ -36,6 +36,9 @@ void download_peers(struct download *self, const Farm__Peers *list, int64_t now_
 /* What a poller waits for besides the link; gives their number. */
 size_t download_poll(struct download *self, zmq_pollitem_t items[PEERS_ITEMS]);
 
+/* Files are being hashed: download_next is to be called again at once. */
+bool download_works(const struct download *self);
+
 /* A Refused that came: a file that the farm does not have ends its model's fetch. */
 void download_refused(struct download *self, const Farm__Envelope *envelope);
 

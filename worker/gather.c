@@ -51,6 +51,18 @@ static void *need(void *memory)
     return memory;
 }
 
+/* The pieces that an earlier start left of a file are here. */
+static void count_in(struct gather *self, const struct file *file)
+{
+    for (size_t i = 0; i < file->file->n_pieces; i++) {
+        struct piece *piece = &self->piece[file->first + i];
+        if (piece->state == MISSING && transfer_has_piece(file->transfer, i)) {
+            piece->state = HERE;
+            self->missing--;
+        }
+    }
+}
+
 static bool begin(struct gather *self, struct file *file, struct error *error)
 {
     const Farm__ModelFile *of = file->file;
@@ -60,12 +72,6 @@ static bool begin(struct gather *self, struct file *file, struct error *error)
     file->transfer = transfer_new(self->store, of->blob.data, of->size, hashes,
                                   of->n_pieces, true, error);
     free(hashes);
-    for (size_t i = 0; file->transfer && i < of->n_pieces; i++)
-        if (self->piece[file->first + i].state == MISSING &&
-            transfer_has_piece(file->transfer, i)) {
-            self->piece[file->first + i].state = HERE;
-            self->missing--;
-        }
     return file->transfer != NULL;
 }
 
@@ -91,8 +97,8 @@ static struct file *file_of(const struct gather *self, const uint8_t blob[BLOB_I
     return NULL;
 }
 
-/* What an earlier fetch left half done, files that are here, and files that are equal to
- * one before them: these need nothing of their own. */
+/* Files that are here, and files that are equal to one before them, need nothing of their
+ * own; of what an earlier fetch left half done pieces are looked at. */
 static bool take_stock(struct gather *self, struct file *file, struct error *error)
 {
     uint64_t size;
@@ -110,7 +116,7 @@ static bool take_stock(struct gather *self, struct file *file, struct error *err
     char *path = blob_new_path(self->store, name);
     bool begun = access(path, F_OK) == 0;
     free(path);
-    return !begun || (begin(self, file, error) && finish(self, file, error));
+    return !begun || begin(self, file, error);
 }
 
 struct gather *gather_new(struct blob_store *store, const Farm__Manifest *manifest,
@@ -136,6 +142,44 @@ struct gather *gather_new(struct blob_store *store, const Farm__Manifest *manife
     if (!ok)
         gather_destroy(&self);
     return self;
+}
+
+bool gather_work(struct gather *self, size_t most, bool *more, struct error *error)
+{
+    *more = false;
+    for (size_t f = 0; most && !*more && f < self->files; f++) {
+        struct file *file = &self->file[f];
+        if (!file->transfer)
+            continue;
+        bool was_ready = transfer_is_ready(file->transfer);
+        *more = transfer_work(file->transfer, most);
+        if (!was_ready && transfer_is_ready(file->transfer))
+            count_in(self, file);
+        if (*more || !transfer_is_complete(file->transfer))
+            continue;
+        most -= file->file->size < most ? (size_t)file->file->size : most;
+        *more = !most;
+        if (!finish(self, file, error))
+            return false;
+    }
+    return true;
+}
+
+bool gather_is_done(const struct gather *self)
+{
+    size_t f = 0;
+    while (f < self->files && !self->file[f].transfer)
+        f++;
+    return f == self->files && !self->missing;
+}
+
+/* Whether it is known what an earlier fetch left. */
+static bool is_ready(const struct gather *self)
+{
+    for (size_t f = 0; f < self->files; f++)
+        if (self->file[f].transfer && !transfer_is_ready(self->file[f].transfer))
+            return false;
+    return true;
 }
 
 void gather_destroy(struct gather **self)
@@ -258,7 +302,7 @@ bool gather_next(struct gather *self, size_t number, uint8_t blob[BLOB_ID],
                  uint64_t *offset, uint32_t *length, struct error *error)
 {
     struct source *source = &self->source[number];
-    if (!source->in_use || source->outstanding >= TRANSFER_WINDOW)
+    if (!source->in_use || source->outstanding >= TRANSFER_WINDOW || !is_ready(self))
         return false;
     for (size_t p = 0; source->coming && p < self->pieces; p++)
         if (self->piece[p].state == COMING && self->piece[p].source == number &&
@@ -272,8 +316,8 @@ bool gather_next(struct gather *self, size_t number, uint8_t blob[BLOB_ID],
     struct file *file = &self->file[piece->file];
     if (!file->transfer && !begin(self, file, error))
         return false;
-    if (piece->state != MISSING) /* it lay there half done */
-        return gather_next(self, number, blob, offset, length, error);
+    if (!is_ready(self)) /* it lay there half done */
+        return false;
     piece->state = COMING;
     piece->source = (uint8_t)number;
     source->coming++;
@@ -318,7 +362,7 @@ bool gather_take(struct gather *self, size_t number, const uint8_t blob[BLOB_ID]
     source->coming--;
     self->missing--;
     *whole = true;
-    return finish(self, file, error);
+    return true;
 }
 
 bool gather_read(const struct gather *self, const uint8_t blob[BLOB_ID],

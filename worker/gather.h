@@ -19,13 +19,21 @@ enum {
 struct gather;
 
 /* Files that are here already need nothing; of partial ones the pieces that verify are
- * here. The manifest is borrowed. */
+ * here, once gather_work has looked at them. The manifest is borrowed. */
 struct gather *gather_new(struct blob_store *store, const Farm__Manifest *manifest,
                           struct error *error);
 void gather_destroy(struct gather **self);
 
 size_t gather_pieces(const struct gather *self);
 size_t gather_missing(const struct gather *self);
+
+/* Does a slice of some `most` bytes of the hashing that is due: of what an earlier fetch left,
+ * before which nothing is asked for, and of files on their way, which get their names.
+ * *more: call it again soon. An error as gather_take gives it. */
+bool gather_work(struct gather *self, size_t most, bool *more, struct error *error);
+
+/* Every file has its name. */
+bool gather_is_done(const struct gather *self);
 
 /* Which pieces are here: a bit each, lowest first; (pieces + 7) / 8 bytes. */
 void gather_bits(const struct gather *self, uint8_t *bits);

@@ -237,7 +237,7 @@ static void wait_for_something(struct io *self, int64_t now)
         patience = upload_is_waiting(self->upload) && patience > WAITING_MS ? WAITING_MS
                                                                             : patience;
     }
-    zmq_poll(items, count, patience);
+    zmq_poll(items, count, download_works(self->download) ? 0 : patience);
 }
 
 static void list_models(struct io *self)

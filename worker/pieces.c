@@ -12,7 +12,10 @@
 #include "proto/files/manifest.h"
 #include "proto/wire.h"
 
-enum { MANIFEST_LIMIT = 8 << 20 };
+enum {
+    MANIFEST_LIMIT = 8 << 20,
+    SLICE = 8 << 20, /* hashed or copied at a time: some ten milliseconds */
+};
 
 struct pieces *pieces_open(const char *folder, const char *depot, uint64_t limit,
                            struct error *error)
@@ -61,7 +64,10 @@ void pieces_close(struct pieces **self)
 void pieces_stop(struct pieces *self)
 {
     gather_destroy(&self->gather);
+    intake_destroy(&self->intake);
     manifest_destroy(&self->manifest);
+    self->near = 0;
+    self->more = false;
     if (self->lock >= 0)
         close(self->lock);
     self->lock = -1;
@@ -130,47 +136,65 @@ static void pin(int *list, size_t most, int file)
 
 /* ---- fetching */
 
-/* Takes the file in from the machine's own depot, where there is one and it has it. */
-static bool link_file(struct pieces *self, const Farm__ModelFile *file)
+/* Begins to take the file in from the machine's own depot, where there is one and it has
+ * it. */
+static void link_file(struct pieces *self, const Farm__ModelFile *file)
 {
     if (!self->depot)
-        return false;
+        return;
     char hex[BLOB_TEXT];
     blob_format(file->blob.data, hex);
     char *path = path_format("%s/%.2s/%s", self->depot, hex, hex);
-    struct error error = {0};
-    bool ok = access(path, R_OK) == 0 &&
-              blob_import(self->blobs, path, file->blob.data, &error);
-    if (error.text[0])
-        log_warn("%s; fetching it instead", error.text);
+    if (access(path, R_OK) == 0)
+        self->intake = intake_new(self->blobs, path, file->blob.data);
     free(path);
-    return ok;
 }
 
-/* Files that need no fetching: empty ones, and those of the machine's own depot. */
-static bool take_what_is_near(struct pieces *self, struct error *error)
+/* The next file, if it needs no fetching: an empty one, or one of the machine's own depot.
+ * *left: bytes that may be hashed or copied yet. */
+static bool take_what_is_near(struct pieces *self, size_t *left, struct error *error)
 {
-    for (size_t i = 0; i < self->manifest->n_files; i++) {
-        const Farm__ModelFile *file = self->manifest->files[i];
-        uint8_t id[BLOB_ID];
-        if (pieces_file_here(self, file))
-            continue;
+    const Farm__ModelFile *file = self->manifest->files[self->near];
+    uint8_t id[BLOB_ID];
+    struct error why = {0};
+    if (!self->intake && !pieces_file_here(self, file)) {
         if (file->size == 0 && !blob_put(self->blobs, "", 0, false, id, error))
             return false;
         if (file->size)
             link_file(self, file);
     }
+    enum intake_state state = INTAKE_DONE;
+    if (self->intake) {
+        state = intake_step(self->intake, *left, &why);
+        *left -= file->size < *left ? (size_t)file->size : *left;
+    }
+    if (state == INTAKE_MORE)
+        return true;
+    if (state == INTAKE_FAILED)
+        log_warn("%s; fetching it instead", why.text);
+    intake_destroy(&self->intake);
+    self->near++;
     return true;
 }
 
 /* 1 all files are here, 0 some are on their way, -1. */
 static int advance(struct pieces *self, struct error *error)
 {
+    size_t left = SLICE;
+    self->more = true;
+    while (left && self->near < self->manifest->n_files)
+        if (!take_what_is_near(self, &left, error))
+            return -1;
+    if (!left)
+        return 0;
     if (!self->gather &&
-        (!take_what_is_near(self, error) ||
-         !(self->gather = gather_new(self->blobs, self->manifest, error))))
+        !(self->gather = gather_new(self->blobs, self->manifest, error)))
         return -1;
-    if (gather_missing(self->gather))
+    if (!gather_work(self->gather, SLICE, &self->more, error)) {
+        pieces_name(self, NULL, error);
+        return -1;
+    }
+    if (self->more || !gather_is_done(self->gather))
         return 0;
     return blob_store_sync(self->blobs, error) ? 1 : -1;
 }
@@ -226,6 +250,11 @@ bool pieces_manifest(struct pieces *self, const uint8_t id[BLOB_ID],
     free(path);
     free(packed);
     return ok;
+}
+
+bool pieces_works(const struct pieces *self)
+{
+    return self->manifest && self->more;
 }
 
 bool pieces_source(struct pieces *self, size_t source, const uint8_t *bits, size_t size,

@@ -39,10 +39,13 @@ enum pieces_state {
     PIECES_BUSY,        /* another process fetches, or this one another model */
 };
 
-/* Begins to fetch the model, or says how far it is. Call again whenever something changed;
- * FAILED sets *error. */
+/* Begins to fetch the model, or says how far it is. Call again whenever something changed,
+ * and at once while pieces_works: files are hashed in slices, so that gigabytes of them keep
+ * nobody waiting. FAILED sets *error. */
 enum pieces_state pieces_want(struct pieces *self, const uint8_t id[BLOB_ID],
                               struct error *error);
+
+bool pieces_works(const struct pieces *self);
 
 /* Takes a manifest in: ERROR_INPUT when it does not pass manifest_check or has another id. */
 bool pieces_manifest(struct pieces *self, const uint8_t id[BLOB_ID],

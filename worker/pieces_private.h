@@ -3,6 +3,7 @@
 #ifndef FARM_PIECES_PRIVATE_H
 #define FARM_PIECES_PRIVATE_H
 
+#include "proto/files/intake.h"
 #include "worker/gather.h"
 #include "worker/pieces.h"
 
@@ -16,6 +17,9 @@ struct pieces {
     uint8_t id[BLOB_ID];
     Farm__Manifest *manifest;
     struct gather *gather;
+    size_t near; /* files before this one were looked for on this machine */
+    struct intake *intake;
+    bool more; /* a slice of work is due */
     int lock;
 };
 

@@ -10,20 +10,18 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/path.h"
 
-enum { COPY_BLOCK = 1 << 20, PARTIAL_KEPT_S = 7 * 24 * 3600 };
+enum { PARTIAL_KEPT_S = 7 * 24 * 3600 };
 
 struct blob_store {
     char *folder;
@@ -61,40 +59,6 @@ bool blob_parse(const char *text, uint8_t id[BLOB_ID], struct error *error)
                               "\"%.70s\" is no blob id: %d hexadecimal digits", text,
                               BLOB_TEXT - 1);
     return true;
-}
-
-static bool hash_handle(int file, const char *path, uint8_t id[BLOB_ID], uint64_t *size,
-                        struct error *error)
-{
-    crypto_generichash_state state;
-    crypto_generichash_init(&state, NULL, 0, BLOB_ID);
-    uint8_t *block = malloc(COPY_BLOCK);
-    uint64_t total = 0;
-    ssize_t got = block ? 1 : -1;
-    while (got > 0) {
-        got = read(file, block, COPY_BLOCK);
-        if (got > 0) {
-            crypto_generichash_update(&state, block, (size_t)got);
-            total += (uint64_t)got;
-        }
-    }
-    bool ok = got == 0 || fail_errno(path, error);
-    free(block);
-    crypto_generichash_final(&state, id, BLOB_ID);
-    if (size)
-        *size = total;
-    return ok;
-}
-
-bool blob_id_of_file(const char *path, uint8_t id[BLOB_ID], uint64_t *size,
-                     struct error *error)
-{
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0)
-        return fail_errno(path, error);
-    bool ok = hash_handle(file, path, id, size, error);
-    close(file);
-    return ok;
 }
 
 static bool is_resumable(const char *name)
@@ -224,81 +188,6 @@ static int make_temporary(const struct blob_store *self, char **path,
     if (file < 0)
         fail_errno(*path, error);
     return file;
-}
-
-static bool copy_bytes(int from, int to)
-{
-    uint8_t *block = malloc(COPY_BLOCK);
-    ssize_t got = block ? 1 : -1;
-    while (got > 0) {
-        got = read(from, block, COPY_BLOCK);
-        if (got > 0 && !path_write_all(to, block, (size_t)got))
-            got = -1;
-    }
-    free(block);
-    return got == 0;
-}
-
-/* The file at `path` under a temporary name of the store's. AT_SYMLINK_FOLLOW: a link to
- * a symbolic link would be a link to a name, not to the bytes. */
-static bool bring_in(const struct blob_store *self, const char *path, char **temporary,
-                     struct error *error)
-{
-    bool ok = false;
-    int to = -1;
-    int from = open(path, O_RDONLY | O_CLOEXEC);
-    if (from < 0) {
-        fail_errno(path, error);
-        goto out;
-    }
-    to = make_temporary(self, temporary, error);
-    if (to < 0)
-        goto out;
-    if (ioctl(to, FICLONE, from) == 0) {
-        ok = true;
-        goto out;
-    }
-    unlink(*temporary);
-    if (linkat(AT_FDCWD, path, AT_FDCWD, *temporary, AT_SYMLINK_FOLLOW) == 0) {
-        ok = true;
-        goto out;
-    }
-    close(to);
-    free(*temporary);
-    to = make_temporary(self, temporary, error);
-    if (to < 0)
-        goto out;
-    ok = copy_bytes(from, to) || fail_errno(*temporary, error);
-out:
-    if (from >= 0)
-        close(from);
-    if (to >= 0)
-        close(to);
-    return ok;
-}
-
-bool blob_import(struct blob_store *self, const char *path, const uint8_t id[BLOB_ID],
-                 struct error *error)
-{
-    char *temporary = NULL;
-    uint8_t found[BLOB_ID];
-    bool ok = blob_has(self, id, NULL);
-    if (ok)
-        goto out;
-    if (!bring_in(self, path, &temporary, error) ||
-        !blob_id_of_file(temporary, found, NULL, error))
-        goto out;
-    if (memcmp(found, id, BLOB_ID) != 0) {
-        error_set_kind(error, ERROR_INPUT, "%s: its content is not what was announced",
-                       path);
-        goto out;
-    }
-    ok = blob_adopt(self, temporary, id, error);
-out:
-    if (temporary)
-        unlink(temporary);
-    free(temporary);
-    return ok;
 }
 
 bool blob_put(struct blob_store *self, const void *data, size_t size, bool sync,

@@ -5,8 +5,9 @@
  *   pieces   |          16 frames          |          16 frames ...
  *
  * When the last frame of a piece comes, the piece is read back (it is in the page cache)
- * and hashed; a wrong one becomes unasked again. While frames come in order the whole is
- * hashed on the way, and finishing costs no second read.
+ * and hashed; a wrong one becomes unasked again. The whole is hashed from its start as far as
+ * it is here: while pieces (or frames, where pieces are not known) come in order, on the way;
+ * else in slices, by transfer_work. So finishing a file of gigabytes keeps nobody waiting.
  */
 #include "proto/files/transfer.h"
 
@@ -33,6 +34,7 @@ struct transfer {
     struct blob_store *store;
     uint8_t id[BLOB_ID];
     uint64_t size, received;
+    size_t check, check_end; /* pieces an earlier start left: the next one to look at */
     uint8_t (*pieces)[BLOB_ID]; /* NULL: not known */
     size_t piece_count;
     uint8_t *frame; /* frame_count states */
@@ -129,26 +131,16 @@ static void mark(struct transfer *self, size_t frame, uint8_t state)
         self->cursor = frame;
 }
 
-/* What an earlier start left of the file: the pieces that verify are here. */
+/* How many pieces an earlier start can have left. */
 static bool resume_file(struct transfer *self, struct error *error)
 {
     struct stat found;
     if (fstat(self->file, &found) != 0)
         return fail_errno(self, error);
-    uint8_t *block = malloc(BLOB_PIECE);
-    if (!block)
-        return error_set_kind(error, ERROR_MEMORY, "no memory for a piece");
-    for (size_t piece = 0; piece < self->piece_count; piece++) {
-        uint64_t offset = (uint64_t)piece * BLOB_PIECE;
-        if (offset + piece_size(self, piece) > (uint64_t)found.st_size)
-            break;
-        if (!piece_verifies(self, piece, block))
-            continue;
-        hash_on(self, offset, block, piece_size(self, piece));
-        for (size_t f = piece * FRAMES_A_PIECE; f < piece_end(self, piece); f++)
-            mark(self, f, FRAME_HERE);
-    }
-    free(block);
+    while (self->check_end < self->piece_count &&
+           (uint64_t)self->check_end * BLOB_PIECE + piece_size(self, self->check_end) <=
+               (uint64_t)found.st_size)
+        self->check_end++;
     return true;
 }
 
@@ -249,6 +241,58 @@ void transfer_destroy(struct transfer **self_p)
     *self_p = NULL;
 }
 
+/* Looks at one piece that an earlier start left. */
+static void check_piece(struct transfer *self, uint8_t *block)
+{
+    size_t piece = self->check++;
+    if (!piece_verifies(self, piece, block))
+        return;
+    hash_on(self, (uint64_t)piece * BLOB_PIECE, block, piece_size(self, piece));
+    for (size_t f = piece * FRAMES_A_PIECE; f < piece_end(self, piece); f++)
+        mark(self, f, FRAME_HERE);
+}
+
+/* What is here, and verified if that can be told, of the first that is not hashed yet; at
+ * most a piece. */
+static size_t hashable(const struct transfer *self)
+{
+    size_t frame = (size_t)(self->hashed / TRANSFER_FRAME), size = 0;
+    size_t piece = frame / FRAMES_A_PIECE, end = piece_end(self, piece);
+    if (self->hashed >= self->size ||
+        (self->pieces && !transfer_has_piece(self, piece)))
+        return 0;
+    for (; frame < end && self->frame[frame] == FRAME_HERE; frame++)
+        size += frame_size(self, frame);
+    return size;
+}
+
+bool transfer_work(struct transfer *self, size_t most)
+{
+    size_t size = 0, done = 0;
+    if (self->check == self->check_end && !hashable(self))
+        return false;
+    uint8_t *block = malloc(BLOB_PIECE);
+    bool reads = block != NULL;
+    while (reads && self->check < self->check_end && done < most) {
+        done += piece_size(self, self->check);
+        check_piece(self, block);
+    }
+    while (reads && self->check == self->check_end && done < most &&
+           (size = hashable(self))) {
+        reads = read_at(self->file, self->hashed, block, size);
+        if (reads)
+            hash_on(self, self->hashed, block, size);
+        done += size;
+    }
+    free(block);
+    return reads && (self->check < self->check_end || hashable(self));
+}
+
+bool transfer_is_ready(const struct transfer *self)
+{
+    return self->check == self->check_end;
+}
+
 const uint8_t *transfer_id(const struct transfer *self)
 {
     return self->id;
@@ -266,6 +310,8 @@ uint64_t transfer_size(const struct transfer *self)
 
 bool transfer_next(struct transfer *self, uint64_t *offset, uint32_t *length)
 {
+    if (!transfer_is_ready(self))
+        return false;
     while (self->cursor < self->frame_count &&
            self->frame[self->cursor] != FRAME_UNASKED)
         self->cursor++;
@@ -280,7 +326,8 @@ bool transfer_next(struct transfer *self, uint64_t *offset, uint32_t *length)
 bool transfer_next_of(struct transfer *self, size_t piece, uint64_t *offset,
                       uint32_t *length)
 {
-    for (size_t f = piece * FRAMES_A_PIECE; f < piece_end(self, piece); f++) {
+    for (size_t f = piece * FRAMES_A_PIECE;
+         transfer_is_ready(self) && f < piece_end(self, piece); f++) {
         if (self->frame[f] != FRAME_UNASKED)
             continue;
         *offset = (uint64_t)f * TRANSFER_FRAME;
@@ -342,13 +389,17 @@ static bool judge_piece(struct transfer *self, size_t piece, struct error *error
             return true;
     uint8_t *block = malloc(BLOB_PIECE);
     bool good = block && piece_verifies(self, piece, block);
+    uint64_t offset = (uint64_t)piece * BLOB_PIECE;
+    if (good) {
+        hash_on(self, offset, block, piece_size(self, piece));
+        /* On its way to the disk now, so that the sync at the end is a short one. */
+        sync_file_range(self->file, (off_t)offset, BLOB_PIECE, SYNC_FILE_RANGE_WRITE);
+    }
     free(block);
     if (good)
         return true;
     for (size_t f = first; f < end; f++)
         mark(self, f, FRAME_UNASKED);
-    if (self->hashed > (uint64_t)first * TRANSFER_FRAME)
-        self->hashed = UINT64_MAX; /* the running hash holds wrong bytes: read again */
     return error_set_kind(error, ERROR_INPUT,
                           "piece %zu does not have the content it must have", piece);
 }
@@ -366,37 +417,15 @@ bool transfer_take(struct transfer *self, uint64_t offset, const void *data,
         mark(self, (size_t)frame, FRAME_UNASKED);
         return fail_errno(self, error);
     }
-    hash_on(self, offset, data, size);
+    if (!self->pieces)
+        hash_on(self, offset, data, size);
     mark(self, (size_t)frame, FRAME_HERE);
     return !self->pieces || judge_piece(self, (size_t)frame / FRAMES_A_PIECE, error);
 }
 
 bool transfer_is_complete(const struct transfer *self)
 {
-    return self->received == self->size;
-}
-
-/* The hash of the whole file: the running one, or that of a new read. */
-static bool hash_whole(struct transfer *self, uint8_t id[BLOB_ID], struct error *error)
-{
-    if (self->hashed != self->size) {
-        uint8_t *block = malloc(BLOB_PIECE);
-        bool ok = block != NULL;
-        self->hashed = 0;
-        crypto_generichash_init(&self->running, NULL, 0, BLOB_ID);
-        while (ok && self->hashed < self->size) {
-            uint64_t left = self->size - self->hashed;
-            size_t size = left < BLOB_PIECE ? (size_t)left : BLOB_PIECE;
-            ok = read_at(self->file, self->hashed, block, size);
-            if (ok)
-                hash_on(self, self->hashed, block, size);
-        }
-        free(block);
-        if (!ok)
-            return fail_errno(self, error);
-    }
-    crypto_generichash_final(&self->running, id, BLOB_ID);
-    return true;
+    return transfer_is_ready(self) && self->received == self->size;
 }
 
 bool transfer_finish(struct transfer *self, struct error *error)
@@ -409,8 +438,10 @@ bool transfer_finish(struct transfer *self, struct error *error)
     /* A longer partial file can be left by a blob whose announced size was another. */
     if (ftruncate(self->file, (off_t)self->size) != 0)
         return fail_errno(self, error);
-    if (!hash_whole(self, found, error))
-        return false;
+    transfer_work(self, SIZE_MAX);
+    if (self->hashed != self->size)
+        return error_set(error, "%s: cannot be read back", self->path);
+    crypto_generichash_final(&self->running, found, BLOB_ID);
     if (memcmp(found, self->id, BLOB_ID) != 0) {
         self->keep = false;
         return error_set_kind(error, ERROR_INPUT,

@@ -89,6 +89,17 @@ static size_t serve(size_t source, const uint8_t *from, struct error *error)
     return whole;
 }
 
+/* All that is due, in slices; how many it took. */
+static int work(void)
+{
+    struct error error = {0};
+    int slices = 0;
+    for (bool more = true; more; slices++)
+        if (!gather_work(gather, BLOB_PIECE, &more, &error))
+            fail_msg("%s", error.text);
+    return slices;
+}
+
 static void equal_files_are_fetched_once(void **state)
 {
     assert_int_equal(gather_pieces(gather), 2 * PIECES);
@@ -96,7 +107,20 @@ static void equal_files_are_fetched_once(void **state)
     has(1, 0x1f);
     assert_int_equal(serve(1, content, NULL), PIECES);
     assert_int_equal(gather_missing(gather), 0);
+    assert_false(gather_is_done(gather));
+    work();
+    assert_true(gather_is_done(gather));
     assert_true(blob_has(store, id, NULL));
+}
+
+static void what_came_in_no_order_is_hashed_in_slices(void **state)
+{
+    for (uint8_t bit = 0x10; bit; bit = (uint8_t)(bit >> 1)) {
+        has(1, bit);
+        serve(1, content, NULL);
+    }
+    assert_true(work() >= 4); /* the first piece was hashed when it came */
+    assert_true(gather_is_done(gather));
 }
 
 static void the_piece_that_fewest_have_is_asked_for_first(void **state)
@@ -178,6 +202,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         GATHER_TEST(equal_files_are_fetched_once),
+        GATHER_TEST(what_came_in_no_order_is_hashed_in_slices),
         GATHER_TEST(the_piece_that_fewest_have_is_asked_for_first),
         GATHER_TEST(a_source_is_asked_only_for_what_it_has),
         GATHER_TEST(a_wrong_piece_names_its_source_and_is_asked_of_another),

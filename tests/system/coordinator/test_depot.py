@@ -3,8 +3,10 @@ import hashlib
 import os
 import time
 
+import pytest
+
 from farm import until
-from peer import FRAME, blake2b, pb
+from peer import BUSY, FRAME, Farm, Refused, blake2b, commit, job, pb
 
 PIECE = 4 << 20
 SIZE = 3 * PIECE + 1000
@@ -95,3 +97,26 @@ def take(peer, came):
     while message := peer.receive(0.1):
         assert message[0] == "chunk", message[1]
         came.add(message[1].offset)
+
+
+def test_nobody_fills_the_disk_with_files_that_nothing_names(tmp_path):
+    farm = Farm(tmp_path / "state", "--worker-mib", "2").start()
+    admin = farm.admin()
+    farm.add_model(admin)
+    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=1)
+    other = farm.bulk(farm.member(admin, pb.ROLE_WORKER))
+    bulk = farm.bulk(worker.key)
+    data = [os.urandom(900 << 10) for _ in range(4)]
+    for file in data[:2]:
+        upload(bulk, file)
+    upload(bulk, data[0])  # what is here costs nothing
+    with pytest.raises(Refused, match="belong to no result") as refused:
+        bulk.ask(offer=pb.Offer(blob=blake2b(data[2]), size=len(data[2])))
+    assert refused.value.kind == BUSY
+    upload(other, data[2])
+    admin.ask(submit=pb.Submit(id=bytes(16), job=job(seeds=((0, 1),))))
+    held = worker.wait("assign").attempts[0]
+    answer = commit(farm, worker, held, content=data[0], stored=False)
+    assert answer.answer == pb.COMMIT_ACCEPTED  # its file is a result's now
+    upload(bulk, data[3])
+    farm.stop()
