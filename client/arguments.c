@@ -215,16 +215,31 @@ bool arguments_number(const struct arguments *self, const char *name, long least
     return true;
 }
 
-bool argument_priority(const char *text, int32_t *priority, struct error *error)
+static bool read_whole(const char *name, const char *text, long least, long most,
+                       long *value, struct error *error)
 {
-    enum { MOST = 1000 };
     char *end = NULL;
-    long value = strtol(text, &end, 10);
-    *priority = (int32_t)value;
-    if (*text && !*end && text[strspn(text, "+-0123456789")] == 0 && value >= -MOST &&
-        value <= MOST)
+    *value = strtol(text, &end, 10);
+    if (*text && !*end && text[strspn(text, "+-0123456789")] == 0 && *value >= least &&
+        *value <= most)
         return true;
     return error_set_kind(error, ERROR_INPUT,
-                          "priority: \"%.40s\" is not a whole number from %d to %d",
-                          text, -MOST, MOST);
+                          "%s: \"%.40s\" is not a whole number from %ld to %ld", name,
+                          text, least, most);
+}
+
+bool argument_priority(const char *text, int32_t *priority, struct error *error)
+{
+    long value;
+    bool ok = read_whole("priority", text, -1000, 1000, &value, error);
+    *priority = (int32_t)value;
+    return ok;
+}
+
+bool argument_steps(const char *text, uint32_t *steps, struct error *error)
+{
+    long value;
+    bool ok = read_whole("checkpoint-every", text, 0, 100000, &value, error);
+    *steps = (uint32_t)value;
+    return ok;
 }

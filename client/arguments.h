@@ -52,6 +52,9 @@ const char *arguments_next(const struct arguments *self, const char *name, size_
 /* "-5": a job's priority, from -1000 to 1000. */
 bool argument_priority(const char *text, int32_t *priority, struct error *error);
 
+/* "5": steps between two checkpoints, 0: none; at most 100000. */
+bool argument_steps(const char *text, uint32_t *steps, struct error *error);
+
 /* A whole number from least to most, or fallback when it was not given. */
 bool arguments_number(const struct arguments *self, const char *name, long least,
                       long most, long *value, struct error *error);

@@ -19,6 +19,8 @@ const struct flag flags_of_jobs[] = {
     {"label", 0, "TEXT", "a name for the job"},
     {"priority", 0, "N", "before (above 0) or behind your other jobs"},
     {"latents", 0, NULL, "keep each image's final latents too"},
+    {"checkpoint-every", 0, "N",
+     "keep each image half way every N steps, to go on from elsewhere"},
     {"force", 0, NULL, "render again what is known"},
     {"dry-run", 0, NULL, "only say what it would be"},
     {"yes", 'y', NULL, "do not ask before large jobs"},
@@ -177,6 +179,9 @@ static bool take_arguments(Farm__Job *job, const struct arguments *arguments,
         draft_set_label(job, label);
     const char *priority = arguments_value(arguments, "priority", NULL);
     if (priority && !argument_priority(priority, &job->priority, error))
+        return false;
+    const char *every = arguments_value(arguments, "checkpoint-every", NULL);
+    if (every && !argument_steps(every, &job->checkpoint_every, error))
         return false;
     job->latents = job->latents || arguments_has(arguments, "latents");
     job->force = job->force || arguments_has(arguments, "force");

@@ -211,7 +211,8 @@ static bool take_key(Farm__Job *job, const char *key, const json_t *value,
     if (!strcmp(key, "force"))
         return take_flag(key, value, &job->force, error);
     bool label = !strcmp(key, "label"), priority = !strcmp(key, "priority");
-    if (!label && !priority && !option_find(key))
+    bool every = !strcmp(key, "checkpoint-every");
+    if (!label && !priority && !every && !option_find(key))
         return error_set_kind(
             error, ERROR_INPUT,
             "there is no option \"%.60s\"; `farmctl help render` lists "
@@ -221,10 +222,11 @@ static bool take_key(Farm__Job *job, const char *key, const json_t *value,
     if (!text)
         return error_set_kind(error, ERROR_INPUT, "\"%s\" must be a text or a number",
                               key);
-    bool ok = !priority || argument_priority(text, &job->priority, error);
+    bool ok = (!priority || argument_priority(text, &job->priority, error)) &&
+              (!every || argument_steps(text, &job->checkpoint_every, error));
     if (label)
         draft_set_label(job, text);
-    else if (!priority)
+    else if (!priority && !every)
         draft_set(job, key, text);
     free(text);
     return ok;

@@ -154,6 +154,7 @@ json_t *json_specification(const Farm__Job *job)
     json_object_set_new(made, "latents", json_boolean(job->latents));
     json_object_set_new(made, "force", json_boolean(job->force));
     json_object_set_new(made, "priority", json_integer(job->priority));
+    json_object_set_new(made, "checkpoint-every", json_integer(job->checkpoint_every));
     return made;
 }
 

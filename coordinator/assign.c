@@ -45,7 +45,27 @@ static void add_inputs(Farm__Attempt *attempt, const struct task *task)
             wire_own(wire_bytes(ids[attempt->n_inputs], BLOB_ID));
 }
 
-static Farm__Attempt *attempt_of(const struct queue_lease *lease,
+/* Where an earlier attempt at the task came to. */
+static void add_checkpoint(const struct coordinator *self, Farm__Attempt *attempt,
+                           const struct queue_lease *lease)
+{
+    const struct checkpoint_row *row = checkpoints_for(
+        self, lease->key, registry_node_numbered(&self->registry, lease->node));
+    if (!row)
+        return;
+    Farm__AttemptId id = FARM__ATTEMPT_ID__INIT;
+    id.epoch = row->epoch;
+    id.counter = row->counter;
+    Farm__Checkpoint checkpoint = FARM__CHECKPOINT__INIT;
+    checkpoint.attempt = &id;
+    checkpoint.step = row->step;
+    checkpoint.blob = wire_bytes(row->blob, BLOB_ID);
+    checkpoint.size = row->size;
+    attempt->checkpoint = wire_copy(&checkpoint.base);
+}
+
+static Farm__Attempt *attempt_of(const struct coordinator *self,
+                                 const struct queue_lease *lease,
                                  const struct task *task)
 {
     Farm__Attempt *attempt = malloc(sizeof *attempt);
@@ -59,6 +79,9 @@ static Farm__Attempt *attempt_of(const struct queue_lease *lease,
     attempt->id = id;
     attempt->index = lease->index;
     attempt->latents = lease->job->latents;
+    attempt->checkpoint_every =
+        ((const struct job *)lease->job->tag)->specification->checkpoint_every;
+    add_checkpoint(self, attempt, lease);
     attempt->job = wire_own(wire_bytes(lease->job->id, QUEUE_JOB_ID));
     attempt->key = wire_own(wire_bytes(lease->key, 32));
     attempt->model = wire_own(wire_bytes(lease->model, 32));
@@ -68,10 +91,11 @@ static Farm__Attempt *attempt_of(const struct queue_lease *lease,
     return attempt;
 }
 
-static void batch_add(struct batch *batch, const struct queue_lease *lease,
+static void batch_add(const struct coordinator *self, struct batch *batch,
+                      const struct queue_lease *lease,
                       const struct scheduler_task *view, const struct task *task)
 {
-    Farm__Attempt *attempt = attempt_of(lease, task);
+    Farm__Attempt *attempt = attempt_of(self, lease, task);
     batch->attempt[batch->count++] = attempt;
     batch->bytes += farm__attempt__get_packed_size(attempt);
     memcpy(batch->group, view->group, 32);
@@ -100,7 +124,7 @@ static bool add_next(struct coordinator *self, struct node *node, struct queue_j
         return false;
     if (!work_look(self, job, index, &view, &task, NULL))
         return false;
-    batch_add(batch, work_lease(self, node, job, index, &view), &view, &task);
+    batch_add(self, batch, work_lease(self, node, job, index, &view), &view, &task);
     task_clear(&task);
     return true;
 }
@@ -293,7 +317,7 @@ static bool serve_twin(struct coordinator *self, struct node *node)
     struct queue_lease *lease = worth_a_twin(self, node);
     if (!lease || !work_look(self, lease->job, lease->index, &view, &task, NULL))
         return false;
-    batch_add(&batch, work_twin(self, node, lease), &view, &task);
+    batch_add(self, &batch, work_twin(self, node, lease), &view, &task);
     send_batch(self, node, &batch, 1);
     task_clear(&task);
     return true;

@@ -238,3 +238,15 @@ void change_usage(struct change *self, const struct usage_row *usage)
 {
     row(self, CHANGE_USAGE, "kdi", usage->submitter, usage->step_pixels, usage->at);
 }
+
+void change_checkpoint(struct change *self, const struct checkpoint_row *checkpoint)
+{
+    row(self, CHANGE_CHECKPOINT, "kikiiiit", checkpoint->key, checkpoint->job,
+        checkpoint->blob, (int64_t)checkpoint->size, (int64_t)checkpoint->step,
+        (int64_t)checkpoint->epoch, (int64_t)checkpoint->counter, checkpoint->kind);
+}
+
+void change_checkpoint_gone(struct change *self, const uint8_t key[32])
+{
+    row(self, CHANGE_CHECKPOINT_GONE, "k", key);
+}

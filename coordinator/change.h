@@ -113,6 +113,17 @@ struct usage_row {
     int64_t at;
 };
 
+/* The newest picture half way of a task that has not ended (proto: Checkpoint). */
+struct checkpoint_row {
+    uint8_t key[32]; /* of the task */
+    int64_t job;
+    uint8_t blob[32];
+    uint64_t size;
+    uint32_t step;
+    uint64_t epoch, counter; /* of the attempt it is of */
+    const char *kind;        /* of that attempt's device */
+};
+
 struct change {
     struct buffer rows;
     bool blobs; /* names files that must be on disk first */
@@ -150,6 +161,8 @@ enum change_kind {
     CHANGE_NODE,
     CHANGE_SPEED,
     CHANGE_USAGE,
+    CHANGE_CHECKPOINT,
+    CHANGE_CHECKPOINT_GONE,
     CHANGE_GONE_RESULTS,
     CHANGE_GONE_ATTEMPTS,
     CHANGE_GONE_TASKS,
@@ -184,5 +197,7 @@ void change_attempt_ended(struct change *self, uint64_t epoch, uint64_t counter,
 void change_node(struct change *self, const struct node_row *row);   /* new or other */
 void change_speed(struct change *self, const struct speed_row *row); /* new or other */
 void change_usage(struct change *self, const struct usage_row *row); /* new or other */
+void change_checkpoint(struct change *self, const struct checkpoint_row *row);
+void change_checkpoint_gone(struct change *self, const uint8_t key[32]);
 
 #endif

@@ -179,6 +179,7 @@ static void now_and_then(struct coordinator *self)
     if (self->now - self->swept >= SWEEP_MS) {
         self->swept = self->now;
         members_sweep(self);
+        checkpoints_sweep(self);
         if (is_in_use(self))
             self->idle_since = self->now;
     }

@@ -8,6 +8,7 @@
 
 #include "config/settings.h"
 #include "coordinator/audit.h"
+#include "coordinator/checkpoints.h"
 #include "coordinator/deny.h"
 #include "coordinator/depot.h"
 #include "coordinator/events.h"
@@ -54,6 +55,7 @@ struct coordinator {
     struct members members;
     struct models models;
     struct recent recent;
+    struct checkpoints checkpoints;
     struct swarm *swarm;
     struct shares shares;
     struct metrics metrics;
@@ -108,6 +110,10 @@ bool coordinator_open_control(struct coordinator *self, struct error *error);
 /* garbage.c: what the janitor found goes, or is set aside. */
 void garbage_start(struct coordinator *self);
 void garbage_take(struct coordinator *self);
+
+/* Removes the file, unless a row of the database, a model or a checkpoint names it. What
+ * was decided must have been handed over. */
+void garbage_remove(struct coordinator *self, const uint8_t id[BLOB_ID]);
 
 /* A database that cannot be written is the end: nothing said since may be trusted. */
 _Noreturn void coordinator_lost(const struct error *error);

@@ -40,15 +40,21 @@ static bool is_of_a_model(const struct coordinator *self, const uint8_t id[BLOB_
     return false;
 }
 
+void garbage_remove(struct coordinator *self, const uint8_t id[BLOB_ID])
+{
+    if (!is_of_a_model(self, id) && !store_has_blob(self->store, id) &&
+        !checkpoints_name(&self->checkpoints, id) && blob_remove(self->blobs, id, NULL))
+        depot_named(self->depot, id);
+}
+
 static void remove_old(struct coordinator *self, const uint8_t id[BLOB_ID])
 {
     char *path = blob_path(self->blobs, id);
     coordinator_hand_over(self, true); /* what was decided is in the database now */
-    if (!is_of_a_model(self, id) && !store_has_blob(self->store, id) &&
-        janitor_is_old(path, self->settings->grace_h * 3600)) {
-        log_info("%s: nothing names it any more", path);
-        unlink(path);
-        depot_named(self->depot, id);
+    if (janitor_is_old(path, self->settings->grace_h * 3600)) {
+        garbage_remove(self, id);
+        if (!blob_has(self->blobs, id, NULL))
+            log_info("%s: nothing named it any more", path);
     }
     free(path);
 }

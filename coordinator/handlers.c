@@ -32,6 +32,7 @@ static const struct handler {
     {FARM__ENVELOPE__BODY_COMMIT, WORKER, false, handle_commit},
     {FARM__ENVELOPE__BODY_FAILED, WORKER, false, handle_failed},
     {FARM__ENVELOPE__BODY_RETURNED, WORKER, false, handle_returned},
+    {FARM__ENVELOPE__BODY_CHECKPOINT, WORKER, false, handle_checkpoint},
     {FARM__ENVELOPE__BODY_HAVE, WORKER, false, handle_have},
     {FARM__ENVELOPE__BODY_GRANTED, WORKER, false, handle_granted},
 

@@ -126,6 +126,17 @@ bool handle_returned(struct coordinator *self, struct request *request,
     return true;
 }
 
+bool handle_checkpoint(struct coordinator *self, struct request *request,
+                       struct error *error)
+{
+    const Farm__Checkpoint *checkpoint = request->message->envelope->checkpoint;
+    if (!is_node(request, error))
+        return false;
+    const struct node *node = request->session->node;
+    const struct queue_lease *lease = lease_of(self, node, checkpoint->attempt);
+    return !lease || checkpoints_take(self, lease, node, checkpoint, error);
+}
+
 static void answer_commit(struct coordinator *self, const struct request *request,
                           Farm__CommitAnswer verdict, const char *why)
 {
@@ -222,6 +233,16 @@ static void withdraw_other(struct coordinator *self, const struct queue_lease *l
                       lease->id);
 }
 
+/* What was rendered in the time measured: less than the task where it went on from a
+ * checkpoint. */
+static uint64_t step_pixels_of(const struct queue_lease *lease,
+                               const Farm__Result *result)
+{
+    return result->step_pixels && result->step_pixels < lease->step_pixels
+               ? result->step_pixels
+               : lease->step_pixels;
+}
+
 bool handle_commit(struct coordinator *self, struct request *request,
                    struct error *error)
 {
@@ -260,7 +281,8 @@ bool handle_commit(struct coordinator *self, struct request *request,
     }
     if (lease)
         learned_measure(request->session->node, lease->model, lease->size_class,
-                        commit->result->at_once, row.seconds, lease->step_pixels);
+                        commit->result->at_once, row.seconds,
+                        step_pixels_of(lease, commit->result));
     withdraw_other(self, lease, commit);
     work_take(self, &lease, job, commit->index, request->session->node,
               commit->key.data, &row);

@@ -139,5 +139,5 @@ bool load_all(struct coordinator *self, struct error *error)
     for (job = TAILQ_FIRST(&self->queue->open); job; job = TAILQ_NEXT(job, open)) {
         queue_restored(job);
     }
-    return true;
+    return store_checkpoints(self->store, checkpoints_load, self, error);
 }

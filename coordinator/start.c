@@ -282,6 +282,7 @@ struct coordinator *coordinator_new(const struct coordinator_settings *settings,
     members_init(&self->members);
     models_init(&self->models);
     recent_init(&self->recent);
+    checkpoints_init(&self->checkpoints);
     self->swarm = swarm_new();
     shares_init(&self->shares);
     self->events = events_new(tell_event, tell_snapshot, self);
@@ -337,6 +338,7 @@ void coordinator_destroy(struct coordinator **self_p)
     members_clear(&self->members);
     models_clear(&self->models);
     recent_clear(&self->recent);
+    checkpoints_clear(&self->checkpoints);
     swarm_destroy(&self->swarm);
     shares_clear(&self->shares);
     events_destroy(&self->events);

@@ -49,6 +49,10 @@ bool store_speeds(struct store *self, const uint8_t worker[32], uint32_t device,
 bool store_usages(struct store *self, void (*take)(void *, const struct usage_row *),
                   void *context, struct error *error);
 
+bool store_checkpoints(struct store *self,
+                       void (*take)(void *, const struct checkpoint_row *),
+                       void *context, struct error *error);
+
 bool store_blobs(struct store *self,
                  void (*take)(void *, const uint8_t id[32], uint64_t size),
                  void *context, struct error *error);

@@ -48,6 +48,9 @@ static const char *const statements[CHANGE_KINDS] = {
                      "step_pixels_per_s = ?6, images = ?7",
     [CHANGE_USAGE] = "INSERT INTO usage VALUES (?, ?, ?) ON CONFLICT (submitter) "
                      "DO UPDATE SET step_pixels = ?2, at = ?3",
+    [CHANGE_CHECKPOINT] = "INSERT OR REPLACE INTO checkpoint VALUES "
+                          "(?, ?, ?, ?, ?, ?, ?, ?)",
+    [CHANGE_CHECKPOINT_GONE] = "DELETE FROM checkpoint WHERE key = ?",
     /* A result that another job's task has stays. */
     [CHANGE_GONE_RESULTS] =
         "INSERT OR IGNORE INTO temp.gone SELECT result FROM task AS own WHERE "

@@ -141,6 +141,31 @@ bool store_jobs(struct store *self, void (*take)(void *, const struct job_row *)
     return row && finish(self, row, status, error);
 }
 
+bool store_checkpoints(struct store *self,
+                       void (*take)(void *, const struct checkpoint_row *),
+                       void *context, struct error *error)
+{
+    sqlite3_stmt *row = store_prepared(
+        self, READ_CHECKPOINTS,
+        "SELECT key, job, blob, size, step, epoch, counter, kind FROM checkpoint",
+        error);
+    int status = SQLITE_DONE;
+    while (row && (status = sqlite3_step(row)) == SQLITE_ROW) {
+        struct checkpoint_row checkpoint = {
+            .job = integer(row, 1),
+            .size = count(row, 3),
+            .step = (uint32_t)integer(row, 4),
+            .epoch = count(row, 5),
+            .counter = count(row, 6),
+            .kind = text(row, 7),
+        };
+        bytes(row, 0, checkpoint.key, 32);
+        bytes(row, 2, checkpoint.blob, 32);
+        take(context, &checkpoint);
+    }
+    return row && finish(self, row, status, error);
+}
+
 bool store_blobs(struct store *self,
                  void (*take)(void *, const uint8_t id[32], uint64_t size),
                  void *context, struct error *error)

@@ -263,6 +263,7 @@ void work_fail(struct coordinator *self, struct queue_lease **lease, bool final,
         explain(self, *lease, &reason);
         struct failure failure = {self, node->name, buffer_text(&reason)};
         charge(job, -(double)(*lease)->step_pixels);
+        checkpoints_end(self, (*lease)->key);
         queue_give_up(self->queue, lease, task_failed, &failure);
         buffer_clear(&reason);
         return;
@@ -339,6 +340,7 @@ void work_take(struct coordinator *self, struct queue_lease **lease,
         work_name_blob(self, result->latents, result->latents_size);
     change_result(self->change, result);
     recent_add(&self->recent, result, self->handed + 1);
+    checkpoints_end(self, key);
     metrics_time(&self->metrics, METRICS_RENDER_S, result->seconds);
     node_credit_image(node, self->now);
     struct guilty guilty = {.count = 0};
@@ -397,6 +399,7 @@ static void job_ends(struct coordinator *self, struct queue_job *job)
         .canceled = job->canceled,
         .ended = own->ended,
     };
+    checkpoints_end_job(self, own->number);
     change_job_ended(self->change, &row);
     job_shut(own);
     tell_job_event(self, job);

@@ -45,6 +45,8 @@ static const struct rule rules[] = {
     {&farm__attempt__descriptor, "key", 32, false},
     {&farm__attempt__descriptor, "model", 32, false},
     {&farm__attempt__descriptor, "inputs", 32, false},
+    {&farm__attempt__descriptor, "checkpoint", 0, true},
+    {&farm__checkpoint__descriptor, "blob", 32, true},
     {&farm__ready__descriptor, "models", 32, false},
     {&farm__result__descriptor, "png", 32, false},
     {&farm__result__descriptor, "latents", 32, true},

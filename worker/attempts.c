@@ -3,11 +3,54 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/wire.h"
+
 static void attempt_destroy(struct attempt *attempt)
 {
     task_clear(&attempt->task);
+    attempt_start_anew(attempt);
     free(attempt->failed);
     free(attempt);
+}
+
+void attempt_start_anew(struct attempt *attempt)
+{
+    snapshot_clear(&attempt->start.snapshot);
+    attempt->start = (struct attempt_start){0};
+}
+
+bool attempt_start_from(struct attempt *attempt, const void *data, size_t size,
+                        struct error *error)
+{
+    struct snapshot snapshot;
+    uint32_t step = attempt->start.step;
+    attempt_start_anew(attempt);
+    if (!snapshot_read(&snapshot, data, size, error))
+        return false;
+    bool fits = memcmp(snapshot.tag, attempt->key, sizeof snapshot.tag) == 0 &&
+                snapshot.seed == attempt->task.seed && snapshot.step == step;
+    if (!fits) {
+        snapshot_clear(&snapshot);
+        return error_set_kind(error, ERROR_INPUT,
+                              "snapshot: it is of another task, or not of step %u",
+                              step);
+    }
+    attempt->start.state = START_HERE;
+    attempt->start.step = step;
+    attempt->start.snapshot = snapshot;
+    return true;
+}
+
+static void copy_start(struct attempt_start *into, const Farm__Checkpoint *from)
+{
+    bool usable = from && from->blob.len == BLOB_ID && from->step && from->size &&
+                  from->size <= WIRE_CHECKPOINT_LIMIT;
+    if (!usable)
+        return;
+    into->state = START_ELSEWHERE;
+    memcpy(into->blob, from->blob.data, BLOB_ID);
+    into->size = from->size;
+    into->step = from->step;
 }
 
 void attempts_clear(struct attempts *self)
@@ -57,6 +100,8 @@ bool attempts_add(struct attempts *self, const Farm__Attempt *from, uint32_t at_
                BLOB_ID);
     attempt->latents = from->latents;
     attempt->at_once = at_once;
+    attempt->checkpoint_every = from->checkpoint_every;
+    copy_start(&attempt->start, from->checkpoint);
     self->item[self->count++] = attempt;
     return true;
 }
@@ -136,7 +181,9 @@ size_t attempts_batch(const struct attempts *self, const uint8_t model[BLOB_ID],
             continue;
         if (!count && attempt->at_once && attempt->at_once < most)
             most = attempt->at_once;
-        if (!count || (same_inputs(batch[0], attempt) &&
+        if (!count || (batch[0]->start.step == attempt->start.step &&
+                       batch[0]->checkpoint_every == attempt->checkpoint_every &&
+                       same_inputs(batch[0], attempt) &&
                        may_share_a_batch(&batch[0]->task, &attempt->task)))
             batch[count++] = attempt;
     }

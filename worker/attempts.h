@@ -8,8 +8,18 @@
 #include "proto/files/blob.h"
 #include "proto/job/files.h"
 #include "proto/job/job.h"
+#include "worker/sd/snapshot.h"
 
 enum { ATTEMPTS_MOST = 256, BATCH_MOST = 32 };
+
+/* Where an attempt begins: at step 0, or where an earlier one came to. */
+struct attempt_start {
+    enum { START_ANEW, START_ELSEWHERE, START_COMING, START_HERE } state;
+    uint8_t blob[BLOB_ID]; /* of the snapshot, while it is not here */
+    uint64_t size;
+    uint32_t step;            /* that it is of; 0: anew */
+    struct snapshot snapshot; /* when it is here */
+};
 
 struct attempt {
     uint64_t epoch, counter;
@@ -21,6 +31,11 @@ struct attempt {
     size_t inputs;
     struct task task;
     bool latents;
+    uint32_t checkpoint_every;
+    struct attempt_start start;
+    uint32_t kept, kept_there; /* steps of the last snapshot: made here, told there */
+    bool
+        returns; /* it goes back when its last snapshot is there; UPLOADING till then */
     uint32_t at_once; /* images its batch should have; 0: as many as there may be */
     Farm__AttemptState state;
     bool withdrawn; /* nobody wants it; it only waits for its batch to end */
@@ -49,8 +64,17 @@ struct attempt *attempts_find(const struct attempts *self, uint64_t epoch,
                               uint64_t counter);
 void attempts_remove(struct attempts *self, uint64_t epoch, uint64_t counter);
 
+/* It begins anew, whatever it was to go on from. */
+void attempt_start_anew(struct attempt *attempt);
+
+/* The snapshot came: it is held against the task. ERROR_INPUT when these bytes are no
+ * snapshot, or of another task, seed or step; the attempt then begins anew. */
+bool attempt_start_from(struct attempt *attempt, const void *data, size_t size,
+                        struct error *error);
+
 /* The next batch: the oldest attempt in state ASSIGNED of this model, and others of that
- * state that differ from it in prompt, negative prompt and seed only; at most `most`, and
+ * state that differ from it in prompt, negative prompt and seed only and begin at the same
+ * step; at most `most`, and
  * no more than its batch should have, as they came. Gives their number. */
 size_t attempts_batch(const struct attempts *self, const uint8_t model[BLOB_ID],
                       size_t most, struct attempt *batch[BATCH_MOST]);

@@ -97,6 +97,35 @@ bool control_returned(struct link *link, struct attempt *const *attempts, size_t
     return count == 0 || send_it(link, &envelope);
 }
 
+static bool send_checkpoint(struct link *link, Farm__Checkpoint *checkpoint)
+{
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.body_case = FARM__ENVELOPE__BODY_CHECKPOINT;
+    envelope.checkpoint = checkpoint;
+    return send_it(link, &envelope);
+}
+
+bool control_checkpoint(struct link *link, const struct io_event *there)
+{
+    Farm__AttemptId id = FARM__ATTEMPT_ID__INIT;
+    id.epoch = there->epoch;
+    id.counter = there->counter;
+    Farm__Checkpoint checkpoint = FARM__CHECKPOINT__INIT;
+    checkpoint.attempt = &id;
+    checkpoint.step = there->step;
+    checkpoint.blob = wire_bytes(there->blob, BLOB_ID);
+    checkpoint.size = there->size;
+    return send_checkpoint(link, &checkpoint);
+}
+
+bool control_no_checkpoint(struct link *link, const struct attempt *attempt)
+{
+    Farm__AttemptId id = id_of(attempt);
+    Farm__Checkpoint checkpoint = FARM__CHECKPOINT__INIT;
+    checkpoint.attempt = &id;
+    return send_checkpoint(link, &checkpoint);
+}
+
 bool control_commit(struct link *link, Farm__Commit *commit)
 {
     Farm__Envelope envelope = FARM__ENVELOPE__INIT;

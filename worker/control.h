@@ -16,6 +16,8 @@ bool control_failed(struct link *link, const struct attempt *attempt,
 bool control_refuse(struct link *link, const Farm__AttemptId *id,
                     const struct error *why); /* as Failed, for one never held */
 bool control_returned(struct link *link, struct attempt *const *attempts, size_t count);
+bool control_checkpoint(struct link *link, const struct io_event *there);
+bool control_no_checkpoint(struct link *link, const struct attempt *attempt);
 bool control_commit(struct link *link, Farm__Commit *commit);
 bool control_have(struct link *link,
                   const struct io_event *have); /* IO_HAVE, IO_MODEL */

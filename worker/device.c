@@ -21,6 +21,8 @@
 #include "base/path.h"
 #include "worker/device_private.h"
 
+enum { HAND_OVER_MS = 5000 }; /* for the last snapshots of what is stopped */
+
 static void leave(struct device *self, int64_t within_ms)
 {
     int64_t at = clock_ms() + within_ms;
@@ -44,12 +46,14 @@ static void watch_leaving(struct device *self, int64_t now)
 {
     if (!self->leave)
         return;
-    if (!self->rendering && ((!self->attempts.count && !self->spooled) ||
-                             !self->greeted || now >= self->leave_at))
+    int64_t at = self->leave_at + (device_hands_over(self) ? HAND_OVER_MS : 0);
+    if (!self->rendering &&
+        ((!self->attempts.count && !self->spooled) || !self->greeted || now >= at)) {
+        device_return_waiting(self);
         self->over = true;
-    else if (self->rendering && now >= self->leave_at && !self->stopping) {
+    } else if (self->rendering && now >= self->leave_at && !self->stopping) {
         self->stopping = true;
-        render_stop(self->render);
+        render_stop(self->render, true);
     }
 }
 
@@ -65,7 +69,7 @@ static void watch_device(struct device *self, int64_t now)
 
 static int patience(const struct device *self, int64_t now)
 {
-    int64_t until = now + 60000;
+    int64_t until = now + (device_hands_over(self) ? 100 : 60000);
     if (self->greeted && self->next_heartbeat < until)
         until = self->next_heartbeat;
     if (self->leave && self->leave_at > now && self->leave_at < until)

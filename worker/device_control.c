@@ -80,7 +80,8 @@ void device_return_waiting(struct device *self)
     struct attempt *waiting[ATTEMPTS_MOST];
     size_t count = 0;
     for (size_t i = 0; i < self->attempts.count; i++)
-        if (self->attempts.item[i]->state < FARM__ATTEMPT_STATE__ATTEMPT_RENDERING)
+        if (self->attempts.item[i]->state < FARM__ATTEMPT_STATE__ATTEMPT_RENDERING ||
+            self->attempts.item[i]->returns)
             waiting[count++] = self->attempts.item[i];
     if (self->greeted)
         control_returned(self->link, waiting, count);
@@ -98,7 +99,7 @@ static void withdraw(struct device *self, const Farm__Withdraw *message)
             continue;
         if (attempt->state == FARM__ATTEMPT_STATE__ATTEMPT_RENDERING)
             attempt->withdrawn = true;
-        else if (attempt->failed ||
+        else if (attempt->failed || attempt->returns ||
                  attempt->state != FARM__ATTEMPT_STATE__ATTEMPT_UPLOADING)
             attempts_remove(&self->attempts, id->epoch, id->counter);
     }
@@ -108,7 +109,7 @@ static void withdraw(struct device *self, const Farm__Withdraw *message)
                             self->attempts.item[i]->state ==
                                 FARM__ATTEMPT_STATE__ATTEMPT_RENDERING);
     if (self->rendering && !wanted)
-        render_stop(self->render);
+        render_stop(self->render, false);
 }
 
 static void on_committed(struct device *self, const Farm__Committed *message)

@@ -62,6 +62,9 @@ bool device_connect(struct device *self, struct error *error);
 void device_step_link(struct device *self);
 void device_tell_ready(struct device *self); /* where credit or models changed */
 
+/* Whether what was stopped waits for its last snapshot to be there before it goes back. */
+bool device_hands_over(const struct device *self);
+
 /* All that waits goes back to the coordinator; what renders is finished. */
 void device_return_waiting(struct device *self);
 

@@ -51,11 +51,24 @@ static bool want_one(struct device *self, const uint8_t id[BLOB_ID], bool *here)
     return true;
 }
 
+/* Asks for what the attempt goes on from; true when it need not be waited for. */
+static bool has_start(struct device *self, struct attempt *attempt)
+{
+    struct attempt_start *start = &attempt->start;
+    if (start->state == START_ELSEWHERE) {
+        io_want_checkpoint(self->io, attempt->epoch, attempt->counter, start->blob,
+                           start->size);
+        start->state = START_COMING;
+    }
+    return start->state != START_COMING;
+}
+
 bool device_want(struct device *self, struct attempt *attempt)
 {
     bool here = true, ok = want_one(self, attempt->model, &here);
     for (size_t i = 0; ok && i < attempt->inputs; i++)
         ok = want_one(self, attempt->input[i], &here);
+    here = ok && has_start(self, attempt) && here;
     attempt->state = here ? FARM__ATTEMPT_STATE__ATTEMPT_ASSIGNED
                           : FARM__ATTEMPT_STATE__ATTEMPT_FETCHING;
     if (!ok) {
@@ -149,6 +162,53 @@ static void on_image(struct device *self, struct render_event *event)
     io_keep(self->io, &event->result);
 }
 
+static void give_back(struct device *self, struct attempt *attempt)
+{
+    control_returned(self->link, &attempt, 1);
+    attempts_remove(&self->attempts, attempt->epoch, attempt->counter);
+}
+
+bool device_hands_over(const struct device *self)
+{
+    bool any = false;
+    for (size_t i = 0; i < self->attempts.count; i++)
+        any = any || self->attempts.item[i]->returns;
+    return any;
+}
+
+static void on_kept(struct device *self, struct render_event *event)
+{
+    struct attempt *attempt =
+        attempts_find(&self->attempts, event->epoch, event->counter);
+    if (!attempt || attempt->withdrawn)
+        return;
+    attempt->kept = event->step;
+    io_offer_checkpoint(self->io, event->epoch, event->counter, event->step,
+                        &event->bytes);
+}
+
+/* The coordinator must not give that snapshot to anybody again. */
+static void begin_anew(struct device *self, struct attempt *attempt,
+                       const struct error *why)
+{
+    device_about(self, attempt);
+    log_warn("task %llu begins anew: %s", (unsigned long long)attempt->index,
+             why->text);
+    device_about(self, NULL);
+    attempt_start_anew(attempt);
+    if (self->greeted)
+        control_no_checkpoint(self->link, attempt);
+}
+
+static void on_anew(struct device *self, const struct render_event *event)
+{
+    for (size_t i = 0; i < self->attempts.count; i++) {
+        struct attempt *attempt = self->attempts.item[i];
+        if (attempt->state == FARM__ATTEMPT_STATE__ATTEMPT_RENDERING)
+            begin_anew(self, attempt, &event->error);
+    }
+}
+
 /* What a batch that failed leaves: smaller batches, or the end of its attempts. */
 static void take_failure(struct device *self, const struct error *why)
 {
@@ -171,9 +231,11 @@ static void take_failure(struct device *self, const struct error *why)
             attempt->alone = why->kind == ERROR_INPUT;
             attempt->state = FARM__ATTEMPT_STATE__ATTEMPT_ASSIGNED;
             attempt->step = 0;
+        } else if (self->stopping && attempt->kept > attempt->kept_there) {
+            attempt->state = FARM__ATTEMPT_STATE__ATTEMPT_UPLOADING;
+            attempt->returns = true;
         } else if (self->stopping) {
-            control_returned(self->link, &attempt, 1);
-            attempts_remove(&self->attempts, attempt->epoch, attempt->counter);
+            give_back(self, attempt);
         } else {
             device_fail(self, attempt, why);
         }
@@ -227,6 +289,12 @@ void device_on_render(struct device *self, struct render_event *event)
         break;
     case RENDER_STEP:
         on_step(self, event, now);
+        break;
+    case RENDER_KEPT:
+        on_kept(self, event);
+        break;
+    case RENDER_ANEW:
+        on_anew(self, event);
         break;
     case RENDER_IMAGE:
         on_image(self, event);
@@ -289,6 +357,31 @@ static void on_model_failed(struct device *self, const struct io_event *event)
     }
 }
 
+/* What the attempt is to go on from came, or does not come. */
+static void on_checkpoint(struct device *self, struct attempt *attempt,
+                          const struct io_event *event)
+{
+    struct error error = event->error;
+    if (!attempt || attempt->start.state != START_COMING)
+        return;
+    if (event->kind == IO_NO_CHECKPOINT ||
+        !attempt_start_from(attempt, event->bits.data, event->bits.size, &error))
+        begin_anew(self, attempt, &error);
+    device_want(self, attempt);
+}
+
+/* A snapshot of the attempt is there, and is told; one that was stopped goes back. */
+static void on_checkpointed(struct device *self, struct attempt *attempt,
+                            const struct io_event *event)
+{
+    if (!self->greeted || !attempt || attempt->withdrawn ||
+        !control_checkpoint(self->link, event))
+        return;
+    attempt->kept_there = event->step;
+    if (attempt->returns && attempt->kept_there == attempt->kept)
+        give_back(self, attempt);
+}
+
 static void ask_manifest(struct device *self, struct model *model)
 {
     model->request = ++self->requests;
@@ -329,6 +422,13 @@ void device_on_io(struct device *self, struct io_event *event)
         break;
     case IO_KEPT:
         attempts_adopt(&self->attempts, event->epoch, event->counter);
+        break;
+    case IO_CHECKPOINT:
+    case IO_NO_CHECKPOINT:
+        on_checkpoint(self, attempt, event);
+        break;
+    case IO_CHECKPOINTED:
+        on_checkpointed(self, attempt, event);
         break;
     case IO_HAVE:
         if (self->greeted)

@@ -75,6 +75,7 @@ static void keep(struct io *self, const struct result *result)
     commit.result = &fields;
 
     struct error error = {0};
+    checkpoints_forget(self->checkpoints, result->epoch, result->counter);
     bool ok = spool_find(self->spool, result->epoch, result->counter) ||
               spool_put(self->spool, &commit, &result->png, &result->latents, &error);
     if (ok)
@@ -156,6 +157,14 @@ static void take_order(struct io *self, int64_t now)
     case ORDER_COMMITTED:
         take_answer(self, order, now);
         break;
+    case ORDER_OFFER_CHECKPOINT:
+        checkpoints_offer(self->checkpoints, order->epoch, order->counter, order->step,
+                          &order->bytes);
+        break;
+    case ORDER_WANT_CHECKPOINT:
+        checkpoints_want(self->checkpoints, order->epoch, order->counter, order->model,
+                         order->size);
+        break;
     case ORDER_PEERS:
         download_peers(self->download, order->peers, now);
         break;
@@ -184,13 +193,15 @@ static void take_message(struct io *self, const struct message *message, int64_t
         upload_want(self->upload, self->link, envelope->want);
         break;
     case FARM__ENVELOPE__BODY_CHUNK:
-        download_chunk(self->download, message, now);
+        if (!checkpoints_chunk(self->checkpoints, message))
+            download_chunk(self->download, message, now);
         break;
     case FARM__ENVELOPE__BODY_REFUSED: {
         char *text = wire_string(envelope->refused->text);
         log_warn("bulk: refused: %s", text);
         free(text);
-        download_refused(self->download, envelope);
+        if (!checkpoints_refused(self->checkpoints, envelope))
+            download_refused(self->download, envelope);
         break;
     }
     default:
@@ -265,9 +276,14 @@ static void list_results(struct io *self)
     }
 }
 
-static void pull_models(struct io *self, int64_t now)
+static void pull(struct io *self, int64_t now)
 {
     struct io_event news;
+    while (checkpoints_next(self->checkpoints, self->link, now, &news)) {
+        struct io_event *event = event_new(news.kind);
+        *event = news;
+        tell(self, event);
+    }
     while (download_next(self->download, self->link, now, &news)) {
         struct io_event *event = event_new(news.kind);
         *event = news;
@@ -300,7 +316,7 @@ static void io_actor(zsock_t *pipe, void *argument)
         step_link(self, now);
         if (self->serve)
             serve_step(self->serve, now);
-        pull_models(self, now);
+        pull(self, now);
         push_results(self, now);
     }
     link_close(&self->link);
@@ -325,7 +341,8 @@ struct io *io_new(const struct io_options *options, struct error *error)
         ok = self->serve != NULL;
     }
     if (ok) {
-        self->upload = upload_new(self->spool);
+        self->checkpoints = checkpoints_new();
+        self->upload = upload_new(self->spool, self->checkpoints);
         self->download =
             download_new(self->pieces, options->peer_bind ? &self->own : NULL);
         self->spooled_at_start = spool_count(self->spool);
@@ -356,6 +373,7 @@ void io_destroy(struct io **self)
     serve_destroy(&io->serve);
     pieces_close(&io->pieces);
     upload_destroy(&io->upload);
+    checkpoints_destroy(&io->checkpoints);
     spool_close(&io->spool);
     keypair_wipe(&io->own);
     free(io);

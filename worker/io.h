@@ -57,6 +57,15 @@ int io_peer_port(const struct io *self);
 /* Takes *result and nulls it: IO_KEPT or IO_NOT_KEPT comes, then IO_UPLOADED. */
 void io_keep(struct io *self, struct result **result);
 
+/* A snapshot of what an attempt renders goes up: IO_CHECKPOINTED when it is there, unless a
+ * newer one of that attempt or its result came first. Takes the bytes. */
+void io_offer_checkpoint(struct io *self, uint64_t epoch, uint64_t counter,
+                         uint32_t step, struct buffer *bytes);
+
+/* Fetches the snapshot an attempt is to go on from: IO_CHECKPOINT or IO_NO_CHECKPOINT. */
+void io_want_checkpoint(struct io *self, uint64_t epoch, uint64_t counter,
+                        const uint8_t blob[32], uint64_t size);
+
 /* The coordinator's answer to a Commit; a final one empties the spool: IO_FORGOTTEN. */
 void io_committed(struct io *self, uint64_t epoch, uint64_t counter,
                   Farm__CommitAnswer answer);
@@ -71,8 +80,11 @@ enum io_event_kind {
     IO_NOT_KEPT,
     IO_UPLOADED, /* the coordinator has the blobs: commit is to be sent, and may come again */
     IO_FORGOTTEN,
-    IO_GRANTED, /* or not: the error says so */
-    IO_STOPPED, /* the last one; seen by io_destroy only */
+    IO_CHECKPOINTED,  /* step, blob, size: to be told, and may come again */
+    IO_CHECKPOINT,    /* bits: its bytes, which are what their hash says */
+    IO_NO_CHECKPOINT, /* error */
+    IO_GRANTED,       /* or not: the error says so */
+    IO_STOPPED,       /* the last one; seen by io_destroy only */
 };
 
 struct io_event {
@@ -84,7 +96,10 @@ struct io_event {
     Farm__Manifest *manifest;
     Farm__Commit *commit;
     struct error error;
-    struct buffer bits; /* HAVE: pieces.h */
+    struct buffer bits; /* HAVE: pieces.h; CHECKPOINT */
+    uint32_t step;
+    uint8_t blob[32];
+    uint64_t size;
     bool fetching, starved;
     uint8_t bad[PEERS_MOST][KEY_SIZE]; /* who sent wrong pieces */
     size_t bads;

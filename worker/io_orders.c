@@ -21,6 +21,7 @@ void order_destroy(struct order *order)
     if (order->result)
         result_clear(order->result);
     free(order->result);
+    buffer_clear(&order->bytes);
     free(order);
 }
 
@@ -64,6 +65,29 @@ void io_keep(struct io *self, struct result **result)
     struct order *order = order_new(ORDER_KEEP);
     order->result = *result;
     *result = NULL;
+    order_give(self, order);
+}
+
+void io_offer_checkpoint(struct io *self, uint64_t epoch, uint64_t counter,
+                         uint32_t step, struct buffer *bytes)
+{
+    struct order *order = order_new(ORDER_OFFER_CHECKPOINT);
+    order->epoch = epoch;
+    order->counter = counter;
+    order->step = step;
+    order->bytes = *bytes;
+    *bytes = (struct buffer){0};
+    order_give(self, order);
+}
+
+void io_want_checkpoint(struct io *self, uint64_t epoch, uint64_t counter,
+                        const uint8_t blob[32], uint64_t size)
+{
+    struct order *order = order_new(ORDER_WANT_CHECKPOINT);
+    order->epoch = epoch;
+    order->counter = counter;
+    memcpy(order->model, blob, sizeof order->model);
+    order->size = size;
     order_give(self, order);
 }
 

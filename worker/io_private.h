@@ -2,6 +2,7 @@
 #ifndef FARM_IO_PRIVATE_H
 #define FARM_IO_PRIVATE_H
 
+#include "worker/checkpoints.h"
 #include "worker/download.h"
 #include "worker/io.h"
 #include "worker/serve.h"
@@ -14,6 +15,8 @@ enum order_kind {
     ORDER_MANIFEST,
     ORDER_KEEP,
     ORDER_COMMITTED,
+    ORDER_OFFER_CHECKPOINT,
+    ORDER_WANT_CHECKPOINT,
     ORDER_PEERS,
     ORDER_GRANT,
     ORDER_GRANT_END,
@@ -33,6 +36,9 @@ struct order {
     uint64_t grant;
     uint8_t key[KEY_SIZE];
     uint32_t lasts_s;
+    uint32_t step;
+    uint64_t size;
+    struct buffer bytes;
 };
 
 struct io {
@@ -42,6 +48,7 @@ struct io {
     zsock_t *pipe;
     bool stop;
     struct spool *spool;
+    struct checkpoints *checkpoints;
     struct upload *upload;
     struct pieces *pieces;
     struct download *download;

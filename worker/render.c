@@ -13,18 +13,16 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "proto/files/manifest.h"
-#include "proto/files/picture.h"
-#include "proto/job/params.h"
 #include "proto/wire.h"
 #include "worker/brought.h"
 #include "worker/proof.h"
-#include "worker/sd/safetensors.h"
 #include "worker/task_loras.h"
 
 enum order_kind { ORDER_BATCH, ORDER_STOP, ORDER_END };
 
 struct order {
     enum order_kind kind;
+    bool keep; /* with a stop */
     uint8_t model[BLOB_ID];
     struct model_files files;
     char *model_name;
@@ -41,7 +39,9 @@ struct render {
     zsock_t *pipe;
     struct gpu *gpu;
     struct pipeline *pipeline;
-    uint8_t model[BLOB_ID]; /* of the pipeline */
+    struct pipeline_watch watch;  /* as the pipeline has it */
+    const struct attempt *images; /* those being rendered together */
+    uint8_t model[BLOB_ID];       /* of the pipeline */
     enum dtype dtype;
     bool stop, end;
 };
@@ -59,8 +59,10 @@ static struct order *order_new(enum order_kind kind)
 
 static void order_destroy(struct order *order)
 {
-    for (size_t i = 0; i < order->count; i++)
+    for (size_t i = 0; i < order->count; i++) {
         task_clear(&order->batch[i].task);
+        attempt_start_anew(&order->batch[i]);
+    }
     model_files_clear(&order->files);
     inputs_clear(&order->inputs);
     free(order->model_name);
@@ -81,6 +83,18 @@ static void copy_files(struct model_files *into, const struct model_files *from)
     }
 }
 
+static void copy_start(struct attempt_start *into, const struct attempt_start *from)
+{
+    *into = *from;
+    if (from->state != START_HERE)
+        return;
+    if (!snapshot_make(&into->snapshot, NULL))
+        abort();
+    memcpy(into->snapshot.values, from->snapshot.values,
+           (1 + SNAPSHOT_HISTORY) * snapshot_values(&from->snapshot) *
+               sizeof *into->snapshot.values);
+}
+
 void render_batch(struct render *self, const uint8_t model[BLOB_ID],
                   const struct model_files *files, const Farm__Manifest *manifest,
                   const struct inputs *inputs, struct attempt *const *batch,
@@ -99,13 +113,16 @@ void render_batch(struct render *self, const uint8_t model[BLOB_ID],
         *copy = *batch[order->count];
         copy->task = (struct task){0};
         task_copy(&copy->task, &batch[order->count]->task);
+        copy_start(&copy->start, &batch[order->count]->start);
     }
     zsock_send(self->actor, "p", order);
 }
 
-void render_stop(struct render *self)
+void render_stop(struct render *self, bool keep)
 {
-    zsock_send(self->actor, "p", order_new(ORDER_STOP));
+    struct order *order = order_new(ORDER_STOP);
+    order->keep = keep;
+    zsock_send(self->actor, "p", order);
 }
 
 zsock_t *render_socket(struct render *self)
@@ -133,6 +150,7 @@ void render_event_clear(struct render_event *self)
     if (self->result)
         result_clear(self->result);
     free(self->result);
+    buffer_clear(&self->bytes);
     *self = (struct render_event){0};
 }
 
@@ -158,9 +176,31 @@ static bool is_stopped(struct render *self)
         }
         self->stop = true;
         self->end = order->kind == ORDER_END;
+        self->watch.keep_stopped = order->keep;
         order_destroy(order);
     }
     return self->stop || self->end;
+}
+
+/* A snapshot is of one task and no other. */
+static void on_keep(void *owner, size_t image, const struct snapshot *snapshot)
+{
+    struct render *self = owner;
+    const struct attempt *attempt = &self->images[image];
+    struct render_event event = {.kind = RENDER_KEPT,
+                                 .epoch = attempt->epoch,
+                                 .counter = attempt->counter,
+                                 .step = (uint32_t)snapshot->step};
+    struct snapshot own = *snapshot;
+    struct error error = {0};
+    memcpy(own.tag, attempt->key, sizeof own.tag);
+    event.bytes.limit = WIRE_CHECKPOINT_LIMIT;
+    if (snapshot_write(&own, &event.bytes, &error)) {
+        tell(self, &event);
+        return;
+    }
+    log_warn("task %" PRIu64 " has no checkpoint: %s", attempt->index, error.text);
+    buffer_clear(&event.bytes);
 }
 
 static bool on_progress(void *owner, size_t done, size_t of)
@@ -171,7 +211,10 @@ static bool on_progress(void *owner, size_t done, size_t of)
     if (done > 0 && fault_wanted("worker-hangs"))
         pause();
     tell(self, &(struct render_event){.kind = RENDER_STEP, .done = done, .of = of});
-    return !is_stopped(self);
+    if (!is_stopped(self))
+        return true;
+    pipeline_watch(self->pipeline, &self->watch);
+    return false;
 }
 
 static enum dtype dtype_of(const struct task *task)
@@ -198,61 +241,15 @@ static bool load(struct render *self, const struct order *order, struct error *e
     return true;
 }
 
-/* Files of one image, as they go into the spool. */
-static struct result *make_result(const struct order *order,
-                                  const struct attempt *attempt,
-                                  const struct image *image, double seconds,
-                                  struct error *error)
-{
-    struct result *result = calloc(1, sizeof *result);
-    struct buffer text = {0};
-    struct task task = {0};
-    if (!result)
-        abort();
-    result->epoch = attempt->epoch;
-    result->counter = attempt->counter;
-    result->index = attempt->index;
-    memcpy(result->job, attempt->job, sizeof result->job);
-    memcpy(result->key, attempt->key, sizeof result->key);
-    result->seconds = seconds;
-    result->at_once = order->count;
-    result->step_pixels = attempt->task.steps * image->width * image->height;
-    blob_id(image->rgb, image->width * image->height * 3, result->pixels);
-
-    task_copy(&task, &attempt->task);
-    task.width = image->width;
-    task.height = image->height;
-    bool ok = params_write(&task, order->model_name, order->model_hash, &text, error);
-    if (ok && image->truncated)
-        ok = buffer_printf(&text, error, ", " PARAMS_TRUNCATED);
-    if (image->truncated)
-        log_warn("task %" PRIu64
-                 ": a prompt has more than 75 tokens, the rest is dropped; "
-                 "--syntax a1111 or comfy takes it all",
-                 attempt->index);
-    struct picture picture = {image->width, image->height, image->rgb};
-    struct picture_text parameters = {"parameters", buffer_text(&text)};
-    ok = ok && picture_write_png(&picture, &parameters, 1, &result->png, error);
-    size_t shape[4] = {1, image->c, image->h, image->w};
-    if (ok && attempt->latents)
-        ok = safetensors_write(&result->latents, "latents", image->latents, shape, 4,
-                               error);
-    task_clear(&task);
-    buffer_clear(&text);
-    if (ok)
-        return result;
-    result_clear(result);
-    free(result);
-    return NULL;
-}
-
 static bool hand_out(struct render *self, const struct order *order,
                      const struct image *images, double seconds, struct error *error)
 {
     for (size_t i = 0; i < order->count; i++) {
         struct render_event event = {.kind = RENDER_IMAGE};
-        event.result = make_result(order, &order->batch[i], &images[i],
-                                   seconds / (double)order->count, error);
+        struct result_origin origin = {&order->batch[i], order->model_name,
+                                       order->model_hash, order->count,
+                                       seconds / (double)order->count};
+        event.result = result_make(&origin, &images[i], error);
         if (!event.result)
             return false;
         tell(self, &event);
@@ -261,20 +258,50 @@ static bool hand_out(struct render *self, const struct order *order,
 }
 
 /* Prompts name LoRAs too: images that want the same files are rendered together. */
-static bool render_images(struct render *self, const struct image_request *requests,
-                          size_t count, struct image *images, struct error *error)
+static bool render_images(struct render *self, const struct order *order,
+                          const struct image_request *requests, struct image *images,
+                          struct error *error)
 {
     size_t same;
-    for (size_t first = 0; first < count; first += same) {
+    self->watch = (struct pipeline_watch){
+        .keep_every = order->batch[0].checkpoint_every,
+        .keep = order->batch[0].checkpoint_every ? on_keep : NULL,
+        .owner = self};
+    pipeline_watch(self->pipeline, &self->watch);
+    for (size_t first = 0; first < order->count; first += same) {
         same = 1;
-        while (first + same < count &&
+        while (first + same < order->count &&
                image_request_same_files(&requests[first], &requests[first + same]))
             same++;
+        self->images = &order->batch[first];
         if (!pipeline_render(self->pipeline, requests + first, same, on_progress, self,
                              images + first, error))
             return false;
     }
     return true;
+}
+
+/* From where earlier attempts came to; from the beginning where that does not fit. */
+static bool render_on(struct render *self, const struct order *order,
+                      struct image_request *requests, struct image *images,
+                      struct error *error)
+{
+    bool goes_on = order->batch[0].start.state == START_HERE;
+    for (size_t i = 0; goes_on && i < order->count; i++) {
+        requests[i].resume = &order->batch[i].start.snapshot;
+        log_info("task %" PRIu64 " goes on from step %zu of %zu", order->batch[i].index,
+                 requests[i].resume->step, requests[i].resume->steps);
+    }
+    if (render_images(self, order, requests, images, error))
+        return true;
+    if (!goes_on || error->kind != ERROR_INPUT)
+        return false;
+    tell(self, &(struct render_event){.kind = RENDER_ANEW, .error = *error});
+    for (size_t i = 0; i < order->count; i++) {
+        requests[i].resume = NULL;
+        image_clear(&images[i]);
+    }
+    return render_images(self, order, requests, images, error);
 }
 
 static struct draws_options noise_of(const struct task *task)
@@ -343,7 +370,7 @@ static bool render(struct render *self, const struct order *order, struct error 
     }
     tell(self, &started);
     int64_t start = clock_us();
-    ok = ok && render_images(self, requests, order->count, images, error);
+    ok = ok && render_on(self, order, requests, images, error);
     ok = ok && hand_out(self, order, images, (double)(clock_us() - start) / 1e6, error);
     for (size_t i = 0; i < order->count; i++)
         image_clear(&images[i]);

@@ -34,8 +34,8 @@ void render_batch(struct render *self, const uint8_t model[BLOB_ID],
                   size_t count);
 
 /* The present batch is not wanted any more; RENDER_ENDED comes with ERROR_BUSY, or it had
- * ended already. */
-void render_stop(struct render *self);
+ * ended already. With `keep`, snapshots of where it stands come first. */
+void render_stop(struct render *self, bool keep);
 
 enum render_event_kind {
     RENDER_OPENED,    /* info, and in error.text why it must not work (or "") */
@@ -43,8 +43,10 @@ enum render_event_kind {
     RENDER_LOADING,
     RENDER_STARTED, /* width, height, count */
     RENDER_STEP,    /* done, of */
-    RENDER_IMAGE,   /* result, the owner's to free */
-    RENDER_ENDED,   /* ok, error */
+    RENDER_KEPT,  /* epoch, counter, step, bytes: of an attempt whose job wants those */
+    RENDER_ANEW,  /* error: what it was to go on from does not fit, it begins anew */
+    RENDER_IMAGE, /* result, the owner's to free */
+    RENDER_ENDED, /* ok, error */
     RENDER_STOPPED, /* the last one; seen by render_destroy only */
 };
 
@@ -54,6 +56,9 @@ struct render_event {
     size_t width, height, count;
     size_t done, of;
     struct result *result;
+    uint64_t epoch, counter;
+    uint32_t step;
+    struct buffer bytes; /* a whole snapshot; the owner's to clear */
     bool ok;
     struct error error;
 };

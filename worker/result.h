@@ -4,6 +4,9 @@
 
 #include "base/buffer.h"
 
+struct attempt;
+struct image;
+
 struct result {
     uint64_t epoch, counter; /* the attempt */
     uint8_t job[16];
@@ -17,10 +20,17 @@ struct result {
     size_t at_once; /* images of its batch */
 };
 
-static inline void result_clear(struct result *self)
-{
-    buffer_clear(&self->png);
-    buffer_clear(&self->latents);
-}
+/* Of what it is made beside the pixels; borrowed. */
+struct result_origin {
+    const struct attempt *attempt;
+    const char *model_name, *model_hash;
+    size_t at_once;
+    double seconds;
+};
+
+/* The files of one image, on the heap; NULL when they cannot be written. */
+struct result *result_make(const struct result_origin *origin,
+                           const struct image *image, struct error *error);
+void result_clear(struct result *self);
 
 #endif

@@ -23,17 +23,19 @@ struct want {
 
 struct upload {
     struct spool *spool;
+    struct checkpoints *checkpoints;
     struct want want[WANTS_WAITING];
     size_t wants;
     uint8_t frame[TRANSFER_FRAME];
 };
 
-struct upload *upload_new(struct spool *spool)
+struct upload *upload_new(struct spool *spool, struct checkpoints *checkpoints)
 {
     struct upload *self = calloc(1, sizeof *self);
     if (!self)
         abort();
     self->spool = spool;
+    self->checkpoints = checkpoints;
     return self;
 }
 
@@ -56,6 +58,7 @@ void upload_restart(struct upload *self)
 {
     for (size_t i = 0; i < spool_count(self->spool); i++)
         start_again(spool_at(self->spool, i));
+    checkpoints_restart(self->checkpoints);
     self->wants = 0;
 }
 
@@ -71,12 +74,22 @@ static bool send_frame(struct upload *self, struct link *link, Farm__Envelope *e
     return false;
 }
 
+/* A range of a result's file or of a snapshot. */
+static bool read_range(struct upload *self, const uint8_t id[BLOB_ID], uint64_t offset,
+                       size_t size, struct error *error)
+{
+    return checkpoints_size(self->checkpoints, id)
+               ? checkpoints_read(self->checkpoints, id, offset, self->frame, size,
+                                  error)
+               : spool_read(self->spool, id, offset, self->frame, size, error);
+}
+
 static bool offer(struct upload *self, struct link *link, struct spool_blob *blob,
                   int64_t now)
 {
     size_t first = blob->size < TRANSFER_FRAME ? blob->size : TRANSFER_FRAME;
     struct error error = {0};
-    if (!spool_read(self->spool, blob->id, 0, self->frame, first, &error)) {
+    if (!read_range(self, blob->id, 0, first, &error)) {
         log_error("spool: %s", error.text);
         return false;
     }
@@ -100,6 +113,10 @@ static bool is_due(int64_t last_ms, int64_t now)
 static size_t offers_open(struct upload *self, int64_t now)
 {
     size_t open = 0;
+    for (size_t i = 0; i < checkpoints_count(self->checkpoints); i++) {
+        const struct spool_blob *blob = checkpoints_at(self->checkpoints, i);
+        open += !blob->stored && !is_due(blob->offered_ms, now);
+    }
     for (size_t i = 0; i < spool_count(self->spool); i++)
         for (size_t b = 0; b < SPOOL_BLOBS; b++) {
             const struct spool_blob *blob = &spool_at(self->spool, i)->blob[b];
@@ -112,15 +129,15 @@ static size_t offers_open(struct upload *self, int64_t now)
 static bool answer_want(struct upload *self, struct link *link, const struct want *want)
 {
     struct error error = {0};
-    if (!spool_read(self->spool, want->blob, want->offset, self->frame, want->length,
-                    &error)) {
+    if (!read_range(self, want->blob, want->offset, want->length, &error)) {
         log_debug("not sending what was wanted: %s", error.text);
         return true;
     }
     Farm__Chunk chunk = FARM__CHUNK__INIT;
     chunk.blob = wire_bytes(want->blob, BLOB_ID);
     chunk.offset = want->offset;
-    chunk.size = spool_size(self->spool, want->blob);
+    uint64_t snapshot = checkpoints_size(self->checkpoints, want->blob);
+    chunk.size = snapshot ? snapshot : spool_size(self->spool, want->blob);
     Farm__Envelope envelope = FARM__ENVELOPE__INIT;
     envelope.body_case = FARM__ENVELOPE__BODY_CHUNK;
     envelope.chunk = &chunk;
@@ -149,6 +166,12 @@ void upload_step(struct upload *self, struct link *link, int64_t now_ms)
                 open++;
         }
     }
+    for (size_t i = 0; i < checkpoints_count(self->checkpoints); i++) {
+        struct spool_blob *blob = checkpoints_at(self->checkpoints, i);
+        if (!blob->stored && open < OFFERS_OPEN && is_due(blob->offered_ms, now_ms) &&
+            offer(self, link, blob, now_ms))
+            open++;
+    }
 }
 
 bool upload_is_waiting(const struct upload *self)
@@ -164,6 +187,10 @@ void upload_stored(struct upload *self, const Farm__Stored *message)
             if (blob->size && wire_is(message->blob, blob->id, BLOB_ID))
                 blob->stored = true;
         }
+    for (size_t i = 0; i < checkpoints_count(self->checkpoints); i++) {
+        struct spool_blob *blob = checkpoints_at(self->checkpoints, i);
+        blob->stored = blob->stored || wire_is(message->blob, blob->id, BLOB_ID);
+    }
 }
 
 void upload_want(struct upload *self, struct link *link, const Farm__Want *message)

@@ -1,4 +1,4 @@
-/* Results on their way up the bulk link: offered, sent as wanted, announced, answered.
+/* Results, and snapshots (checkpoints.h), on their way up the bulk link: offered, sent as wanted, announced, answered.
  *
  * Any of that may be lost with a connection, so all of it is repeated: from the beginning
  * after upload_restart, and what stays unanswered after 10 s. Repeating is harmless,
@@ -8,12 +8,13 @@
 #define FARM_UPLOAD_H
 
 #include "proto/link.h"
+#include "worker/checkpoints.h"
 #include "worker/spool.h"
 
 struct upload;
 
-/* Borrows the spool. */
-struct upload *upload_new(struct spool *spool);
+/* Borrows both. */
+struct upload *upload_new(struct spool *spool, struct checkpoints *checkpoints);
 void upload_destroy(struct upload **self);
 
 /* Nothing counts as stored or announced any more. */

@@ -387,6 +387,7 @@ void coordinator_up(void)
     members_init(&self->members);
     models_init(&self->models);
     recent_init(&self->recent);
+    checkpoints_init(&self->checkpoints);
     shares_init(&self->shares);
     self->swarm = swarm_new();
     self->events = events_new(tell_event, tell_snapshot, self);
@@ -429,6 +430,7 @@ static void destroy(struct coordinator *self)
     members_clear(&self->members);
     models_clear(&self->models);
     recent_clear(&self->recent);
+    checkpoints_clear(&self->checkpoints);
     shares_clear(&self->shares);
     swarm_destroy(&self->swarm);
     events_destroy(&self->events);

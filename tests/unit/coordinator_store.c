@@ -270,6 +270,42 @@ static void the_states_of_tasks_come_without_their_results(void **state)
     assert_int_equal(states[3], 0);
 }
 
+static void see_checkpoint(void *context, const struct checkpoint_row *row)
+{
+    struct checkpoint_row *seen = context;
+    assert_int_equal(seen->size, 0);
+    assert_string_equal(row->kind, "a kind");
+    *seen = *row;
+}
+
+static void the_newest_checkpoint_of_a_task_is_there_after_a_reopen(void **state)
+{
+    struct checkpoint_row row = {.key = {1}, .job = 1, .blob = {2}, .kind = "a kind"};
+    struct checkpoint_row seen = {.size = 0}, none = {.size = 0};
+    struct change *change = change_new();
+    add_job(change, 1);
+    for (row.step = 5; row.step <= 10; row.step += 5) {
+        row.size = row.counter = row.step + 1;
+        row.epoch = row.step + 2;
+        change_checkpoint(change, &row);
+    }
+    apply(change);
+    reopen();
+    assert_true(store_checkpoints(store, see_checkpoint, &seen, NULL));
+    assert_int_equal(seen.step, 10);
+    assert_int_equal(seen.size, 11);
+    assert_int_equal(seen.counter, 11);
+    assert_int_equal(seen.epoch, 12);
+    assert_int_equal(seen.job, 1);
+    assert_memory_equal(seen.key, row.key, 32);
+    assert_memory_equal(seen.blob, row.blob, 32);
+    change = change_new();
+    change_checkpoint_gone(change, row.key);
+    apply(change);
+    assert_true(store_checkpoints(store, see_checkpoint, &none, NULL));
+    assert_int_equal(none.size, 0);
+}
+
 /* A database as version `version` of the schema left it. */
 static void go_back(int version)
 {
@@ -395,6 +431,7 @@ int main(void)
         STORE_TEST(tasks_come_in_pages_with_their_results),
         STORE_TEST(the_states_of_tasks_come_without_their_results),
         STORE_TEST(every_older_schema_is_brought_forward),
+        STORE_TEST(the_newest_checkpoint_of_a_task_is_there_after_a_reopen),
         STORE_TEST(the_actor_makes_durable_what_queued_and_reports_the_last),
         STORE_TEST(the_actor_reports_a_commit_that_failed_and_commits_no_more),
         STORE_TEST(a_database_of_a_newer_schema_is_refused),

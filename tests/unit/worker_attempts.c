@@ -8,6 +8,8 @@
 static uint32_t at_once; /* of what is added next */
 static const uint8_t model_a[BLOB_ID] = {1}, model_b[BLOB_ID] = {2};
 
+static Farm__Checkpoint *half; /* of what is added next */
+
 /* Adds attempt (1, counter) of the model with these settings: name, value, ..., NULL. */
 static bool add_with(struct attempts *attempts, uint64_t counter, const uint8_t *model,
                      const char *const *pairs, const uint8_t *input,
@@ -30,6 +32,7 @@ static bool add_with(struct attempts *attempts, uint64_t counter, const uint8_t 
     attempt.job = wire_bytes(job, sizeof job);
     attempt.key = wire_bytes(key, sizeof key);
     attempt.model = wire_bytes(model, BLOB_ID);
+    attempt.checkpoint = half;
     attempt.settings = list;
     attempt.n_settings = count;
     ProtobufCBinaryData inputs = wire_bytes(input, BLOB_ID);
@@ -55,6 +58,77 @@ static void a_batch_shares_its_files(void **state)
     assert_int_equal(attempts_batch(&attempts, model_a, 4, batch), 2);
     assert_int_equal(batch[1]->counter, 4);
     assert_memory_equal(batch[1]->input[0], model_a, BLOB_ID);
+    attempts_clear(&attempts);
+}
+
+/* Adds an attempt with seed 7 that goes on from step 5 when its snapshot is there. */
+static struct attempt *add_half(struct attempts *attempts, uint64_t counter)
+{
+    static const uint8_t blob[BLOB_ID] = {3};
+    const char *seed[] = {"seed", "7", NULL};
+    Farm__Checkpoint checkpoint = FARM__CHECKPOINT__INIT;
+    checkpoint.step = 5;
+    checkpoint.size = 100;
+    checkpoint.blob = wire_bytes(blob, sizeof blob);
+    half = &checkpoint;
+    assert_true(add(attempts, counter, model_a, seed, NULL));
+    half = NULL;
+    struct attempt *attempt = attempts_find(attempts, 1, counter);
+    assert_int_equal(attempt->start.state, START_ELSEWHERE);
+    return attempt;
+}
+
+/* Whether the attempt goes on from a snapshot with these. */
+static bool goes_on(struct attempt *attempt, size_t step, uint64_t seed, uint8_t tag,
+                    struct error *error)
+{
+    struct snapshot snapshot = {.c = 1, .h = 1, .w = 1, .step = step, .steps = 20};
+    struct buffer bytes = {0};
+    snapshot.seed = seed;
+    snapshot.tag[31] = tag;
+    assert_true(snapshot_make(&snapshot, NULL) &&
+                snapshot_write(&snapshot, &bytes, NULL));
+    bool ok = attempt_start_from(attempt, bytes.data, bytes.size, error);
+    snapshot_clear(&snapshot);
+    buffer_clear(&bytes);
+    return ok;
+}
+
+static void a_snapshot_of_another_task_seed_or_step_is_refused(void **state)
+{
+    static const struct {
+        size_t step;
+        uint64_t seed;
+        uint8_t tag;
+        bool fits;
+    } cases[] = {{5, 7, 0, true}, {6, 7, 0, false}, {5, 8, 0, false}, {5, 7, 1, false}};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        struct attempts attempts = {0};
+        struct error error = {0};
+        struct attempt *attempt = add_half(&attempts, 1);
+        assert_int_equal(
+            goes_on(attempt, cases[c].step, cases[c].seed, cases[c].tag, &error),
+            cases[c].fits);
+        assert_int_equal(attempt->start.state, cases[c].fits ? START_HERE : START_ANEW);
+        assert_int_equal(error.kind, cases[c].fits ? 0 : ERROR_INPUT);
+        attempts_clear(&attempts);
+    }
+}
+
+static void a_batch_begins_at_one_step(void **state)
+{
+    struct attempts attempts = {0};
+    struct attempt *batch[BATCH_MOST];
+    const char *seed[] = {"seed", "1", NULL};
+    struct attempt *first = add_half(&attempts, 1);
+    assert_true(goes_on(first, 5, 7, 0, NULL));
+    assert_true(add(&attempts, 2, model_a, seed, NULL));
+    assert_true(goes_on(add_half(&attempts, 3), 5, 7, 0, NULL));
+    assert_int_equal(attempts_batch(&attempts, model_a, 4, batch), 2);
+    assert_int_equal(batch[1]->counter, 3);
+    attempt_start_anew(first);
+    assert_int_equal(attempts_batch(&attempts, model_a, 4, batch), 2);
+    assert_int_equal(batch[1]->counter, 2);
     attempts_clear(&attempts);
 }
 
@@ -160,6 +234,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_differs_in_prompt_and_seed_only),
         cmocka_unit_test(a_batch_shares_its_files),
+        cmocka_unit_test(a_batch_begins_at_one_step),
+        cmocka_unit_test(a_snapshot_of_another_task_seed_or_step_is_refused),
         cmocka_unit_test(a_batch_is_as_large_as_was_measured_best),
         cmocka_unit_test(what_failed_unheard_is_kept_and_not_rendered_again),
         cmocka_unit_test(what_renders_is_in_no_second_batch),

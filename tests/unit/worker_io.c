@@ -227,6 +227,77 @@ static void after_a_restart_the_spool_is_held_and_offered(void **state)
     await(IO_UPLOADED);
 }
 
+static void offer_snapshot(uint32_t step, size_t size)
+{
+    struct buffer bytes = {0};
+    uint8_t *room = buffer_room(&bytes, size, NULL);
+    assert_non_null(room);
+    memset(room, (int)step, size);
+    bytes.size = size;
+    io_offer_checkpoint(io, EPOCH, 1, step, &bytes);
+}
+
+static void a_snapshot_is_told_when_it_is_there_and_newer_ones_overtake(void **state)
+{
+    offer_snapshot(5, BIG);
+    assert_int_equal(next_message(PATIENCE_MS), FARM__ENVELOPE__BODY_OFFER);
+    assert_int_equal(got.envelope->offer->size, BIG);
+    struct message first = got;
+    got = (struct message){0};
+    offer_snapshot(10, 1000);
+    assert_int_equal(next_message(PATIENCE_MS), FARM__ENVELOPE__BODY_OFFER);
+    answer_stored();
+    await(IO_CHECKPOINTED);
+    assert_int_equal(event.step, 10);
+    assert_int_equal(event.size, 1000);
+    assert_memory_equal(event.blob, got.envelope->offer->blob.data, BLOB_ID);
+    keep(1, 1000); /* the result makes what is left of no use */
+    assert_int_equal(next_message(PATIENCE_MS), FARM__ENVELOPE__BODY_OFFER);
+    ProtobufCBinaryData own_blob = got.envelope->offer->blob;
+    got.envelope->offer->blob = first.envelope->offer->blob;
+    answer_stored();
+    assert_false(comes_within(IO_CHECKPOINTED, 200));
+    got.envelope->offer->blob = own_blob;
+    message_clear(&first);
+}
+
+/* Answers the Want in `got` with that byte over and over. */
+static void answer_range(uint8_t content)
+{
+    static uint8_t range[TRANSFER_FRAME];
+    const Farm__Want *want = got.envelope->want;
+    memset(range, content, want->length);
+    Farm__Chunk chunk = FARM__CHUNK__INIT;
+    chunk.blob = want->blob;
+    chunk.offset = want->offset;
+    chunk.size = BIG;
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.request = got.envelope->request;
+    envelope.body_case = FARM__ENVELOPE__BODY_CHUNK;
+    envelope.chunk = &chunk;
+    assert_true(wire_send(server, got.peer, &envelope, range, want->length, NULL));
+}
+
+static void a_snapshot_comes_in_ranges_and_is_what_its_name_says(void **state)
+{
+    uint8_t *content = malloc(BIG), id[BLOB_ID];
+    assert_non_null(content);
+    memset(content, 9, BIG);
+    blob_id(content, BIG, id);
+    for (int wrong = 0; wrong < 2; wrong++) {
+        io_want_checkpoint(io, EPOCH, 3, id, BIG);
+        for (uint64_t at = 0; at < BIG; at += TRANSFER_FRAME) {
+            assert_int_equal(next_message(PATIENCE_MS), FARM__ENVELOPE__BODY_WANT);
+            assert_int_equal(got.envelope->want->offset, at);
+            answer_range(wrong ? 8 : 9);
+        }
+        await(wrong ? IO_NO_CHECKPOINT : IO_CHECKPOINT);
+        assert_int_equal(event.counter, 3);
+    }
+    assert_non_null(strstr(event.error.text, "not what its name says"));
+    free(content);
+}
+
 static void a_model_nobody_has_is_reported_with_the_reason(void **state)
 {
     uint8_t id[32] = {5};
@@ -253,6 +324,8 @@ int main(void)
         IO_TEST(retry_offers_and_announces_again),
         IO_TEST(a_new_session_is_offered_everything_again),
         IO_TEST(after_a_restart_the_spool_is_held_and_offered),
+        IO_TEST(a_snapshot_is_told_when_it_is_there_and_newer_ones_overtake),
+        IO_TEST(a_snapshot_comes_in_ranges_and_is_what_its_name_says),
         IO_TEST(a_model_nobody_has_is_reported_with_the_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -379,7 +379,7 @@ static bool denoise(struct rendering *self, pipeline_progress *progress, void *o
     for (size_t done = first; done < self->run.count; done++) {
         const struct step *step = &self->run.step[done];
         if (progress && !progress(owner, done, self->run.count))
-            return error_set_kind(error, ERROR_BUSY, "stopped");
+            return rendering_stopped(self, denoiser, done, error);
         if (!attend(self, denoiser, done, done == first, error))
             return false;
         bool noisy = step->noise != 0;

@@ -69,10 +69,12 @@ struct image {
 void image_clear(struct image *self);
 
 /* What is handed out while images are rendered, each lent for the call: every keep_every
- * steps a snapshot of each image from which another device can go on, every preview_every
- * steps a picture of its latents, a pixel a place. 0: none. */
+ * steps, and with keep_stopped where a rendering is stopped, a snapshot of each image from
+ * which another device can go on; every preview_every steps a picture of its latents, a
+ * pixel a place. 0: none. */
 struct pipeline_watch {
     size_t keep_every, preview_every;
+    bool keep_stopped;
     void (*keep)(void *owner, size_t image, const struct snapshot *snapshot);
     void (*preview)(void *owner, size_t image, const struct pixels *picture);
     void *owner;
@@ -94,7 +96,9 @@ void pipeline_destroy(struct pipeline **self);
 size_t pipeline_factor(const struct pipeline *self);
 void pipeline_default_size(const struct pipeline *self, size_t *width, size_t *height);
 
-/* Holds for all renderings from now on; NULL: nothing is handed out. Copied. */
+/* Holds from now on, also for a rendering whose progress is being told; NULL: nothing is
+ * handed out. Copied. Previews are had when some were wanted at a rendering's beginning,
+ * then or before. */
 void pipeline_watch(struct pipeline *self, const struct pipeline_watch *watch);
 
 /* Renders `count` images in one batch into images[0 .. count - 1]. An image's bytes do not

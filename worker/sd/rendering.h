@@ -53,6 +53,10 @@ bool rendering_draw(struct rendering *self, size_t step, struct error *error);
 bool rendering_resume(struct rendering *self, struct denoiser *denoiser, size_t *first,
                       struct error *error);
 
+/* Hands out what is wanted where it is stopped; false with ERROR_BUSY "stopped". */
+bool rendering_stopped(struct rendering *self, struct denoiser *denoiser, size_t done,
+                       struct error *error);
+
 /* Hands out what is wanted after `done` steps. */
 bool rendering_watch(struct rendering *self, struct denoiser *denoiser, size_t done,
                      struct error *error);

@@ -144,6 +144,21 @@ static bool show(struct rendering *self, const float *values, size_t done,
     return ok;
 }
 
+bool rendering_stopped(struct rendering *self, struct denoiser *denoiser, size_t done,
+                       struct error *error)
+{
+    const struct pipeline_watch *watch = &self->pipeline->watch;
+    size_t tensors = 1 + SNAPSHOT_HISTORY;
+    float *values =
+        watch->keep && watch->keep_stopped && done > 0
+            ? calloc(tensors * self->count * image_values(self), sizeof *values)
+            : NULL;
+    bool ok = !values || (denoiser_save(denoiser, values, error) &&
+                          keep(self, values, done, error));
+    free(values);
+    return ok && error_set_kind(error, ERROR_BUSY, "stopped");
+}
+
 static bool is_due(size_t every, size_t done)
 {
     return every && done % every == 0;

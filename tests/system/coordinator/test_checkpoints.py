@@ -1,0 +1,126 @@
+"""Images half way, as the coordinator keeps them and gives them on."""
+import os
+import time
+
+from peer import blake2b, commit, job, pb
+
+
+def submit(admin, every=5, tasks=1):
+    content = job(seeds=[(0, tasks)])
+    content.checkpoint_every = every
+    return admin.ask(submit=pb.Submit(id=os.urandom(16), job=content)).job
+
+
+def worker_of(farm, key, kind=b"test", credit=1):
+    worker = farm.peer(key)
+    worker.hello(device=pb.Device(name=b"test device", kind=kind))
+    worker.ready(credit)
+    return worker
+
+
+def upload(farm, worker, content):
+    bulk = farm.bulk(worker.key)
+    bulk.send(content, offer=pb.Offer(blob=blake2b(content), size=len(content)))
+    bulk.wait("stored")
+
+
+def tell(worker, attempt, step, content, size=None):
+    worker.send(checkpoint=pb.Checkpoint(attempt=attempt.id, step=step, blob=blake2b(content),
+                                         size=size or len(content)))
+
+
+def until_gone(path):
+    end = time.monotonic() + 10
+    while path.exists():
+        assert time.monotonic() < end, f"{path} stays"
+        time.sleep(0.05)
+
+
+def path_of(farm, content):
+    name = blake2b(content).hex()
+    return farm.folder / "blobs" / name[:2] / name
+
+
+def test_the_newest_goes_to_the_next_attempt_on_a_device_of_that_kind(farm, admin):
+    first, second = (farm.member(admin, pb.ROLE_WORKER) for _ in range(2))
+    submit(admin)
+    worker = worker_of(farm, first)
+    attempt = worker.wait("assign").attempts[0]
+    assert attempt.checkpoint_every == 5 and not attempt.HasField("checkpoint")
+    for step, content in ((5, b"half"), (10, b"more than half")):
+        upload(farm, worker, content)
+        tell(worker, attempt, step, content)
+    until_gone(path_of(farm, b"half"))  # it was replaced
+    farm.kill()  # what was told is remembered
+    farm.start()
+    admin = farm.admin()
+    worker = worker_of(farm, first, credit=0)
+    worker.send(returned=pb.Returned(attempts=[attempt.id]))
+    other = worker_of(farm, second, kind=b"another kind")
+    begun = other.wait("assign").attempts[0]
+    assert not begun.HasField("checkpoint")
+    other.send(returned=pb.Returned(attempts=[begun.id]))
+    other.close()
+    worker.ready(1)
+    again = worker.wait("assign").attempts[0]
+    assert (again.checkpoint.step, again.checkpoint.size) == (10, 14)
+    assert again.checkpoint.blob == blake2b(b"more than half")
+    assert again.checkpoint.attempt == attempt.id
+    assert commit(farm, worker, again).answer == pb.COMMIT_ACCEPTED
+    until_gone(path_of(farm, b"more than half"))  # the task ended
+
+
+def test_what_is_not_there_with_that_size_is_refused(farm, admin):
+    worker = worker_of(farm, farm.member(admin, pb.ROLE_WORKER))
+    submit(admin)
+    attempt = worker.wait("assign").attempts[0]
+    tell(worker, attempt, 5, b"never offered")
+    assert b"no such file" in worker.wait("refused").text
+    upload(farm, worker, b"half")
+    tell(worker, attempt, 5, b"half", size=5)
+    assert b"of 5 bytes" in worker.wait("refused").text
+    tell(worker, attempt, 5, b"half", size=1 << 40)
+    assert b"at most" in worker.wait("refused").text
+    worker.send(checkpoint=pb.Checkpoint(attempt=attempt.id, step=5, blob=b"short"))
+    assert b"expected 32" in worker.wait("refused").text
+    worker.send(returned=pb.Returned(attempts=[attempt.id]))
+    worker.ready(1)
+    assert not worker.wait("assign").attempts[0].HasField("checkpoint")
+
+
+def test_one_of_no_use_is_given_to_nobody_again(farm, admin):
+    worker = worker_of(farm, farm.member(admin, pb.ROLE_WORKER))
+    submit(admin)
+    attempt = worker.wait("assign").attempts[0]
+    upload(farm, worker, b"half")
+    tell(worker, attempt, 5, b"half")
+    for given in (True, False):
+        worker.send(returned=pb.Returned(attempts=[attempt.id]))
+        worker.ready(1)
+        attempt = worker.wait("assign").attempts[0]
+        assert attempt.HasField("checkpoint") == given
+        worker.send(checkpoint=pb.Checkpoint(attempt=attempt.id))
+    until_gone(path_of(farm, b"half"))
+
+
+def test_a_worker_speaks_of_its_own_attempts_only(farm, admin):
+    worker, other = (worker_of(farm, farm.member(admin, pb.ROLE_WORKER)) for _ in range(2))
+    submit(admin, tasks=2)
+    own, others = worker.wait("assign").attempts[0], other.wait("assign").attempts[0]
+    upload(farm, worker, b"half")
+    tell(worker, others, 5, b"half")
+    other.send(returned=pb.Returned(attempts=[others.id]))
+    other.ready(1)
+    assert not other.wait("assign").attempts[0].HasField("checkpoint")
+    assert commit(farm, worker, own).answer == pb.COMMIT_ACCEPTED
+
+
+def test_a_file_of_a_model_that_was_named_as_a_checkpoint_stays(farm, admin):
+    worker = worker_of(farm, farm.member(admin, pb.ROLE_WORKER))
+    submit(admin)
+    attempt = worker.wait("assign").attempts[0]
+    weights = b"weights of tiny"
+    tell(worker, attempt, 5, weights)
+    assert commit(farm, worker, attempt).answer == pb.COMMIT_ACCEPTED
+    time.sleep(3)
+    assert path_of(farm, weights).exists()

@@ -1,0 +1,110 @@
+"""Pictures half way: kept by the farm, gone on with elsewhere, and seen while they are made."""
+import re
+import sqlite3
+import struct
+
+import peer as peers
+from farm import alive, children, unsigned, until
+
+LONG = ("--steps", 120, "--seed", "0..1", "--latents", "--checkpoint-every", 5, "a cat")
+
+
+def checkpoints(farm):
+    """The steps that the farm's stored checkpoints are of."""
+    path = farm.folder / "state/clfarm/coordinator/farm.db"
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+        return [step for (step,) in database.execute("SELECT step FROM checkpoint")]
+
+
+def contents(farm, job):
+    farm.ctl("wait", job)
+    files = farm.fetch(job, farm.folder / f"out-{job}")
+    assert len(files) == 4
+    return {name: unsigned(content) if name.endswith(".png") else content
+            for name, content in files.items()}
+
+
+def begun_at(worker):
+    return [int(step) for step in re.findall(r"goes on from step (\d+) of", worker.log())]
+
+
+def test_another_worker_goes_on_where_one_was_killed_and_makes_the_same_bytes(farm):
+    one = farm.worker("one", "--batch", 2)
+    job = farm.submit(*LONG)
+    until(lambda: [step for step in checkpoints(farm) if step >= 10] * 2, "it is half way")
+    inner = children(one.pid)
+    one.kill()
+    until(lambda: not any(map(alive, inner)), "its children die with it")
+    farm.coordinator.kill()
+    farm.start_coordinator()
+    steps = checkpoints(farm)
+    assert len(steps) == 2 and min(steps) >= 5
+    two = farm.worker("two", "--batch", 2)
+    halves = contents(farm, job)
+    assert begun_at(two) == steps, two.log()
+    assert checkpoints(farm) == []
+    assert halves == contents(farm, farm.submit(*LONG, "--force"))
+    assert begun_at(two) == steps
+
+
+def test_sigterm_hands_over_what_is_half_done(farm):
+    one = farm.worker("one", "--drain-s", 1, "--batch", 2)
+    job = farm.submit("--steps", 400, *LONG[2:])
+    until(lambda: checkpoints(farm), "it has begun")
+    assert one.stop() == 0, one.log()
+    steps = checkpoints(farm)
+    assert len(steps) == 2 and {task["state"] for task in farm.tasks(job)} == {"ready"}
+    two = farm.worker("two", "--batch", 2)
+    until(lambda: begun_at(two), "the other goes on")
+    assert begun_at(two) == steps
+
+
+def impostor(farm):
+    """A member of role worker that is no worker of ours."""
+    lines = (farm.folder / "state/clfarm/coordinator/address").read_text().splitlines()
+    peer = peers.Farm(farm.folder)
+    peer.address, peer.server, peer.bulk_port = lines[0], lines[1].encode(), int(lines[3])
+    return peer, peer.join(farm.token())
+
+
+def spoil(whole, how):
+    """A snapshot as another would send it: of a task whose key was not to be had."""
+    return {"truncated": whole[:-4], "nonsense": b"\x00" * 100, "another task's": whole}[how]
+
+
+def snapshot(seed, steps, step, side):
+    """As worker/sd/snapshot.h has it, with a tag of zeros and latents of zeros."""
+    numbers = (1, 4, side, side, step, steps, 0, seed)
+    return b"clfarm half\n" + struct.pack("<8Q", *numbers) + bytes(32 + 5 * 4 * side * side * 4)
+
+
+def test_a_snapshot_that_is_none_of_the_task_is_refused_and_it_begins_anew(farm):
+    one = farm.worker("one")
+    node = until(lambda: farm.ctl_json("nodes"), "it is here")[0]
+    farm.ctl("drain", node["name"])
+    stranger, key = impostor(farm)
+    worker = stranger.peer(key)
+    worker.hello(device=peers.pb.Device(name=b"forger", kind=node["device"]["kind"].encode()))
+    hows = ("truncated", "nonsense", "another task's")
+    job = farm.submit("--steps", 8, "--seed", "0..2", "--checkpoint-every", 4, "a cat")
+    worker.ready(3, batch=3)
+    attempts = worker.wait("assign").attempts
+    assert len(attempts) == 3
+    bulk = stranger.bulk(key)
+    for attempt, how in zip(attempts, hows):
+        content = spoil(snapshot(attempt.index, 8, 4, 8), how)
+        blob = peers.blake2b(content)
+        bulk.send(content, offer=peers.pb.Offer(blob=blob, size=len(content)))
+        bulk.wait("stored")
+        worker.send(checkpoint=peers.pb.Checkpoint(attempt=attempt.id, step=4, blob=blob,
+                                                   size=len(content)))
+    until(lambda: len(checkpoints(farm)) == 3, "the farm took them")
+    worker.ready(0)
+    worker.send(returned=peers.pb.Returned(attempts=[attempt.id for attempt in attempts]))
+    farm.ctl("undrain", node["name"])
+    farm.ctl("wait", job)
+    log = one.log()
+    assert log.count("begins anew: snapshot: ") == 3, log
+    assert "not as long as its size says" in log and "these bytes are none" in log
+    assert "of another task" in log
+    assert farm.done_count(job) == 3 and begun_at(one) == []

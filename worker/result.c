@@ -1,0 +1,72 @@
+#include "worker/result.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "proto/files/picture.h"
+#include "proto/job/params.h"
+#include "worker/attempts.h"
+#include "worker/sd/pipeline.h"
+#include "worker/sd/safetensors.h"
+
+static bool write_png(struct result *self, const struct result_origin *origin,
+                      const struct image *image, struct error *error)
+{
+    struct buffer text = {0};
+    struct task task = {0};
+    task_copy(&task, &origin->attempt->task);
+    task.width = image->width;
+    task.height = image->height;
+    bool ok =
+        params_write(&task, origin->model_name, origin->model_hash, &text, error) &&
+        (!image->truncated || buffer_printf(&text, error, ", " PARAMS_TRUNCATED));
+    struct picture picture = {image->width, image->height, image->rgb};
+    struct picture_text parameters = {"parameters", buffer_text(&text)};
+    ok = ok && picture_write_png(&picture, &parameters, 1, &self->png, error);
+    task_clear(&task);
+    buffer_clear(&text);
+    return ok;
+}
+
+struct result *result_make(const struct result_origin *origin,
+                           const struct image *image, struct error *error)
+{
+    const struct attempt *attempt = origin->attempt;
+    struct result *result = calloc(1, sizeof *result);
+    if (!result)
+        abort();
+    result->epoch = attempt->epoch;
+    result->counter = attempt->counter;
+    result->index = attempt->index;
+    memcpy(result->job, attempt->job, sizeof result->job);
+    memcpy(result->key, attempt->key, sizeof result->key);
+    result->seconds = origin->seconds;
+    result->at_once = origin->at_once;
+    result->step_pixels = attempt->task.steps * image->width * image->height;
+    const struct snapshot *start = &attempt->start.snapshot;
+    if (attempt->start.state == START_HERE) /* of what was done here */
+        result->step_pixels =
+            result->step_pixels / start->steps * (start->steps - start->step);
+    blob_id(image->rgb, image->width * image->height * 3, result->pixels);
+    if (image->truncated)
+        log_warn("task %" PRIu64
+                 ": a prompt has more than 75 tokens, the rest is dropped; "
+                 "--syntax a1111 or comfy takes it all",
+                 attempt->index);
+    size_t shape[4] = {1, image->c, image->h, image->w};
+    if (write_png(result, origin, image, error) &&
+        (!attempt->latents || safetensors_write(&result->latents, "latents",
+                                                image->latents, shape, 4, error)))
+        return result;
+    result_clear(result);
+    free(result);
+    return NULL;
+}
+
+void result_clear(struct result *self)
+{
+    buffer_clear(&self->png);
+    buffer_clear(&self->latents);
+}
