@@ -182,18 +182,21 @@ static bool join_worker(struct session *session, const char *state, struct error
 static struct session *find_or_start(const char *state, bool quiet, struct error *error)
 {
     struct session *session = NULL;
+    struct error trouble = {0};
     for (int attempt = 0; !session && attempt < 2; attempt++) {
         int running;
-        bool up = is_running(state, &running, error);
-        if (up && error->kind != ERROR_BUSY)
-            return NULL;
-        if (!up && !start(state, running, quiet, error))
-            return NULL;
-        session = connect_as_admin(state, error);
-        if (!session && error->kind != ERROR_UNREACHABLE &&
-            error->kind != ERROR_NOT_FOUND)
-            return NULL;
+        bool up = is_running(state, &running, &trouble);
+        if (up && trouble.kind != ERROR_BUSY)
+            break;
+        if (!up && !start(state, running, quiet, &trouble))
+            break;
+        session = connect_as_admin(state, &trouble);
+        if (!session && trouble.kind != ERROR_UNREACHABLE &&
+            trouble.kind != ERROR_NOT_FOUND)
+            break;
     }
+    if (!session)
+        *error = trouble;
     return session;
 }
 

@@ -1,6 +1,7 @@
 """The private farm of --local: real daemons, found, shared, kept and ended."""
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -46,6 +47,14 @@ def test_commands_at_the_same_time_share_one_private_farm(local):
         assert out.strip() == b"[]"
     assert len(processes(local.folder, "farm-coordinator")) == 1
     assert [model["name"] for model in local.ctl_json("models", "--local")] == ["emoji"]
+
+
+def test_a_job_that_was_canceled_is_told_in_one_line(local):
+    for _ in range(2):  # by a farmctl that started the farm, and one that found it
+        job = local.ctl("submit", "--local", "--print-id", "--seed", "1..99", "a cat").strip()
+        local.ctl("cancel", "--local", job)
+        complaint = local.ctl("wait", "--local", job, status=1).strip()
+        assert re.fullmatch(f"farmctl: job {job[:8]} canceled: \\d+ of 99 images done", complaint)
 
 
 def test_whoever_ends_the_keeper_ends_the_farm(local):
