@@ -130,6 +130,7 @@ static void open_anew(struct coordinator *self)
     for (struct session *s = zlistx_first(sessions); s; s = zlistx_next(sessions))
         session_end(self, &s);
     zlistx_destroy(&sessions);
+    limits_door_clear(&self->door);
     zsock_destroy(&self->control);
     depot_open_anew(self->depot);
     for (int64_t until = clock_ms() + REBIND_MS; !self->control;) {

@@ -131,13 +131,19 @@ static bool is_quick(const struct rule *rule, const char *pattern, struct error 
     return true;
 }
 
+/* The next word, and *line behind the blanks that follow it; NULL at the end. */
+static char *take_word(char **line)
+{
+    char *word = strsep(line, " \t");
+    if (*line)
+        *line += strspn(*line, " \t");
+    return word;
+}
+
 static bool read_rule(struct deny *self, char *line, struct error *error)
 {
     struct rule rule = {0};
-    char *roles = strsep(&line, " \t");
-    line += line ? strspn(line, " \t") : 0;
-    char *name = strsep(&line, " \t");
-    line += line ? strspn(line, " \t") : 0;
+    char *roles = take_word(&line), *name = take_word(&line);
     if (!name || !line || !*line || strlen(name) >= sizeof rule.name)
         return error_set_kind(error, ERROR_INPUT,
                               "a rule is ROLES NAME PATTERN, the name shorter than %d",

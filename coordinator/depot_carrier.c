@@ -73,6 +73,7 @@ static void carrier_destroy(struct carrier *self)
         free(r);
     zhashx_destroy(&self->roles);
     ranges_clear(&self->ranges);
+    limits_door_clear(&self->door);
     zsock_destroy(&self->bulk);
     free(self->folder);
     free(self);
@@ -183,6 +184,7 @@ static void open_anew(struct carrier *self)
     struct error error = {0};
     int port;
     ranges_clear(&self->ranges);
+    limits_door_clear(&self->door);
     zsock_destroy(&self->bulk);
     for (int64_t until = clock_ms() + REBIND_MS; !self->bulk && clock_ms() < until;) {
         self->bulk = door_open(&self->options, self->server, &port, &error);

@@ -112,6 +112,18 @@ static bool is_reachable(struct coordinator *self, const struct session *session
     return sent || error.kind != ERROR_UNREACHABLE;
 }
 
+/* Two processes have one key: somebody copied it. */
+static void note_clone(struct coordinator *self, const struct request *request)
+{
+    unsigned count = limits_offence(request->member, self->now);
+    if (!count)
+        return;
+    log_warn("%s is here already, and greets from %s with the same key",
+             request->member->name, request->message->address);
+    audit_write(self->audit, "cloned key=%s from=%s times=%u", request->member->name,
+                request->message->address, count);
+}
+
 /* The worker's device becomes a node, or is again what it was. */
 static bool greet_node(struct coordinator *self, const struct request *request,
                        struct session *session, struct error *error)
@@ -126,8 +138,10 @@ static bool greet_node(struct coordinator *self, const struct request *request,
         struct session *gone = node->session;
         session_end(self, &gone);
     }
-    if (!registry_free_for(node, hello->instance.data, self->now, error))
+    if (!registry_free_for(node, hello->instance.data, self->now, error)) {
+        note_clone(self, request);
         return false;
+    }
     learned_load(self, node);
     bool same =
         registry_attach(node, session, hello->instance.data, hello->device, self->now);

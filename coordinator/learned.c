@@ -20,7 +20,8 @@ bool learned_start(struct coordinator *self, struct error *error)
 static void take_order(void *context, const struct node_row *row)
 {
     struct node *node = context;
-    node_set_order(node, (enum node_order)row->state, row->reason);
+    if (row->state >= NODE_FREE && row->state <= NODE_BLOCKED)
+        node_set_order(node, (enum node_order)row->state, row->reason);
 }
 
 static void take_speed(void *context, const struct speed_row *row)

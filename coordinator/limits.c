@@ -52,6 +52,36 @@ void limits_door_init(struct limits_door *self, zsock_t *socket)
     *self = (struct limits_door){0};
     snprintf(self->endpoint, sizeof self->endpoint, "%s", endpoint ? endpoint : "");
     zstr_free(&endpoint);
+    char name[64];
+    snprintf(name, sizeof name, "inproc://door-%p", (void *)socket);
+    if (zmq_socket_monitor(zsock_resolve(socket), name,
+                           ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                               ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) != 0)
+        return;
+    self->monitor = zsock_new(ZMQ_PAIR);
+    zsock_set_rcvhwm(self->monitor, 0); /* libzmq's threads wait where it is full */
+    zsock_connect(self->monitor, "%s", name);
+}
+
+void limits_door_clear(struct limits_door *self)
+{
+    zsock_destroy(&self->monitor);
+}
+
+/* Strangers who knock and do not go on: nobody hears of them but here. */
+static void count_broken(struct limits_door *self, int64_t now_ms)
+{
+    while (self->monitor && zsock_events(self->monitor) & ZMQ_POLLIN) {
+        zmsg_t *event = zmsg_recv(self->monitor);
+        self->broken += event && zmsg_size(event) == 2;
+        zmsg_destroy(&event);
+    }
+    if (!self->broken || (self->told && now_ms - self->told < TOLD_MS))
+        return;
+    log_warn("%u connections to %s ended before their handshake did", self->broken,
+             self->endpoint);
+    self->told = now_ms;
+    self->broken = 0;
 }
 
 static size_t open_files(void)
@@ -71,6 +101,7 @@ void limits_mind(struct limits_door *self, zsock_t *socket, int64_t now_ms)
     if (now_ms - self->looked < LOOK_MS || getrlimit(RLIMIT_NOFILE, &most) != 0)
         return;
     self->looked = now_ms;
+    count_broken(self, now_ms);
     size_t percent = open_files() * 100 / (size_t)(most.rlim_cur ? most.rlim_cur : 1);
     if (!self->shut && percent >= SHUT_PERCENT) {
         self->shut = zmq_unbind(zsock_resolve(socket), self->endpoint) == 0;

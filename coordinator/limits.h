@@ -3,6 +3,8 @@
  *   messages     a bucket a key: `rate` a second, BURST_S seconds' worth at once
  *   attempts     what is refused as not allowed is logged and audited, a line a minute a
  *                key at most, with the count of those since
+ *   handshakes   connections that end before their handshake did are counted and logged, a
+ *                line a minute
  *   descriptors  at 90 % of NOFILE a door takes no new connection, below 70 % it does again;
  *                links that are there stay
  *   memory       above `memory-mib` both doors are closed and opened anew: what is in half
@@ -29,8 +31,14 @@ struct limits_door {
     char endpoint[300];
     bool shut;
     int64_t looked;
+    zsock_t *monitor; /* libzmq's word on handshakes */
+    unsigned broken;  /* since they were last told of */
+    int64_t told;
 };
 void limits_door_init(struct limits_door *self, zsock_t *socket);
+void limits_door_clear(struct limits_door *self);
+
+/* Call it at least every second. */
 void limits_mind(struct limits_door *self, zsock_t *socket, int64_t now_ms);
 
 /* Resident bytes of this process. */

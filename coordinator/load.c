@@ -42,22 +42,42 @@ static void load_model(void *context, const struct model_row *row)
     struct coordinator *self = context;
     Farm__Manifest *manifest =
         farm__manifest__unpack(NULL, row->manifest_size, row->manifest);
-    if (!manifest) {
-        log_error("model %s: its stored manifest cannot be read", row->name);
-        return;
-    }
-    models_add(&self->models, manifest, row->name, row->complete, row->added);
-    farm__manifest__free_unpacked(manifest, NULL);
+    struct error error = {.text = "it cannot be read"};
+    if (manifest && manifest_check(manifest, &error))
+        models_add(&self->models, manifest, row->name, row->complete, row->added);
+    else
+        log_error("model %s: its stored manifest: %s", row->name, error.text);
+    if (manifest)
+        farm__manifest__free_unpacked(manifest, NULL);
+}
+
+/* Whether the row makes sense: a disk that lies must not become a queue that does. */
+static bool check_job(const struct job_row *row, const Farm__Job *specification,
+                      struct error *error)
+{
+    uint64_t tasks = row->tasks;
+    if (!specification)
+        return error_set(error, "its specification cannot be read");
+    if (row->state < QUEUE_OPEN || row->state > QUEUE_DROPPED)
+        return error_set(error, "it is in state %d, which is none", row->state);
+    if (row->state == QUEUE_OPEN && !job_check(specification, &tasks, error))
+        return false;
+    return (tasks == row->tasks && tasks <= JOB_TASKS_MOST && row->cursor <= tasks) ||
+           error_set(error, "%llu of %llu tasks are begun",
+                     (unsigned long long)row->cursor, (unsigned long long)row->tasks);
 }
 
 static void load_job(void *context, const struct job_row *row)
 {
     struct coordinator *self = context;
+    struct error error = {0};
     Farm__Job *specification =
         farm__job__unpack(NULL, row->specification_size, row->specification);
-    if (!specification) {
-        log_error("job %lld: its stored specification cannot be read",
-                  (long long)row->number);
+    if (!check_job(row, specification, &error)) {
+        log_error("job %lld is left out: in the database %s", (long long)row->number,
+                  error.text);
+        if (specification)
+            farm__job__free_unpacked(specification, NULL);
         return;
     }
     struct queue_job stored = {

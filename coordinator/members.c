@@ -20,7 +20,10 @@ void members_clear(struct members *self)
 
 struct member *members_add(struct members *self, const struct member *member)
 {
-    struct member *copy = malloc(sizeof *copy);
+    struct member *known = zhashx_lookup(self->by_key, member->key);
+    struct member *copy = known ? NULL : malloc(sizeof *copy);
+    if (known)
+        return known;
     if (!copy)
         abort();
     *copy = *member;

@@ -36,7 +36,7 @@ struct members {
 void members_init(struct members *self);
 void members_clear(struct members *self);
 
-/* A copy is kept. */
+/* A copy is kept; of a key that is known the first one. */
 struct member *members_add(struct members *self, const struct member *member);
 void members_remove(struct members *self, struct member **member);
 struct member *members_find(const struct members *self, const uint8_t key[32]);

@@ -322,6 +322,7 @@ void coordinator_destroy(struct coordinator **self_p)
         return;
     struct error error = {0};
     janitor_destroy(&self->janitor);
+    limits_door_clear(&self->door);
     zsock_destroy(&self->control);
     depot_destroy(&self->depot);
     gate_destroy(&self->gate);

@@ -13,7 +13,7 @@ python3 tests/arrows.py
 python3 tests/house.py
 
 echo "shellcheck"
-shellcheck --severity=warning dev .ci/run tests/lint.sh
+shellcheck --severity=warning dev .ci/run tests/lint.sh tests/tsan.sh
 
 # for-each macros of czmq and jansson look to it as if they set nothing.
 echo "cppcheck"

@@ -1,6 +1,8 @@
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "coordinator/limits.h"
@@ -65,6 +67,14 @@ static size_t count_open(void)
     return count;
 }
 
+static int socket_to(const struct sockaddr_in *to)
+{
+    int file = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(file, (const struct sockaddr *)to, sizeof *to), 0);
+    zclock_sleep(50); /* until it was accepted */
+    return file;
+}
+
 static void a_door_is_shut_while_descriptors_are_few_and_opened_again(void **state)
 {
     struct rlimit most, small = {4 * count_open(), 0};
@@ -93,6 +103,29 @@ static void a_door_is_shut_while_descriptors_are_few_and_opened_again(void **sta
     }
     assert_false(door.shut);
     setrlimit(RLIMIT_NOFILE, &most);
+    limits_door_clear(&door);
+    zsock_destroy(&socket);
+}
+
+static void who_knocks_and_goes_is_counted(void **state)
+{
+    zsock_t *socket = zsock_new(ZMQ_ROUTER);
+    int port = zsock_bind(socket, "tcp://127.0.0.1:!");
+    struct limits_door door;
+    limits_door_init(&door, socket);
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int stranger = socket_to(&to);
+    limits_mind(&door, socket, 1000);
+    assert_int_equal(door.told, 0);
+    close(stranger);
+    for (int64_t now = 2000; !door.told && now < 500000; now += 1000) {
+        limits_mind(&door, socket, now);
+        zclock_sleep(5);
+    }
+    assert_true(door.told > 0);
+    limits_door_clear(&door);
     zsock_destroy(&socket);
 }
 
@@ -109,6 +142,7 @@ int main(void)
         cmocka_unit_test(a_rate_of_zero_is_none),
         cmocka_unit_test(attempts_are_told_once_a_minute_with_their_number),
         cmocka_unit_test(a_door_is_shut_while_descriptors_are_few_and_opened_again),
+        cmocka_unit_test(who_knocks_and_goes_is_counted),
         cmocka_unit_test(memory_in_use_is_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

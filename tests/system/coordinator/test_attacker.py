@@ -3,9 +3,11 @@
 A worker and a client of the farm go on throughout each attack: the worker's lease must hold,
 a job must be taken and committed afterwards. What was tried must stand in log or audit.
 """
+import contextlib
 import os
 import resource
 import socket
+import sqlite3
 import threading
 import time
 
@@ -152,8 +154,12 @@ def test_a_commit_that_is_replayed_changes_nothing(farm, others):
     for _ in range(50):
         assert commit(farm, others.worker, others.held, stored=False).answer in (
             pb.COMMIT_DUPLICATE, pb.COMMIT_DISCARD)
-    other = commit(farm, others.worker, others.held, content=b"other pixels")
-    assert other.answer in (pb.COMMIT_SUPERSEDED, pb.COMMIT_DISCARD)
+    for other in range(20):
+        answer = commit(farm, others.worker, others.held, content=b"other pixels %d" % other)
+        assert answer.answer == pb.COMMIT_SUPERSEDED
+    with contextlib.closing(sqlite3.connect(farm.folder / "farm.db")) as database:
+        evidence, = database.execute("SELECT count(*) FROM result WHERE superseded").fetchone()
+    assert evidence == 16
     task = others.admin.ask(job_show=pb.JobShow(job=others.id.hex().encode(), limit=1)).tasks[0]
     assert task.result.png == blake2b(b"picture of " + others.held.key)
 
@@ -200,6 +206,7 @@ def test_a_cloned_key_does_not_take_the_place_of_the_one_that_lives(farm, others
     with pytest.raises(Refused, match="in use") as refused:
         clone.hello(device=pb.Device(index=0, name=b"test device", kind=b"test"), host=b"evil")
     assert refused.value.kind == BUSY
+    assert "cloned key=honest" in others.told()
     others.check()
 
 
@@ -250,6 +257,7 @@ def test_thousands_of_half_open_handshakes_hold_nobody_up(farm, others):
     assert time.monotonic() - started < 10
     for one in opened:
         one.close()
+    until(lambda: "ended before their handshake did" in others.told(), "it is logged", 70)
     others.check()
 
 
@@ -284,7 +292,15 @@ def test_a_message_of_endless_parts_costs_the_connections_and_no_work(farm, othe
     until(lambda: "connections are closed once" in farm.read_log(), "the bomb was noticed")
     assert farm.process.poll() is None, farm.read_log()
     bomb.close()
+    until(lambda: memory(farm, "VmRSS") < 700, "the memory is given back", 20)
+    assert memory(farm, "VmHWM") < 1500  # less than was sent, and what was there before
     others.check(reconnected=True)
+
+
+def memory(farm, of):
+    """MiB of the coordinator."""
+    with open(f"/proc/{farm.process.pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) >> 10 for line in status if line.startswith(of))
 
 
 def test_oversized_messages_end_their_connection_and_nothing_else(farm, others):
