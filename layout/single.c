@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define UNET "model.diffusion_model."
@@ -311,30 +312,44 @@ bool single_read_vae(struct single_vae *self, const struct tensor_file *file,
 
 /* ---- The whole */
 
-/* The whole number a tensor holds; false when it holds none. */
-static bool read_number(const struct tensor_file *file, const char *name,
-                        int64_t *number)
+/* The whole number a tensor holds, or the file's metadata; 0 when there is none. */
+static double read_number(const struct tensor_file *file, const char *name)
 {
     const struct tensor_entry *entry = tensor_file_find(file, name);
-    if (!entry || strcmp(entry->type, "I64") != 0 || entry->end - entry->begin != 8)
-        return false;
-    memcpy(number, tensor_file_data(file, entry), sizeof *number);
-    return true;
+    const char *said = tensor_file_metadata(file, name);
+    size_t size = entry ? entry->end - entry->begin : 0;
+    int64_t whole;
+    int32_t half;
+    float real;
+    if (said)
+        return strtod(said, NULL);
+    if (entry && strcmp(entry->type, "I64") == 0 && size == sizeof whole) {
+        memcpy(&whole, tensor_file_data(file, entry), sizeof whole);
+        return (double)whole;
+    }
+    if (entry && strcmp(entry->type, "I32") == 0 && size == sizeof half) {
+        memcpy(&half, tensor_file_data(file, entry), sizeof half);
+        return half;
+    }
+    if (entry && strcmp(entry->type, "F32") == 0 && size == sizeof real) {
+        memcpy(&real, tensor_file_data(file, entry), sizeof real);
+        return (double)real;
+    }
+    return 0;
 }
 
 /* Publishers mark v-prediction by a tensor; SD 2 was published in both, and tells them
- * apart by the step its training had come to. */
+ * apart by the step its training had come to. Its inpainting model predicts epsilon. */
 static const char *read_prediction(struct single *self, const struct tensor_file *file)
 {
-    int64_t step = 0;
     self->zero_snr = tensor_file_find(file, "ztsnr");
     self->v_prediction = tensor_file_find(file, "v_pred");
     if (self->v_prediction)
         return self->zero_snr ? "v-prediction (v_pred) with zero terminal SNR (ztsnr)"
                               : "v-prediction (v_pred)";
-    if (self->family != SINGLE_SD2)
+    if (self->family != SINGLE_SD2 || self->unet.in != self->vae.latent)
         return "epsilon";
-    self->v_prediction = !read_number(file, "global_step", &step) || step != 875000;
+    self->v_prediction = read_number(file, "global_step") != 875000;
     return self->v_prediction ? "v-prediction (global_step is not 875000)"
                               : "epsilon (global_step is 875000)";
 }

@@ -27,6 +27,7 @@ struct tensor_file {
     size_t data; /* where in the map the tensors begin */
     struct tensor_entry *entry;
     size_t count;
+    json_t *metadata; /* NULL: none */
 };
 
 static const struct type {
@@ -190,8 +191,10 @@ static bool read_entries(struct tensor_file *self, json_t *header, struct error 
                               self->path, json_object_size(header));
     json_object_foreach(header, name, value)
     {
-        if (!strcmp(name, "__metadata__"))
+        if (!strcmp(name, "__metadata__")) {
+            self->metadata = json_incref(value);
             continue;
+        }
         if (!is_printable(name))
             return error_set_kind(error, ERROR_INPUT,
                                   "%s: a tensor's name has control characters",
@@ -258,6 +261,7 @@ void tensor_file_close(struct tensor_file **self)
     for (size_t i = 0; i < (*self)->count; i++)
         free((*self)->entry[i].name);
     free((*self)->entry);
+    json_decref((*self)->metadata);
     if ((*self)->map)
         munmap((void *)(uintptr_t)(*self)->map, (*self)->size);
     free((*self)->path);
@@ -268,6 +272,11 @@ void tensor_file_close(struct tensor_file **self)
 const char *tensor_file_path(const struct tensor_file *self)
 {
     return self->path;
+}
+
+const char *tensor_file_metadata(const struct tensor_file *self, const char *key)
+{
+    return json_string_value(json_object_get(self->metadata, key));
 }
 
 size_t tensor_file_count(const struct tensor_file *self)

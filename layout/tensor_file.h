@@ -27,6 +27,9 @@ void tensor_file_close(struct tensor_file **self);
 const char *tensor_file_path(const struct tensor_file *self);
 size_t tensor_file_count(const struct tensor_file *self);
 
+/* What the header's __metadata__ says under a key; NULL: nothing. */
+const char *tensor_file_metadata(const struct tensor_file *self, const char *key);
+
 /* Sorted by name. */
 const struct tensor_entry *tensor_file_at(const struct tensor_file *self, size_t i);
 

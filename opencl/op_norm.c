@@ -80,7 +80,7 @@ void group_norm(struct stream *s, struct tensor y, struct tensor x,
 {
     assert(x.c == w->c && x.c % groups == 0);
     assert(tensor_count(&y) == tensor_count(&x) && y.c == x.c && y.n == x.n);
-    assert(activation == ACTIVATION_NONE || activation == ACTIVATION_SILU);
+    assert(activation != ACTIVATION_GEGLU);
     struct launch_options options = launch_options(
         "-DX_HALF=%d -DY_HALF=%d -DCHUNK=%d -DACTIVATION=%d", x.dtype == DTYPE_F16,
         y.dtype == DTYPE_F16, CHUNK, (int)activation);

@@ -9,18 +9,29 @@ static struct launch_options types(struct tensor y, struct tensor x)
                           y.dtype == DTYPE_F16);
 }
 
+/* The same, of kernels that end in an activation. */
+static struct launch_options active(struct tensor y, struct tensor x,
+                                    enum activation activation)
+{
+    assert(activation != ACTIVATION_GEGLU);
+    return launch_options("-DX_HALF=%d -DY_HALF=%d -DACTIVATION=%d",
+                          x.dtype == DTYPE_F16, y.dtype == DTYPE_F16, (int)activation);
+}
+
 /* Work-items for `count` elements, eight each. */
 static void run(struct launch *launch, size_t count)
 {
     launch_run(launch, (size_t[3]){(count + 7) / 8, 1, 1}, (size_t[3]){64, 1, 1});
 }
 
-void silu(struct stream *s, struct tensor y, struct tensor x)
+void activate(struct stream *s, struct tensor y, struct tensor x,
+              enum activation activation)
 {
     struct launch launch;
     size_t count = tensor_count(&y);
     assert(count == tensor_count(&x));
-    if (!launch_begin(&launch, s, "pointwise.cl", "silu", types(y, x).text))
+    if (!launch_begin(&launch, s, "pointwise.cl", "activation",
+                      active(y, x, activation).text))
         return;
     launch_buffer(&launch, y.memory);
     launch_buffer(&launch, x.memory);
@@ -57,12 +68,30 @@ void scale(struct stream *s, struct tensor y, struct tensor x, float factor)
     run(&launch, count);
 }
 
-void modulate(struct stream *s, struct tensor y, struct tensor x, struct tensor row)
+void affine(struct stream *s, struct tensor y, struct tensor x, float factor,
+            float offset)
+{
+    struct launch launch;
+    size_t count = tensor_count(&y);
+    assert(count == tensor_count(&x));
+    if (!launch_begin(&launch, s, "pointwise.cl", "affine", types(y, x).text))
+        return;
+    launch_buffer(&launch, y.memory);
+    launch_buffer(&launch, x.memory);
+    launch_size(&launch, count);
+    launch_float(&launch, factor);
+    launch_float(&launch, offset);
+    run(&launch, count);
+}
+
+void modulate(struct stream *s, struct tensor y, struct tensor x, struct tensor row,
+              enum activation activation)
 {
     struct launch launch;
     assert(tensor_count(&y) == tensor_count(&x) && row.n == x.n && row.c == 2 * x.c &&
            row.dtype == x.dtype);
-    if (!launch_begin(&launch, s, "pointwise.cl", "modulate", types(y, x).text))
+    if (!launch_begin(&launch, s, "pointwise.cl", "modulate",
+                      active(y, x, activation).text))
         return;
     launch_buffer(&launch, y.memory);
     launch_buffer(&launch, x.memory);

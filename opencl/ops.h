@@ -17,6 +17,10 @@ enum activation {
     ACTIVATION_GELU,       /* exact, with erf */
     ACTIVATION_QUICK_GELU, /* x sigmoid(1.702 x) */
     ACTIVATION_GEGLU,      /* linear only: first half times gelu(second half) */
+    ACTIVATION_GELU_TANH,  /* 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
+    ACTIVATION_MISH,       /* x tanh(log(1 + exp(x))) */
+    ACTIVATION_RELU,
+    ACTIVATION_SOFT_CLAMP, /* 3 tanh(x / 3) */
 };
 
 /* ---- op_linear.c: y = act(x W^T + b) (+ residual) */
@@ -78,8 +82,8 @@ bool norm_load(struct norm *self, struct gpu *gpu, float eps,
                struct error *error);
 void norm_clear(struct norm *self, struct gpu *gpu);
 
-/* Over h x w x (c / groups) of each row and group, f32, variance in two passes. SILU or
- * NONE. y may be x. */
+/* Over h x w x (c / groups) of each row and group, f32, variance in two passes. Any
+ * activation but GEGLU. y may be x. */
 void group_norm(struct stream *s, struct tensor y, struct tensor x,
                 const struct norm *w, size_t groups, enum activation activation);
 
@@ -116,18 +120,25 @@ void time_embedding(struct stream *s, struct tensor y, cl_mem step,
 
 /* ---- op_pointwise.c */
 
-void silu(struct stream *s, struct tensor y, struct tensor x); /* y may be x */
+/* Any but GEGLU; y may be x. */
+void activate(struct stream *s, struct tensor y, struct tensor x,
+              enum activation activation);
 void add(struct stream *s, struct tensor y, struct tensor a,
          struct tensor b); /* y may be a */
 
-/* y = silu(x (1 + scale) + shift); row [n, 1, 1, 2c]: scales, then shifts; y may be x. */
-void modulate(struct stream *s, struct tensor y, struct tensor x, struct tensor row);
+/* y = act(x (1 + scale) + shift); row [n, 1, 1, 2c]: scales, then shifts; y may be x. */
+void modulate(struct stream *s, struct tensor y, struct tensor x, struct tensor row,
+              enum activation activation);
 
 /* y[..., 0 .. a.c - 1] = a, the rest b. */
 void concat(struct stream *s, struct tensor y, struct tensor a, struct tensor b);
 
 /* y = x scale, converted between dtypes as they are; y may be x. */
 void scale(struct stream *s, struct tensor y, struct tensor x, float factor);
+
+/* y = x factor + offset, in the same way. */
+void affine(struct stream *s, struct tensor y, struct tensor x, float factor,
+            float offset);
 
 /* ---- op_rows.c: images with several prompts each (AND)
  *

@@ -196,7 +196,7 @@ static bool prepare_concat(struct proof *p, struct error *error)
 static void enqueue_concat(struct stream *s, struct proof *p)
 {
     concat(s, p->y, p->operand[0], p->operand[1]);
-    silu(s, p->y, p->y);
+    activate(s, p->y, p->y, ACTIVATION_SILU);
 }
 
 static bool prepare_step(struct proof *p, struct error *error)

@@ -13,6 +13,14 @@ double reference_activate(double x, enum activation activation)
         return 0.5 * x * (1 + erf(x * 0.70710678118654752));
     case ACTIVATION_QUICK_GELU:
         return x / (1 + exp(-1.702 * x));
+    case ACTIVATION_GELU_TANH:
+        return 0.5 * x * (1 + tanh(0.79788456080286536 * (x + 0.044715 * x * x * x)));
+    case ACTIVATION_MISH:
+        return x * tanh(log1p(exp(x)));
+    case ACTIVATION_RELU:
+        return x > 0 ? x : 0;
+    case ACTIVATION_SOFT_CLAMP:
+        return 3 * tanh(x / 3);
     case ACTIVATION_NONE:
         break;
     }

@@ -2,7 +2,7 @@
  *
  * Storage is float or half, chosen by macros -DA_HALF=1 for tensors of role A; arithmetic is
  * float. LOAD/STORE take one value, LOAD8/STORE8 eight that lie side by side, of any
- * alignment. NONE .. GEGLU are enum activation of ops.h.
+ * alignment. NONE .. SOFT_CLAMP are enum activation of ops.h.
  */
 /* PoCL leaves plain inline functions as calls when they are used twice. */
 #define INLINE inline __attribute__((always_inline))
@@ -43,6 +43,10 @@ typedef JOIN(TYPE_, Y_HALF) y_type;
 #define GELU       2
 #define QUICK_GELU 3
 #define GEGLU      4
+#define GELU_TANH  5
+#define MISH       6
+#define RELU       7
+#define SOFT_CLAMP 8
 
 /* exp for eight values, relative error below 2e-7, by x = n ln 2 + f with |f| <= ln 2 / 2:
  * adding 1.5 2^23 rounds to n and leaves it in the lowest bits, from where it moves into the
@@ -84,6 +88,14 @@ INLINE float8 silu8(float8 x)
     return x / (1.0f + exp8(-x));
 }
 
+/* tanh(log(1 + e)) = n / (n + 2) with n = e (e + 2); beyond 20 it is 1. */
+INLINE float8 mish8(float8 x)
+{
+    float8 e = exp8(fmin(x, (float8)(20.0f)));
+    float8 n = e * (e + 2.0f);
+    return x * (n / (n + 2.0f));
+}
+
 INLINE float8 activate8(float8 x, int activation)
 {
     if (activation == SILU)
@@ -92,6 +104,14 @@ INLINE float8 activate8(float8 x, int activation)
         return gelu8(x);
     if (activation == QUICK_GELU)
         return x / (1.0f + exp8(-1.702f * x));
+    if (activation == GELU_TANH) /* 0.5 (1 + tanh(u)) = 1 / (1 + exp(-2 u)) */
+        return x / (1.0f + exp8(-1.595769122f * x * fma(x * x, (float8)(0.044715f), 1.0f)));
+    if (activation == MISH)
+        return mish8(x);
+    if (activation == RELU)
+        return fmax(x, (float8)(0.0f));
+    if (activation == SOFT_CLAMP)
+        return 3.0f * tanh(x / 3.0f);
     return x;
 }
 

@@ -1,7 +1,7 @@
-/* Element by element: silu, add, scale with conversion, concatenation of channels
+/* Element by element: activations, add, scale with conversion, concatenation of channels
  *
- *   silu, add, scale   work-item i takes elements 8 i .. 8 i + 7 of `count`; the last one
- *                      what is left
+ *   activation, add,   work-item i takes elements 8 i .. 8 i + 7 of `count`; the last one
+ *   scale, affine      what is left
  *   modulate           work-item (k, place) takes channel k of a place; `row` holds scales
  *                      and then shifts for each batch row of `places` places
  *   concat             work-item (i, row) takes channels 8 i .. 8 i + 7 of its row of y,
@@ -11,16 +11,31 @@
  */
 #include "common.cl"
 
-__kernel void silu(__global y_type *y, __global const x_type *x, int count)
+#ifdef ACTIVATION
+__kernel void activation(__global y_type *y, __global const x_type *x, int count)
 {
     int i = get_global_id(0) * 8;
     if (i + 8 <= count) {
-        STORE8_Y(silu8(LOAD8_X(x, i)), y, i);
+        STORE8_Y(activate8(LOAD8_X(x, i), ACTIVATION), y, i);
     } else {
         for (; i < count; i++)
-            STORE_Y(activate(LOAD_X(x, i), SILU), y, i);
+            STORE_Y(activate(LOAD_X(x, i), ACTIVATION), y, i);
     }
 }
+
+__kernel void modulate(__global y_type *y, __global const x_type *x,
+                       __global const x_type *row, int c, int places)
+{
+    int k = get_global_id(0);
+    int place = get_global_id(1);
+    if (k >= c)
+        return;
+    row += (size_t)(place / places) * 2 * c;
+    size_t i = (size_t)place * c + k;
+    float shifted = fma(LOAD_X(x, i), 1 + LOAD_X(row, k), LOAD_X(row, c + k));
+    STORE_Y(activate(shifted, ACTIVATION), y, i);
+}
+#else
 
 __kernel void add(__global y_type *y, __global const x_type *a, __global const x_type *b,
                   int count)
@@ -45,17 +60,16 @@ __kernel void scale(__global y_type *y, __global const x_type *x, int count, flo
     }
 }
 
-__kernel void modulate(__global y_type *y, __global const x_type *x,
-                       __global const x_type *row, int c, int places)
+__kernel void affine(__global y_type *y, __global const x_type *x, int count, float factor,
+                     float offset)
 {
-    int k = get_global_id(0);
-    int place = get_global_id(1);
-    if (k >= c)
-        return;
-    row += (size_t)(place / places) * 2 * c;
-    size_t i = (size_t)place * c + k;
-    float shifted = fma(LOAD_X(x, i), 1 + LOAD_X(row, k), LOAD_X(row, c + k));
-    STORE_Y(activate(shifted, SILU), y, i);
+    int i = get_global_id(0) * 8;
+    if (i + 8 <= count) {
+        STORE8_Y(fma(LOAD8_X(x, i), (float8)(factor), (float8)(offset)), y, i);
+    } else {
+        for (; i < count; i++)
+            STORE_Y(fma(LOAD_X(x, i), factor, offset), y, i);
+    }
 }
 
 __kernel void concat(__global y_type *y, __global const x_type *a,
@@ -75,3 +89,4 @@ __kernel void concat(__global y_type *y, __global const x_type *a,
             STORE_Y(c < ca ? LOAD_X(a, c) : LOAD_X(b, c - ca), to, c);
     }
 }
+#endif

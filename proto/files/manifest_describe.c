@@ -55,7 +55,9 @@ static bool is_before_0_9(const json_t *unet)
 static bool levels_of(const json_t *config, const char *source, size_t *levels,
                       struct error *error)
 {
-    *levels = json_array_size(json_object_get(config, "block_out_channels"));
+    const json_t *channels = json_object_get(config, "block_out_channels");
+    const json_t *tiny = json_object_get(config, "num_decoder_blocks");
+    *levels = json_array_size(channels ? channels : tiny);
     if (*levels >= 1 && *levels <= LEVELS_MOST)
         return true;
     error_set_kind(error, ERROR_INPUT,
@@ -104,6 +106,17 @@ static const char *purpose_of(int64_t channels, int64_t latents)
     return channels == 2 * latents + 1 ? " (inpainting)" : NULL;
 }
 
+static bool is_activation(const char *name)
+{
+    static const char *const known[] = {
+        "quick_gelu", "gelu",  "gelu_new", "gelu_fast", "gelu_pytorch_tanh",
+        "silu",       "swish", "mish",     "relu"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(name, known[i]) == 0)
+            return true;
+    return false;
+}
+
 static bool set_family(Farm__Manifest *into, const char *folder, const json_t *index,
                        const json_t *unet, const json_t *vae, const json_t *scheduler,
                        struct error *error)
@@ -123,9 +136,10 @@ static bool set_family(Farm__Manifest *into, const char *folder, const json_t *i
         error_set_kind(error, ERROR_INPUT,
                        "%s: a UNet with %lld input channels is of no family we know",
                        folder, (long long)channels);
-    else if (!gelu && strcmp(activation, "quick_gelu") != 0)
+    else if (!is_activation(activation))
         error_set_kind(error, ERROR_INPUT,
-                       "%s/%s: hidden_act is \"%.40s\", expected quick_gelu or gelu",
+                       "%s/%s: hidden_act is \"%.40s\", expected quick_gelu, gelu or "
+                       "another that CLIP's text encoder may have",
                        folder, place, activation);
     else {
         char reason[300];

@@ -49,7 +49,11 @@ static const struct part {
      {"config.json"},
      {NULL},
      "diffusion_pytorch_model"},
-    {"vae", {"AutoencoderKL"}, {"config.json"}, {NULL}, "diffusion_pytorch_model"},
+    {"vae",
+     {"AutoencoderKL", "AutoencoderTiny"},
+     {"config.json"},
+     {NULL},
+     "diffusion_pytorch_model"},
 };
 
 enum { PARTS = sizeof parts / sizeof *parts };

@@ -2,16 +2,25 @@
 
 enum { COUNT = 2 * 3 * 5 * 37 };
 
+static const enum activation activations[] = {
+    ACTIVATION_SILU, ACTIVATION_GELU, ACTIVATION_QUICK_GELU, ACTIVATION_GELU_TANH,
+    ACTIVATION_MISH, ACTIVATION_RELU, ACTIVATION_SOFT_CLAMP,
+};
+enum { ACTIVATIONS = sizeof activations / sizeof *activations };
+
 struct call {
-    enum { SILU, ADD, CONCAT, SCALE } op;
+    enum { ACTIVATE, ADD, CONCAT, SCALE, AFFINE } op;
+    enum activation activation;
     struct tensor y, a, b;
 };
 
 static void enqueue(struct stream *s, void *context)
 {
     struct call *call = context;
-    if (call->op == SILU)
-        silu(s, call->y, call->a);
+    if (call->op == ACTIVATE)
+        activate(s, call->y, call->a, call->activation);
+    else if (call->op == AFFINE)
+        affine(s, call->y, call->a, -0.75F, 0.25F);
     else if (call->op == ADD)
         add(s, call->y, call->a, call->b);
     else if (call->op == CONCAT)
@@ -20,19 +29,27 @@ static void enqueue(struct stream *s, void *context)
         scale(s, call->y, call->a, -0.75F);
 }
 
-static double wanted(int op, double a, double b)
+static double wanted(const struct call *call, double a, double b)
 {
-    return op == SILU ? a / (1 + exp(-a)) : op == ADD ? a + b : -0.75 * a;
+    switch (call->op) {
+    case ACTIVATE:
+        return reference_activate(a, call->activation);
+    case ADD:
+        return a + b;
+    case AFFINE:
+        return -0.75 * a + 0.25;
+    default:
+        return -0.75 * a;
+    }
 }
 
-static void check(int op, enum dtype dtype, bool in_place)
+static void check(struct call call, enum dtype dtype, bool in_place)
 {
-    struct call call = {.op = op};
     float *a = random_values(COUNT, dtype, 1), *b = random_values(COUNT, dtype, 2);
     double want[COUNT];
     for (size_t i = 0; i < COUNT; i++) {
         a[i] *= 8;
-        want[i] = wanted(op, a[i], b[i]);
+        want[i] = wanted(&call, a[i], b[i]);
     }
     call.a = tensor_from(dtype, 2, 3, 5, 37, a);
     call.b = tensor_from(dtype, 2, 3, 5, 37, b);
@@ -51,28 +68,36 @@ static void elements_of_odd_counts_are_all_computed(void **state)
 {
     for (int half = 0; half < 2; half++)
         for (int in_place = 0; in_place < 2; in_place++) {
-            check(SILU, half ? DTYPE_F16 : DTYPE_F32, in_place);
-            check(ADD, half ? DTYPE_F16 : DTYPE_F32, in_place);
-            check(SCALE, half ? DTYPE_F16 : DTYPE_F32, in_place);
+            enum dtype dtype = half ? DTYPE_F16 : DTYPE_F32;
+            check((struct call){.op = ADD}, dtype, in_place);
+            check((struct call){.op = SCALE}, dtype, in_place);
+            check((struct call){.op = AFFINE}, dtype, in_place);
+            for (size_t i = (size_t)half; i < ACTIVATIONS; i += 2)
+                check((struct call){.op = ACTIVATE, .activation = activations[i]},
+                      dtype, in_place);
         }
 }
 
-static void silu_of_large_values_stays_finite(void **state)
+static void activations_of_large_values_stay_finite(void **state)
 {
-    float values[] = {-1e30F, -200, -88, 88, 200, 1e30F, 0, -1e-30F};
-    double want[8];
-    struct call call = {.op = SILU};
-    for (size_t i = 0; i < 8; i++)
-        want[i] = values[i] < 0 ? 0 : values[i];
-    call.a = tensor_from(DTYPE_F32, 1, 1, 1, 8, values);
-    call.y = tensor_from(DTYPE_F32, 1, 1, 1, 8, NULL);
-    run_stream(DTYPE_F32, enqueue, &call);
-    float *y = tensor_values(&call.y);
-    for (size_t i = 0; i < 8; i++)
-        assert_true(fabs(y[i] - want[i]) <= 1e-6 * fabs(want[i]) + 1e-6);
-    free(y);
-    tensor_destroy(&call.a, gpu);
-    tensor_destroy(&call.y, gpu);
+    float values[] = {-1e12F, -200, -88, 88, 200, 1e12F, 0, -1e-30F};
+    for (size_t k = 0; k < ACTIVATIONS; k++) {
+        struct call call = {.op = ACTIVATE, .activation = activations[k]};
+        bool clamps = call.activation == ACTIVATION_SOFT_CLAMP;
+        call.a = tensor_from(DTYPE_F32, 1, 1, 1, 8, values);
+        call.y = tensor_from(DTYPE_F32, 1, 1, 1, 8, NULL);
+        run_stream(DTYPE_F32, enqueue, &call);
+        float *y = tensor_values(&call.y);
+        for (size_t i = 0; i < 8; i++) {
+            double want = values[i] < 0 ? 0 : values[i];
+            if (clamps)
+                want = 3 * tanh(values[i] / 3.0);
+            assert_true(fabs(y[i] - want) <= 1e-6 * fabs(want) + 1e-6);
+        }
+        free(y);
+        tensor_destroy(&call.a, gpu);
+        tensor_destroy(&call.y, gpu);
+    }
 }
 
 static void channels_of_two_tensors_stand_side_by_side(void **state)
@@ -104,7 +129,7 @@ static void channels_of_two_tensors_stand_side_by_side(void **state)
 static void enqueue_modulate(struct stream *s, void *context)
 {
     struct call *call = context;
-    modulate(s, call->y, call->a, call->b);
+    modulate(s, call->y, call->a, call->b, call->activation);
 }
 
 static void each_row_of_a_batch_is_modulated_by_its_own(void **state)
@@ -117,9 +142,10 @@ static void each_row_of_a_batch_is_modulated_by_its_own(void **state)
         for (size_t i = 0; i < COUNT; i++) {
             const float *own = row + i / (3 * 5 * 37) * 2 * 37;
             double v = x[i] * (1.0 + own[i % 37]) + own[37 + i % 37];
-            want[i] = v / (1 + exp(-v));
+            want[i] = reference_activate(v, half ? ACTIVATION_MISH : ACTIVATION_SILU);
         }
-        struct call call = {.a = tensor_from(dtype, 2, 3, 5, 37, x),
+        struct call call = {.activation = half ? ACTIVATION_MISH : ACTIVATION_SILU,
+                            .a = tensor_from(dtype, 2, 3, 5, 37, x),
                             .b = tensor_from(dtype, 2, 1, 1, 74, row)};
         call.y = call.a;
         run_stream(dtype, enqueue_modulate, &call);
@@ -155,7 +181,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(elements_of_odd_counts_are_all_computed),
-        cmocka_unit_test(silu_of_large_values_stays_finite),
+        cmocka_unit_test(activations_of_large_values_stay_finite),
         cmocka_unit_test(channels_of_two_tensors_stand_side_by_side),
         cmocka_unit_test(each_row_of_a_batch_is_modulated_by_its_own),
         cmocka_unit_test(scaling_converts_between_float_and_half),

@@ -18,6 +18,7 @@ import noise_cases  # noqa: E402
 import picture_cases  # noqa: E402
 import run_cases  # noqa: E402
 import sampler_cases  # noqa: E402
+import sweep_cases  # noqa: E402
 import taskkey_cases  # noqa: E402
 import tiny_model  # noqa: E402
 import token_cases  # noqa: E402
@@ -50,6 +51,7 @@ def main():
     taskkey_cases.make(into)
     tiny_model.write_json(into / "manifest.json", cases)
     family_cases.make(into, emoji)
+    sweep_cases.make(into)
     tiny_model.write_json(into / "pictures.json", picture_cases.make(into))
 
 

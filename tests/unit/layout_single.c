@@ -120,6 +120,18 @@ static void sd2_predicts_v_unless_its_step_is_that_of_the_base_model(void **stat
     assert_true(read_good(tensors).v_prediction);
 }
 
+static void sd2_with_nine_channels_predicts_epsilon(void **state)
+{
+    json_t *tensors = tensors_of("sd2_single");
+    size_t first = index_of(tensors, "model.diffusion_model.input_blocks.0.0.weight");
+    json_t *shape = json_array_get(json_array_get(tensors, first), 2);
+    json_array_set_new(shape, 1, json_integer(9));
+    struct single single = read_good(tensors);
+    assert_int_equal(single.unet.in, 9);
+    assert_false(single.v_prediction);
+    assert_int_equal(single.sample, 64);
+}
+
 static void marks_of_v_prediction_are_heeded(void **state)
 {
     json_t *tensors = tensors_of("sdxl_single");
@@ -162,6 +174,7 @@ int main(void)
         cmocka_unit_test(sizes_follow_from_names_and_shapes),
         cmocka_unit_test(the_unused_last_layer_of_sd2_is_left_out),
         cmocka_unit_test(sd2_predicts_v_unless_its_step_is_that_of_the_base_model),
+        cmocka_unit_test(sd2_with_nine_channels_predicts_epsilon),
         cmocka_unit_test(marks_of_v_prediction_are_heeded),
         cmocka_unit_test(what_is_missing_or_misshapen_is_named),
         cmocka_unit_test(files_of_other_kinds_are_of_no_family),

@@ -85,7 +85,7 @@ static void layers_have_the_names_of_single_files_too(void **state)
     struct unet_config sdxl = {.levels = 3};
     for (size_t i = 0; i < 3; i++)
         sdxl.level[i] = (struct unet_level_config){
-            .layers = 2, .down_attends = i > 0, .up_attends = i > 0};
+            .layers = 2, .down.attends = i > 0, .up.attends = i > 0};
     static const char *const cases[][2] = {
         {"conv_in", "input_blocks.0.0"},
         {"conv_out", "out.2"},

@@ -49,9 +49,9 @@ static void absent_keys_take_the_defaults_of_diffusers(void **state)
     assert_true(load(&config, "", &error));
     assert_int_equal(config.in_channels, 4);
     assert_int_equal(config.context, 1280);
-    assert_int_equal(config.level[0].heads, 8);
+    assert_int_equal(config.level[0].down.heads, 8);
     assert_int_equal(config.level[0].layers, 2);
-    assert_int_equal(config.level[1].depth, 1);
+    assert_int_equal(config.level[1].down.depth[0], 1);
     assert_true(config.flip_sin_to_cos);
     assert_false(config.pad_end);
     assert_int_equal(config.sample_width, 64);
@@ -61,8 +61,8 @@ static void the_way_up_is_listed_coarsest_first(void **state)
 {
     struct unet_config config;
     assert_true(load(&config, "", NULL));
-    assert_true(config.level[0].down_attends && config.level[0].up_attends);
-    assert_false(config.level[1].down_attends || config.level[1].up_attends);
+    assert_true(config.level[0].down.attends && config.level[0].up.attends);
+    assert_false(config.level[1].down.attends || config.level[1].up.attends);
 }
 
 static void values_may_be_one_for_all_levels_or_a_list(void **state)
@@ -74,10 +74,10 @@ static void values_may_be_one_for_all_levels_or_a_list(void **state)
                      " \"only_cross_attention\": [true, false],"
                      " \"sample_size\": [96, 64], \"downsample_padding\": 0",
                      NULL));
-    assert_int_equal(config.level[0].heads, 4);
-    assert_int_equal(config.level[1].heads, 2);
+    assert_int_equal(config.level[0].down.heads, 4);
+    assert_int_equal(config.level[1].up.heads, 2);
     assert_int_equal(config.level[1].layers, 3);
-    assert_int_equal(config.level[1].depth, 10);
+    assert_int_equal(config.level[1].up.depth[2], 10);
     assert_true(config.level[0].text_only && !config.level[1].text_only);
     assert_int_equal(config.sample_height, 96);
     assert_int_equal(config.sample_width, 64);
@@ -92,8 +92,9 @@ static void what_is_not_implemented_is_refused_by_key_and_value(void **state)
         {", \"addition_embed_type\": \"text_image\"",
          "unet/config.json: addition_embed_type is \"text_image\"; supported are "
          "text_time"},
-        {", \"class_embed_type\": \"timestep\"",
-         "unet/config.json: class_embed_type is \"timestep\"; only null is supported"},
+        {", \"class_embed_type\": \"projection\"",
+         "unet/config.json: class_embed_type is \"projection\"; supported are "
+         "timestep"},
         {", \"time_cond_proj_dim\": 256",
          "unet/config.json: time_cond_proj_dim is 256; only null is supported"},
         {", \"resnet_time_scale_shift\": \"spatial\"",
@@ -101,11 +102,15 @@ static void what_is_not_implemented_is_refused_by_key_and_value(void **state)
          "default, scale_shift"},
         {", \"dual_cross_attention\": true",
          "unet/config.json: dual_cross_attention is true; only false is supported"},
-        {", \"mid_block_type\": \"UNetMidBlock2D\"",
-         "unet/config.json: mid_block_type is \"UNetMidBlock2D\"; only "
-         "\"UNetMidBlock2DCrossAttn\" is supported"},
-        {", \"act_fn\": \"gelu\"",
-         "unet/config.json: act_fn is \"gelu\"; only \"silu\" is supported"},
+        {", \"mid_block_type\": \"UNetMidBlock2DSimpleCrossAttn\"",
+         "unet/config.json: mid_block_type is \"UNetMidBlock2DSimpleCrossAttn\"; "
+         "supported are UNetMidBlock2DCrossAttn, UNetMidBlock2D"},
+        {", \"act_fn\": \"tanh\"",
+         "unet/config.json: act_fn is \"tanh\"; supported are silu, swish, mish, gelu "
+         "and relu"},
+        {", \"transformer_layers_per_block\": [[1, 2], 1]",
+         "unet/config.json: transformer_layers_per_block is [[1,2],1]; "
+         "reverse_transformer_layers_per_block must say what the way up has"},
         {", \"_class_name\": \"UNet1DModel\"",
          "unet/config.json: _class_name is \"UNet1DModel\"; supported are "
          "UNet2DConditionModel, UNet2DModel"},
@@ -145,7 +150,7 @@ static void sizes_that_do_not_divide_or_fit_are_refused(void **state)
     assert_refused(
         ", \"cross_attention_dim\": [768, 1024]",
         "unet/config.json: cross_attention_dim is [768,1024]; only one width "
-        "for all levels is supported");
+        "for all levels that attend to text is supported");
 }
 
 /* Replaces the whole file. */
@@ -161,17 +166,23 @@ static void assert_file_refused(const char *text, const char *sentence)
 static void unknown_blocks_and_uneven_lists_are_refused(void **state)
 {
     assert_file_refused(
-        "{\"down_block_types\": [\"AttnDownBlock2D\"],"
+        "{\"down_block_types\": [\"SkipDownBlock2D\"],"
         " \"up_block_types\": [\"UpBlock2D\"], \"block_out_channels\": [32]}",
-        "unet/config.json: down_block_types is \"AttnDownBlock2D\"; supported are "
-        "DownBlock2D, CrossAttnDownBlock2D");
+        "unet/config.json: down_block_types is \"SkipDownBlock2D\"; supported are "
+        "DownBlock2D, CrossAttnDownBlock2D, AttnDownBlock2D, UNetResDownBlock2D, "
+        "UNetResCrossAttnDownBlock2D, UNetResAttnDownBlock2D");
     assert_file_refused(
         "{\"down_block_types\": [\"DownBlock2D\"],"
         " \"up_block_types\": [\"UpBlock2D\"], \"block_out_channels\": [32, 64]}",
         "unet/config.json: block_out_channels is [32,64]; down_block_types has 1 "
         "entries");
-    assert_file_refused("{}", "unet/config.json: down_block_types is missing; expected "
-                              "a list of 1 to 8 entries");
+    assert_file_refused(
+        "{\"down_block_types\": []}",
+        "unet/config.json: down_block_types is []; expected a list of 1 "
+        "to 8 entries");
+    assert_file_refused("{\"norm_num_groups\": null}",
+                        "unet/config.json: norm_num_groups is null; expected a number "
+                        "of groups");
 }
 
 static void what_is_no_object_is_refused(void **state)

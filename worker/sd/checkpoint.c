@@ -61,6 +61,8 @@ static const struct harmless {
     {"denoiser.log_sigmas", ""},
     {"embedding_manager.", ""},
     {"global_step", ""},
+    {"vae_scale", ""},
+    {"vae_shift", ""},
     {"v_pred", ""},
     {"ztsnr", ""},
 };
@@ -177,6 +179,16 @@ bool checkpoint_has(const struct checkpoint *self, const char *tensor)
 {
     struct stored stored;
     return locate(self, tensor, &stored) && find(self, stored.name);
+}
+
+const struct tensor_entry *checkpoint_entry(const struct checkpoint *self,
+                                            const char *tensor)
+{
+    struct stored stored;
+    const struct known *known =
+        locate(self, tensor, &stored) ? find(self, stored.name) : NULL;
+    return known ? tensor_file_find(safetensors_file(known->shard->file), known->tensor)
+                 : NULL;
 }
 
 static const char *shape_text(char *text, size_t size, const size_t *shape, size_t dims)

@@ -45,6 +45,10 @@ const struct tensor_file *checkpoint_file(const struct checkpoint *self);
 /* Whether a tensor of that name is there. */
 bool checkpoint_has(const struct checkpoint *self, const char *tensor);
 
+/* What the file says of it, borrowed; NULL: there is none. */
+const struct tensor_entry *checkpoint_entry(const struct checkpoint *self,
+                                            const char *tensor);
+
 /* "model.safetensors: tensor unet.conv_in.weight: shape 320x9x3x3, expected 320x4x3x3".
  * A 1x1 convolution's [out, in, 1, 1] is taken where [out, in] is expected. Marks the name
  * as used. `into` is borrowed from the mapping, or from the checkpoint when transposed. */

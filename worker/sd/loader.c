@@ -46,24 +46,37 @@ void load_linear(struct loader *self, struct linear *into, size_t in, size_t out
                                     &self->error);
 }
 
+static void load_conv_named(struct loader *self, struct conv *into, const size_t *shape,
+                            bool biased, char *prefix)
+{
+    struct host_tensor weight, bias;
+    if (!get(self, prefix, "weight", shape, 4, &weight) ||
+        (biased && !get(self, prefix, "bias", shape, 1, &bias)))
+        return;
+    self->failed = !conv_load(into, self->gpu, self->dtype, &weight,
+                              biased ? &bias : NULL, &self->error) ||
+                   !checkpoint_note(self->from,
+                                    &(struct layer_site){.name = prefix,
+                                                         .weight = weight,
+                                                         .bias = biased ? bias : weight,
+                                                         .biased = biased,
+                                                         .conv = true,
+                                                         .packed = &into->packed},
+                                    &self->error);
+}
+
 void load_conv(struct loader *self, struct conv *into, size_t in, size_t out,
                size_t size, const char *name, ...)
 {
     PREFIX_FROM(name);
-    struct host_tensor weight, bias;
-    if (!get(self, prefix, "weight", (size_t[]){out, in, size, size}, 4, &weight) ||
-        !get(self, prefix, "bias", (size_t[]){out}, 1, &bias))
-        return;
-    self->failed =
-        !conv_load(into, self->gpu, self->dtype, &weight, &bias, &self->error) ||
-        !checkpoint_note(self->from,
-                         &(struct layer_site){.name = prefix,
-                                              .weight = weight,
-                                              .bias = bias,
-                                              .biased = true,
-                                              .conv = true,
-                                              .packed = &into->packed},
-                         &self->error);
+    load_conv_named(self, into, (size_t[]){out, in, size, size}, true, prefix);
+}
+
+void load_conv_plain(struct loader *self, struct conv *into, size_t in, size_t out,
+                     size_t size, const char *name, ...)
+{
+    PREFIX_FROM(name);
+    load_conv_named(self, into, (size_t[]){out, in, size, size}, false, prefix);
 }
 
 void load_norm(struct loader *self, struct norm *into, size_t c, float eps,

@@ -25,6 +25,10 @@ void load_linear(struct loader *self, struct linear *into, size_t in, size_t out
 void load_conv(struct loader *self, struct conv *into, size_t in, size_t out,
                size_t size, const char *name, ...)
     __attribute__((format(printf, 6, 7)));
+/* The same without a bias. */
+void load_conv_plain(struct loader *self, struct conv *into, size_t in, size_t out,
+                     size_t size, const char *name, ...)
+    __attribute__((format(printf, 6, 7)));
 void load_norm(struct loader *self, struct norm *into, size_t c, float eps,
                const char *name, ...) __attribute__((format(printf, 5, 6)));
 

@@ -100,7 +100,8 @@ struct lora *lora_open(const char *path, const char *name, struct error *error)
         error_set_kind(error, ERROR_MEMORY, "%s: no memory", name);
     } else {
         self->file = safetensors_open(path, error);
-        ok = self->file && lora_metadata_read(path, self->alpha, error);
+        ok = self->file &&
+             lora_metadata_read(safetensors_file(self->file), self->alpha, error);
         ok = ok ? read_keys(self, error) : error_prefix(error, "%s", name);
     }
     if (!ok)

@@ -81,7 +81,7 @@ static bool write_up(char into[LORA_LAYER_MOST], const struct unet_config *confi
     if (strcmp(kind, "upsamplers") == 0)
         return write_name(into, "output_blocks.%zu.%d.conv",
                           first + config->level[level].layers,
-                          config->level[level].up_attends ? 2 : 1);
+                          config->level[level].up.attends ? 2 : 1);
     snprintf(block, sizeof block, "output_blocks.%zu", first + i);
     return write_part(into, block, kind, rest);
 }

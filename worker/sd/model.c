@@ -45,7 +45,7 @@ static bool check_fit(const struct model *self, struct error *error)
                               "unet/config.json: cross_attention_dim is %zu, but the "
                               "text encoder's hidden_size is %zu",
                               unet->context, self->text.c);
-    if (unet->added && unet->added != self->text.pooled + ids * unet->time_ids)
+    if (unet->time_ids && unet->added != self->text.pooled + ids * unet->time_ids)
         return error_set_kind(error, ERROR_INPUT,
                               "unet/config.json: projection_class_embeddings_input_dim "
                               "is %zu; expected %zu: pooled text of %zu and %zu time "

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/path.h"
 
@@ -75,6 +76,12 @@ bool model_config_has(const struct model_config *self, const char *key)
     return value && !json_is_null(value);
 }
 
+void model_config_default(struct model_config *self, const char *key, const char *json)
+{
+    if (!model_config_named(self, key))
+        json_object_set_new(self->root, key, json_loads(json, JSON_DECODE_ANY, NULL));
+}
+
 static size_t size_of(struct model_config *self, const char *key, const json_t *value,
                       size_t fallback, size_t most)
 {
@@ -95,10 +102,9 @@ size_t model_config_size(struct model_config *self, const char *key, size_t fall
     return size_of(self, key, json_object_get(self->root, key), fallback, most);
 }
 
-double model_config_number(struct model_config *self, const char *key, double fallback,
-                           double least, double most)
+static double number_of(struct model_config *self, const char *key, const json_t *value,
+                        double fallback, double least, double most)
 {
-    const json_t *value = json_object_get(self->root, key);
     if (!value || json_is_null(value))
         return fallback;
     double number = json_number_value(value);
@@ -106,6 +112,50 @@ double model_config_number(struct model_config *self, const char *key, double fa
         return number;
     model_config_refuse(self, key, "expected a number from %g to %g", least, most);
     return fallback;
+}
+
+double model_config_number(struct model_config *self, const char *key, double fallback,
+                           double least, double most)
+{
+    return number_of(self, key, json_object_get(self->root, key), fallback, least,
+                     most);
+}
+
+bool model_config_numbers(struct model_config *self, const char *key, double least,
+                          double most, double *values, size_t count)
+{
+    const json_t *list = json_object_get(self->root, key);
+    if (!list || json_is_null(list))
+        return false;
+    if (json_array_size(list) != count) {
+        model_config_refuse(self, key, "expected a list of %zu numbers", count);
+        return false;
+    }
+    for (size_t i = 0; i < count; i++)
+        values[i] = number_of(self, key, json_array_get(list, i), least, least, most);
+    return true;
+}
+
+enum activation model_config_activation(struct model_config *self, const char *key,
+                                        const char *fallback)
+{
+    static const struct {
+        const char *name;
+        enum activation activation;
+    } known[] = {{"silu", ACTIVATION_SILU},
+                 {"swish", ACTIVATION_SILU},
+                 {"mish", ACTIVATION_MISH},
+                 {"gelu", ACTIVATION_GELU},
+                 {"relu", ACTIVATION_RELU}};
+    const json_t *value = json_object_get(self->root, key);
+    const char *name = value ? json_string_value(value) : fallback;
+    if (!fallback && (!value || json_is_null(value)))
+        return ACTIVATION_NONE;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (name && strcasecmp(name, known[i].name) == 0)
+            return known[i].activation;
+    model_config_refuse(self, key, "supported are silu, swish, mish, gelu and relu");
+    return ACTIVATION_SILU;
 }
 
 static bool bool_of(struct model_config *self, const char *key, const json_t *value,
@@ -163,6 +213,20 @@ void model_config_sizes(struct model_config *self, const char *key, size_t fallb
 {
     for (size_t i = 0; i < count; i++)
         values[i] = size_of(self, key, entry_of(self, key, i, count), fallback, most);
+}
+
+size_t model_config_layer_size(struct model_config *self, const char *key,
+                               size_t fallback, size_t most, size_t level,
+                               size_t levels, size_t i, size_t layers)
+{
+    const json_t *value = entry_of(self, key, level, levels);
+    if (json_is_array(value) && json_array_size(value) != layers)
+        model_config_refuse(self, key, "level %zu has %zu layers", level, layers);
+    if (json_is_array(value))
+        value = json_array_get(value, i);
+    return json_is_integer(value) && !json_integer_value(value)
+               ? 0
+               : size_of(self, key, value, fallback, most);
 }
 
 void model_config_bools(struct model_config *self, const char *key, bool fallback,

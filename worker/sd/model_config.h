@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "opencl/ops.h"
 
 struct model_config {
     json_t *root;
@@ -31,6 +32,9 @@ bool model_config_close(struct model_config *self, struct error *error);
 bool model_config_named(const struct model_config *self, const char *key);
 bool model_config_has(const struct model_config *self, const char *key);
 
+/* Puts a value, written as JSON, where the key is absent. */
+void model_config_default(struct model_config *self, const char *key, const char *json);
+
 /* An absent key gives the fallback; a null too, as diffusers means "none" by it. */
 size_t model_config_size(struct model_config *self, const char *key, size_t fallback,
                          size_t most); /* 1 .. most */
@@ -47,6 +51,20 @@ void model_config_sizes(struct model_config *self, const char *key, size_t fallb
                         size_t most, size_t *values, size_t count);
 void model_config_bools(struct model_config *self, const char *key, bool fallback,
                         bool *values, size_t count);
+
+/* `count` numbers of a list of that length; false where there is none. */
+bool model_config_numbers(struct model_config *self, const char *key, double least,
+                          double most, double *values, size_t count);
+
+/* diffusers' name of an activation, in any case; without a fallback, null is NONE. */
+enum activation model_config_activation(struct model_config *self, const char *key,
+                                        const char *fallback);
+
+/* For layer `i` of level `level` of `levels`: a list's entry may itself be a list, of a value
+ * for each of the level's `layers`. 0 is a value too, of what is not there. */
+size_t model_config_layer_size(struct model_config *self, const char *key,
+                               size_t fallback, size_t most, size_t level,
+                               size_t levels, size_t i, size_t layers);
 
 /* A list the file must have: its length, 1 .. most; and entry `i` as a choice. */
 size_t model_config_length(struct model_config *self, const char *key, size_t most);

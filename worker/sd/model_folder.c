@@ -185,7 +185,8 @@ static bool load_vae(struct model *self, const struct model_files *files,
     struct checkpoint *from = NULL;
     if (!path || !vae_config_load(&self->vae.config, path, name, error))
         return false;
-    /* diffusers asks this of SDXL alone: the key is true by default. */
+    /* diffusers asks these of SDXL alone: force_upcast is true by default. */
+    self->vae.config.normalised &= self->text.penultimate;
     if (self->text.penultimate && self->vae.config.force_upcast)
         dtype = DTYPE_F32;
     return (from = part_files_open(files, "vae", "diffusion_pytorch_model", error)) &&

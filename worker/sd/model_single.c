@@ -55,7 +55,12 @@ static bool load_unet(struct model *self, const struct single_unet *single,
         .context = single->context,
         .groups = 32,
         .eps = 1e-5F,
-        .mid_attends = ATTENDS_TEXT,
+        .activation = ACTIVATION_SILU,
+        .at_time = ACTIVATION_SILU,
+        .at_end = ACTIVATION_SILU,
+        .time_width = 4 * single->level[0].channels,
+        .size_in = 3,
+        .size_out = 3,
         .flip_sin_to_cos = true,
         .time_ids = single->time_ids,
         .added = single->added,
@@ -64,15 +69,21 @@ static bool load_unet(struct model *self, const struct single_unet *single,
     };
     for (size_t i = 0; i < single->levels; i++) {
         const struct single_level *level = &single->level[i];
-        c->level[i] = (struct unet_level_config){
-            .channels = level->channels,
-            .layers = level->layers,
-            .heads = level->heads,
-            .depth = level->depth,
-            .down_attends = level->attends ? ATTENDS_TEXT : ATTENDS_NOT,
-            .up_attends = level->attends ? ATTENDS_TEXT : ATTENDS_NOT,
-        };
+        struct unet_way_config way = {.attends =
+                                          level->attends ? ATTENDS_TEXT : ATTENDS_NOT,
+                                      .heads = level->heads};
+        for (size_t j = 0; j <= UNET_LAYERS_MOST; j++)
+            way.depth[j] = level->depth;
+        c->level[i] = (struct unet_level_config){.channels = level->channels,
+                                                 .layers = level->layers,
+                                                 .down = way,
+                                                 .up = way};
     }
+    const struct single_level *last = &single->level[single->levels - 1];
+    c->mid = (struct unet_mid_config){.resnets = 2,
+                                      .attends = ATTENDS_TEXT,
+                                      .heads = last->heads,
+                                      .depth = last->depth};
     checkpoint_part(from, LORA_UNET);
     checkpoint_translate(from, single_unet_name, single);
     return unet_config_check(c, error) &&
@@ -80,19 +91,23 @@ static bool load_unet(struct model *self, const struct single_unet *single,
 }
 
 static bool load_vae(struct model *self, const struct single_vae *single,
-                     enum dtype dtype, struct checkpoint *from, struct error *error)
+                     enum dtype dtype, size_t sample, struct checkpoint *from,
+                     struct error *error)
 {
+    enum { USUAL_FACTOR = 8 };
     struct single_vae_names names = {"first_stage_model.", single->levels};
     self->vae.config = (struct vae_config){
         .latent_channels = single->latent,
         .levels = single->levels,
         .layers = single->layers,
         .groups = 32,
+        .activation = ACTIVATION_SILU,
         .mid_attends = single->attends,
         .quant = single->quant,
         .post_quant = single->post_quant,
         .scaling_factor = single->scaling_factor,
         .force_upcast = self->text.penultimate,
+        .sample = sample * USUAL_FACTOR,
     };
     memcpy(self->vae.config.channels, single->channels, sizeof single->channels);
     checkpoint_part(from, LORA_PARTS);
@@ -162,7 +177,7 @@ bool model_single_load(struct model *self, const struct model_file *file,
     for (size_t i = 0; ok && i < single.texts; i++)
         ok = load_text(self, &single.text[i], from, error);
     ok = ok && load_unet(self, &single.unet, dtype, single.sample, from, error) &&
-         load_vae(self, &single.vae, dtype, from, error) &&
+         load_vae(self, &single.vae, dtype, single.sample, from, error) &&
          set_schedule(self, &single, error) && checkpoint_all_used(from, error);
     checkpoint_translate(from, NULL, NULL);
     if (ok)

@@ -184,7 +184,7 @@ static bool prepare(struct rendering *self, struct error *error)
                                       .eta = request->eta,
                                       .guidance = request->cfg,
                                       .guidance_rescale = request->guidance_rescale,
-                                      .is_xl = model->unet.config.added > 0,
+                                      .is_xl = model->unet.config.time_ids > 0,
                                       .strength = request->init ? request->strength : 1,
                                       .from_image = request->init && !request->mask};
     struct schedule_config schedule;
@@ -292,10 +292,10 @@ static bool attend(struct rendering *self, struct denoiser *denoiser, size_t cal
         memcpy(self->context, second, negatives * sizeof *second);
     const struct unet *unet = &self->pipeline->model.unet;
     for (size_t row = 0; row < self->rows; row++) {
-        if (unet->config.added)
+        if (unet->config.time_ids)
             add_time_ids(self, row,
                          conditions_pooled(conditions, condition_of(self, row), call));
-        if (unet->config.classes)
+        if (unet->config.classes || unet->config.class_steps)
             unet_class_values(unet, self->request->class,
                               self->added + row * unet_added_width(unet));
     }

@@ -1,18 +1,17 @@
 #include "worker/sd/resnet.h"
 
 void resnet_load(struct resnet *self, struct loader *l, const char *prefix, size_t in,
-                 size_t out, size_t time_width, size_t groups, float eps)
+                 size_t out, const struct resnet_kind *kind)
 {
+    self->kind = *kind;
     self->in = in;
     self->out = out;
-    self->groups = groups;
-    self->timed = time_width != 0;
-    load_norm(l, &self->norm1, in, eps, "%s.norm1", prefix);
+    load_norm(l, &self->norm1, in, kind->eps, "%s.norm1", prefix);
     load_conv(l, &self->conv1, in, out, 3, "%s.conv1", prefix);
-    if (self->timed)
-        load_linear(l, &self->time, time_width, self->scale_shift ? 2 * out : out,
+    if (kind->time_width)
+        load_linear(l, &self->time, kind->time_width, kind->scale_shift ? 2 * out : out,
                     LINEAR_BIAS, "%s.time_emb_proj", prefix);
-    load_norm(l, &self->norm2, out, eps, "%s.norm2", prefix);
+    load_norm(l, &self->norm2, out, kind->eps, "%s.norm2", prefix);
     load_conv(l, &self->conv2, out, out, 3, "%s.conv2", prefix);
     if (in != out)
         load_conv(l, &self->shortcut, in, out, 1, "%s.conv_shortcut", prefix);
@@ -31,23 +30,24 @@ void resnet_clear(struct resnet *self, struct gpu *gpu)
 struct tensor resnet_forward(struct stream *s, struct tensor x,
                              const struct tensor *time, const struct resnet *w)
 {
+    const struct resnet_kind *kind = &w->kind;
+    bool timed = kind->time_width, modulates = kind->scale_shift;
     struct tensor row = {0};
-    if (w->timed) {
+    if (timed) {
         row = tensor_take(s, x.n, 1, 1, w->time.out);
         linear(s, row, *time, &w->time, ACTIVATION_NONE, NULL);
     }
     struct tensor normed = tensor_take(s, x.n, x.h, x.w, w->in);
     struct tensor hidden = tensor_take(s, x.n, x.h, x.w, w->out);
-    group_norm(s, normed, x, &w->norm1, w->groups, ACTIVATION_SILU);
-    conv2d(
-        s, hidden, normed, &w->conv1,
-        &(struct conv_options){.row_bias = w->timed && !w->scale_shift ? &row : NULL});
+    group_norm(s, normed, x, &w->norm1, kind->groups, kind->activation);
+    conv2d(s, hidden, normed, &w->conv1,
+           &(struct conv_options){.row_bias = timed && !modulates ? &row : NULL});
     tensor_give(s, &normed);
-    group_norm(s, hidden, hidden, &w->norm2, w->groups,
-               w->scale_shift ? ACTIVATION_NONE : ACTIVATION_SILU);
-    if (w->scale_shift)
-        modulate(s, hidden, hidden, row);
-    if (w->timed)
+    group_norm(s, hidden, hidden, &w->norm2, kind->groups,
+               modulates ? ACTIVATION_NONE : kind->activation);
+    if (modulates)
+        modulate(s, hidden, hidden, row, kind->activation);
+    if (timed)
         tensor_give(s, &row);
 
     struct tensor residual = x;

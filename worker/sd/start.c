@@ -27,9 +27,9 @@ void start_clear(struct start *self)
 }
 
 /* latents [h w, c] from moments of `count` places: the mean, or with `noise` (like latents)
- * mean + exp(clamp(log variance, -30, 20) / 2) noise; times `factor`. */
+ * mean + exp(clamp(log variance, -30, 20) / 2) noise. */
 static void posterior(float *latents, const float *moments, const float *noise,
-                      size_t count, size_t c, double factor)
+                      size_t count, size_t c)
 {
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < c; k++) {
@@ -39,8 +39,23 @@ static void posterior(float *latents, const float *moments, const float *noise,
                 variance = fminf(fmaxf(variance, -30), 20);
                 value = mean + expf(0.5F * variance) * noise[i * c + k];
             }
-            latents[i * c + k] = (float)factor * value;
+            latents[i * c + k] = value;
         }
+}
+
+/* To latents as the UNet sees them. Inpainting of diffusers leaves latents_mean and
+ * latents_std alone here. */
+static void scale_latents(float *latents, size_t count, const struct vae_config *vae,
+                          bool normalise)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t k = i % vae->latent_channels;
+        if (normalise && vae->normalised)
+            latents[i] = (float)((latents[i] - vae->mean[k]) * vae->scaling_factor /
+                                 vae->deviation[k]);
+        else
+            latents[i] *= (float)vae->scaling_factor;
+    }
 }
 
 static bool no_memory(struct error *error)
@@ -61,18 +76,24 @@ static bool encode(struct work *self, const float *picture, struct error *error)
                          self->shape->w, self->moments, error);
 }
 
-/* The posterior of a picture for every image, each with a draw of its own. */
+/* The posterior of a picture for every image, each with a draw of its own; a tiny VAE's
+ * latents are drawn from nothing. */
 static bool sample(struct work *self, const float *picture, float *latents,
                    struct error *error)
 {
     const struct start_shape *shape = self->shape;
+    const struct vae_config *vae = &self->plans->vae->config;
     if (!encode(self, picture, error))
         return false;
     for (size_t i = 0; i < shape->images; i++) {
-        draws_next(shape->draws[i], self->nchw);
-        turn(self, self->drawn);
-        posterior(latents + i * self->image, self->moments, self->drawn, self->places,
-                  shape->c, self->plans->vae->config.scaling_factor);
+        float *into = latents + i * self->image;
+        if (!vae->tiny) {
+            draws_next(shape->draws[i], self->nchw);
+            turn(self, self->drawn);
+        }
+        posterior(into, self->moments, vae->tiny ? NULL : self->drawn, self->places,
+                  shape->c);
+        scale_latents(into, self->image, vae, !self->canvas->mask);
     }
     return true;
 }
@@ -122,7 +143,7 @@ static bool add_edited(struct work *self, struct start *start, struct error *err
         return false;
     for (size_t i = 0; i < shape->images; i++)
         posterior(start->extra + i * self->image, self->moments, NULL, self->places,
-                  shape->c, 1);
+                  shape->c);
     return true;
 }
 

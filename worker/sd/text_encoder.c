@@ -11,8 +11,13 @@ bool text_encoder_config(struct text_encoder *self, const char *path, const char
                          struct error *error)
 {
     *self = (struct text_encoder){0};
-    static const char *const activations[] = {"quick_gelu", "gelu", NULL};
-    static const enum activation meaning[] = {ACTIVATION_QUICK_GELU, ACTIVATION_GELU};
+    static const char *const activations[] = {
+        "quick_gelu", "gelu",  "gelu_new", "gelu_fast", "gelu_pytorch_tanh",
+        "silu",       "swish", "mish",     "relu",      NULL};
+    static const enum activation meaning[] = {
+        ACTIVATION_QUICK_GELU, ACTIVATION_GELU,      ACTIVATION_GELU_TANH,
+        ACTIVATION_GELU_TANH,  ACTIVATION_GELU_TANH, ACTIVATION_SILU,
+        ACTIVATION_SILU,       ACTIVATION_MISH,      ACTIVATION_RELU};
     static const struct model_config_only only[] = {
         {"model_type", "\"clip_text_model\""},
     };

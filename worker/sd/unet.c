@@ -12,37 +12,43 @@ struct skips {
     size_t count;
 };
 
-/* time += linear(SiLU(linear(added))) */
+/* time += linear(act(linear(added))); diffusers' embedding of added numbers keeps SiLU. */
 static void added_forward(struct stream *s, struct tensor time, struct tensor added,
                           const struct unet *w)
 {
     struct tensor hidden = tensor_take(s, time.n, 1, 1, w->added1.out);
-    linear(s, hidden, added, &w->added1, ACTIVATION_SILU, NULL);
+    linear(s, hidden, added, &w->added1,
+           w->config.class_steps ? w->config.at_time : ACTIVATION_SILU, NULL);
     linear(s, time, hidden, &w->added2, ACTIVATION_NONE, &time);
     tensor_give(s, &hidden);
 }
 
-/* Sinusoid -> linear -> SiLU -> linear, and the SiLU with which every resnet begins its
- * projection of it. */
+/* Sinusoid -> linear -> act -> linear, and the activation with which every resnet begins
+ * its projection of it. */
 static struct tensor time_forward(struct stream *s, size_t n, cl_mem step,
                                   const struct unet_extra *extra, const struct unet *w)
 {
+    const struct unet_config *c = &w->config;
     struct tensor sinusoid = tensor_take(s, n, 1, 1, w->time1.in);
     struct tensor hidden = tensor_take(s, n, 1, 1, w->time1.out);
     struct tensor time = tensor_take(s, n, 1, 1, w->time2.out);
-    bool more = w->config.added || w->config.classes;
+    bool more = c->added || c->classes;
+    bool plain = !more && !c->behind_time && !c->behind_added;
     assert(!more || extra->added);
-    time_embedding(s, sinusoid, step, w->config.flip_sin_to_cos, w->config.freq_shift);
-    linear(s, hidden, sinusoid, &w->time1, ACTIVATION_SILU, NULL);
-    linear(s, time, hidden, &w->time2, more ? ACTIVATION_NONE : ACTIVATION_SILU, NULL);
+    time_embedding(s, sinusoid, step, c->flip_sin_to_cos, c->freq_shift);
+    linear(s, hidden, sinusoid, &w->time1, c->at_time, NULL);
+    linear(s, time, hidden, &w->time2, plain ? c->activation : c->behind_time, NULL);
     tensor_give(s, &hidden);
     tensor_give(s, &sinusoid);
-    if (w->config.added)
+    if (plain)
+        return time;
+    if (c->added)
         added_forward(s, time, *extra->added, w);
-    if (w->config.classes)
+    if (c->classes)
         add(s, time, time, *extra->added);
-    if (more)
-        silu(s, time, time);
+    if (c->behind_added)
+        activate(s, time, time, c->behind_added);
+    activate(s, time, time, c->activation);
     return time;
 }
 
@@ -51,9 +57,26 @@ size_t unet_added_width(const struct unet *self)
     return self->config.classes ? self->time2.out : self->config.added;
 }
 
+/* The sinusoid of a number, `width` floats, as time_embedding makes it. */
+static void sinusoid(const struct unet_config *c, float number, size_t width,
+                     float *into)
+{
+    size_t half = width / 2;
+    for (size_t j = 0; j < half; j++) {
+        float part = (float)j / ((float)half - c->freq_shift);
+        float angle = number * expf(-logf(10000) * part);
+        into[j] = c->flip_sin_to_cos ? cosf(angle) : sinf(angle);
+        into[half + j] = c->flip_sin_to_cos ? sinf(angle) : cosf(angle);
+    }
+}
+
 void unet_class_values(const struct unet *self, size_t class, float *into)
 {
     size_t width = self->time2.out;
+    if (self->config.class_steps) {
+        sinusoid(&self->config, (float)class, self->config.added, into);
+        return;
+    }
     assert(class < self->config.classes);
     memcpy(into, self->classes + class * width, width * sizeof *into);
 }
@@ -62,20 +85,14 @@ void unet_added_values(const struct unet *self, const float *pooled, const float
                        size_t count, float *into)
 {
     const struct unet_config *c = &self->config;
-    size_t half = c->time_ids / 2, width = c->added - count * c->time_ids;
+    size_t width = c->added - count * c->time_ids;
     assert(c->added > count * c->time_ids);
     if (pooled)
         memcpy(into, pooled, width * sizeof *into);
     else
         memset(into, 0, width * sizeof *into);
     for (size_t i = 0; i < count; i++)
-        for (size_t j = 0; j < half; j++) {
-            float *row = into + width + i * c->time_ids;
-            float part = (float)j / ((float)half - c->freq_shift);
-            float angle = ids[i] * expf(-logf(10000) * part);
-            row[j] = c->flip_sin_to_cos ? cosf(angle) : sinf(angle);
-            row[half + j] = c->flip_sin_to_cos ? sinf(angle) : cosf(angle);
-        }
+        sinusoid(c, ids[i], c->time_ids, into + width + i * c->time_ids);
 }
 
 static void attend(struct stream *s, struct tensor x, const struct text_context *text,
@@ -129,17 +146,40 @@ static struct tensor up_forward(struct stream *s, struct tensor x, struct skips 
     return upsample(s, x, &w->resize, next->h, next->w);
 }
 
+/* x is a skip and stays. */
 static struct tensor mid_forward(struct stream *s, struct tensor x, struct tensor time,
                                  const struct text_context *text, const struct unet *w)
 {
-    struct tensor first = resnet_forward(s, x, &time, &w->mid_first);
-    if (w->config.mid_attends == ATTENDS_TEXT)
-        transformer_apply(s, first, text, &w->mid);
-    if (w->config.mid_attends == ATTENDS_SELF)
-        self_attention_add(s, first, &w->mid_self);
-    struct tensor last = resnet_forward(s, first, &time, &w->mid_last);
-    tensor_give(s, &first);
+    const struct unet_mid_config *mid = &w->config.mid;
+    if (!mid->resnets) {
+        struct tensor same = tensor_take(s, x.n, x.h, x.w, x.c);
+        scale(s, same, x, 1);
+        return same;
+    }
+    struct tensor h = resnet_forward(s, x, &time, &w->mid_first);
+    if (mid->attends == ATTENDS_TEXT)
+        transformer_apply(s, h, text, &w->mid);
+    if (mid->attends == ATTENDS_SELF)
+        self_attention_add(s, h, &w->mid_self);
+    if (mid->resnets == 1)
+        return h;
+    struct tensor last = resnet_forward(s, h, &time, &w->mid_last);
+    tensor_give(s, &h);
     return last;
+}
+
+static struct tensor in_forward(struct stream *s, struct tensor x, const struct unet *w)
+{
+    struct tensor y = tensor_take(s, x.n, x.h, x.w, w->conv_in.out);
+    struct tensor centered = x;
+    if (w->config.centers) {
+        centered = tensor_take(s, x.n, x.h, x.w, x.c);
+        affine(s, centered, x, 2, -1);
+    }
+    conv2d(s, y, centered, &w->conv_in, &(struct conv_options){0});
+    if (w->config.centers)
+        tensor_give(s, &centered);
+    return y;
 }
 
 void unet_forward(struct stream *s, struct tensor y, struct tensor x, cl_mem step,
@@ -150,8 +190,7 @@ void unet_forward(struct stream *s, struct tensor y, struct tensor x, cl_mem ste
     const struct text_context text = {context, extra->key_counts};
     struct tensor time = time_forward(s, x.n, step, extra, w);
     struct skips skips = {.count = 1};
-    skips.tensor[0] = tensor_take(s, x.n, x.h, x.w, c->level[0].channels);
-    conv2d(s, skips.tensor[0], x, &w->conv_in, &(struct conv_options){0});
+    skips.tensor[0] = in_forward(s, x, w);
 
     for (size_t i = 0; i < c->levels; i++)
         down_forward(s, &skips, time, &text, &w->down[i], c->pad_end);
@@ -159,7 +198,7 @@ void unet_forward(struct stream *s, struct tensor y, struct tensor x, cl_mem ste
     for (size_t i = 0; i < c->levels; i++)
         h = up_forward(s, h, &skips, time, &text, &w->up[i]);
 
-    group_norm(s, h, h, &w->norm_out, c->groups, ACTIVATION_SILU);
+    group_norm(s, h, h, &w->norm_out, c->groups, c->at_end);
     conv2d(s, y, h, &w->conv_out, &(struct conv_options){0});
     tensor_give(s, &h);
     tensor_give(s, &time);

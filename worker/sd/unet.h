@@ -55,11 +55,11 @@ struct unet_extra {
     cl_mem key_counts; /* int32 [n]: tokens of each row that count; NULL: all */
 };
 
-/* Floats of a row of `added`: SDXL's pooled text and time ids, or the vector of a class; 0:
- * the model takes nothing of the kind. */
+/* Floats of a row of `added`: SDXL's pooled text and time ids, or what stands for a class;
+ * 0: the model takes nothing of the kind. */
 size_t unet_added_width(const struct unet *self);
 
-/* The row of a class, below config.classes. */
+/* The row of a class: below config.classes, or any number where config.class_steps. */
 void unet_class_values(const struct unet *self, size_t class, float *into);
 
 /* The row for SDXL: `pooled` (NULL: zeros), as wide as there is room,

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "opencl/ops.h"
 
 enum { UNET_LEVELS_MOST = 8, UNET_LAYERS_MOST = 16 };
 
@@ -20,32 +21,55 @@ enum unet_attends {
     ATTENDS_SELF, /* the picture's places to each other */
 };
 
+/* A level's layers on one way. */
+struct unet_way_config {
+    enum unet_attends attends;
+    size_t heads;
+    size_t depth[UNET_LAYERS_MOST + 1]; /* transformer blocks of each layer */
+};
+
 /* One resolution, finest first. */
 struct unet_level_config {
     size_t channels;
     size_t layers; /* resnets on the way down; one more on the way up */
-    size_t heads;  /* attention_head_dim: their number, or their width for pixels */
-    size_t depth;  /* transformer blocks in each transformer */
-    enum unet_attends down_attends, up_attends;
+    struct unet_way_config down, up;
     bool text_only; /* only_cross_attention */
+};
+
+/* What stands between the ways: one or two resnets, or nothing. */
+struct unet_mid_config {
+    size_t resnets;
+    enum unet_attends attends; /* between two */
+    size_t heads, depth;
+    size_t groups; /* of the norm before attention to itself; 0: none */
 };
 
 struct unet_config {
     size_t in_channels, out_channels;
     size_t levels;
     struct unet_level_config level[UNET_LEVELS_MOST];
-    enum unet_attends mid_attends;
+    struct unet_mid_config mid;
     size_t context; /* width of the text's vectors; 0: UNet2DModel, which takes none */
     size_t
         classes; /* num_class_embeds: a vector each is added to the time's; 0: none */
+    bool class_steps; /* class_embed_type timestep: classes are numbers like the time */
     size_t groups;
     float eps;
+    enum activation activation;   /* act_fn */
+    enum activation at_time;      /* in the time embedding */
+    enum activation behind_time;  /* timestep_post_act */
+    enum activation behind_added; /* time_embedding_act_fn */
+    enum activation at_end;       /* before conv_out */
+    size_t time_width;            /* time_embedding_dim */
+    size_t size_in, size_out;     /* of the first and last convolution: 1 or 3 */
+    bool centers;                 /* center_input_sample: 2 x - 1 */
     bool flip_sin_to_cos;
     float freq_shift;
-    size_t time_ids; /* width of each one's sinusoid in the added embedding; 0: none */
-    size_t added; /* addition_embed_type text_time: pooled text and time ids; 0: none */
-    bool pad_end; /* downsample_padding 0 */
-    bool scale_shift;                   /* resnet_time_scale_shift */
+    size_t time_ids;  /* width of each one's sinusoid in the added embedding; 0: none */
+    size_t added;     /* addition_embed_type text_time: pooled text and time ids; or the
+                     sinusoid of a class; 0: none */
+    bool pad_end;     /* downsample_padding 0 */
+    bool scale_shift; /* resnet_time_scale_shift */
     size_t sample_height, sample_width; /* default size in latents */
 };
 

@@ -8,32 +8,35 @@
 
 enum { PREFIX_MOST = 96 };
 
-static size_t time_width(const struct unet_config *c)
+static struct resnet_kind resnets_of(const struct unet_config *c)
 {
-    return 4 * c->level[0].channels;
+    return (struct resnet_kind){.time_width = c->time_width,
+                                .groups = c->groups,
+                                .eps = c->eps,
+                                .activation = c->activation,
+                                .scale_shift = c->scale_shift};
 }
 
 static void layer_load(struct unet_block *self, size_t i, struct loader *l,
                        const struct unet_config *c,
-                       const struct unet_level_config *level, const char *way,
-                       size_t in)
+                       const struct unet_level_config *level,
+                       const struct unet_way_config *way, const char *block, size_t in)
 {
+    struct resnet_kind kind = resnets_of(c);
     char prefix[PREFIX_MOST];
-    snprintf(prefix, sizeof prefix, "%s.resnets.%zu", way, i);
-    self->resnet[i].scale_shift = c->scale_shift;
-    resnet_load(&self->resnet[i], l, prefix, in, level->channels, time_width(c),
-                c->groups, c->eps);
-    snprintf(prefix, sizeof prefix, "%s.attentions.%zu", way, i);
+    snprintf(prefix, sizeof prefix, "%s.resnets.%zu", block, i);
+    resnet_load(&self->resnet[i], l, prefix, in, level->channels, &kind);
+    snprintf(prefix, sizeof prefix, "%s.attentions.%zu", block, i);
     if (self->attends == ATTENDS_SELF)
-        self_attention_load(&self->self[i], l, prefix, level->channels, level->heads,
+        self_attention_load(&self->self[i], l, prefix, level->channels, way->heads,
                             c->groups, c->eps);
     if (self->attends != ATTENDS_TEXT)
         return;
     transformer_load(&self->transformer[i], l, prefix,
                      &(struct transformer_shape){.c = level->channels,
                                                  .context = c->context,
-                                                 .heads = level->heads,
-                                                 .depth = level->depth,
+                                                 .heads = way->heads,
+                                                 .depth = way->depth[i],
                                                  .groups = c->groups,
                                                  .text_only = level->text_only});
 }
@@ -44,13 +47,14 @@ static void down_load(struct unet *self, struct loader *l, size_t at)
     const struct unet_level_config *level = &c->level[at];
     struct unet_block *block = &self->down[at];
     block->layers = level->layers;
-    block->attends = level->down_attends;
+    block->attends = level->down.attends;
     block->resizes = at + 1 < c->levels;
     char way[PREFIX_MOST / 2];
     snprintf(way, sizeof way, "down_blocks.%zu", at);
     size_t before = c->level[at ? at - 1 : 0].channels;
     for (size_t i = 0; i < block->layers; i++)
-        layer_load(block, i, l, c, level, way, i ? level->channels : before);
+        layer_load(block, i, l, c, level, &level->down, way,
+                   i ? level->channels : before);
     if (block->resizes)
         load_conv(l, &block->resize, level->channels, level->channels, 3,
                   "%s.downsamplers.0.conv", way);
@@ -65,7 +69,7 @@ static void up_load(struct unet *self, struct loader *l, size_t at)
     const struct unet_level_config *level = &c->level[place];
     struct unet_block *block = &self->up[at];
     block->layers = level->layers + 1;
-    block->attends = level->up_attends;
+    block->attends = level->up.attends;
     block->resizes = place > 0;
     char way[PREFIX_MOST / 2];
     snprintf(way, sizeof way, "up_blocks.%zu", at);
@@ -74,7 +78,7 @@ static void up_load(struct unet *self, struct loader *l, size_t at)
     for (size_t i = 0; i < block->layers; i++) {
         size_t in = i ? level->channels : below;
         size_t skip = i + 1 == block->layers ? finer : level->channels;
-        layer_load(block, i, l, c, level, way, in + skip);
+        layer_load(block, i, l, c, level, &level->up, way, in + skip);
     }
     if (block->resizes)
         load_conv(l, &block->resize, level->channels, level->channels, 3,
@@ -84,24 +88,25 @@ static void up_load(struct unet *self, struct loader *l, size_t at)
 static void mid_load(struct unet *self, struct loader *l)
 {
     const struct unet_config *c = &self->config;
-    const struct unet_level_config *level = &c->level[c->levels - 1];
-    self->mid_first.scale_shift = self->mid_last.scale_shift = c->scale_shift;
-    resnet_load(&self->mid_first, l, "mid_block.resnets.0", level->channels,
-                level->channels, time_width(c), c->groups, c->eps);
-    /* diffusers' middle has no norm there where time scales and shifts */
-    if (c->mid_attends == ATTENDS_SELF)
-        self_attention_load(&self->mid_self, l, "mid_block.attentions.0",
-                            level->channels, level->heads,
-                            c->scale_shift ? 0 : c->groups, c->eps);
-    if (c->mid_attends == ATTENDS_TEXT)
+    const struct unet_mid_config *mid = &c->mid;
+    size_t channels = c->level[c->levels - 1].channels;
+    struct resnet_kind kind = resnets_of(c);
+    if (mid->resnets)
+        resnet_load(&self->mid_first, l, "mid_block.resnets.0", channels, channels,
+                    &kind);
+    if (mid->attends == ATTENDS_SELF)
+        self_attention_load(&self->mid_self, l, "mid_block.attentions.0", channels,
+                            mid->heads, mid->groups, c->eps);
+    if (mid->attends == ATTENDS_TEXT)
         transformer_load(&self->mid, l, "mid_block.attentions.0",
-                         &(struct transformer_shape){.c = level->channels,
+                         &(struct transformer_shape){.c = channels,
                                                      .context = c->context,
-                                                     .heads = level->heads,
-                                                     .depth = level->depth,
+                                                     .heads = mid->heads,
+                                                     .depth = mid->depth,
                                                      .groups = c->groups});
-    resnet_load(&self->mid_last, l, "mid_block.resnets.1", level->channels,
-                level->channels, time_width(c), c->groups, c->eps);
+    if (mid->resnets > 1)
+        resnet_load(&self->mid_last, l, "mid_block.resnets.1", channels, channels,
+                    &kind);
 }
 
 /* The classes' vectors stay on the host: a run needs one or few of them. */
@@ -124,18 +129,18 @@ bool unet_load(struct unet *self, struct gpu *gpu, enum dtype dtype,
 {
     struct loader l = {.from = from, .gpu = gpu, .dtype = dtype};
     const struct unet_config *c = &self->config;
-    size_t first = c->level[0].channels, time = time_width(c);
+    size_t first = c->level[0].channels, time = c->time_width;
     load_linear(&l, &self->time1, first, time, LINEAR_BIAS, "time_embedding.linear_1");
     load_linear(&l, &self->time2, time, time, LINEAR_BIAS, "time_embedding.linear_2");
+    const char *added = c->class_steps ? "class_embedding" : "add_embedding";
     if (c->added) {
-        load_linear(&l, &self->added1, c->added, time, LINEAR_BIAS,
-                    "add_embedding.linear_1");
-        load_linear(&l, &self->added2, time, time, LINEAR_BIAS,
-                    "add_embedding.linear_2");
+        load_linear(&l, &self->added1, c->added, time, LINEAR_BIAS, "%s.linear_1",
+                    added);
+        load_linear(&l, &self->added2, time, time, LINEAR_BIAS, "%s.linear_2", added);
     }
     if (c->classes)
         classes_load(self, &l, time);
-    load_conv(&l, &self->conv_in, c->in_channels, first, 3, "conv_in");
+    load_conv(&l, &self->conv_in, c->in_channels, first, c->size_in, "conv_in");
     self->down = load_array(&l, c->levels, sizeof *self->down);
     self->up = load_array(&l, c->levels, sizeof *self->up);
     for (size_t i = 0; self->down && i < c->levels; i++)
@@ -144,7 +149,7 @@ bool unet_load(struct unet *self, struct gpu *gpu, enum dtype dtype,
     for (size_t i = 0; self->up && i < c->levels; i++)
         up_load(self, &l, i);
     load_norm(&l, &self->norm_out, first, c->eps, "conv_norm_out");
-    load_conv(&l, &self->conv_out, first, c->out_channels, 3, "conv_out");
+    load_conv(&l, &self->conv_out, first, c->out_channels, c->size_out, "conv_out");
     if (l.failed && error)
         *error = l.error;
     if (l.failed)

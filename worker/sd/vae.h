@@ -1,4 +1,5 @@
-/* AutoencoderKL: pictures to latents and back (Rombach et al. 2022).
+/* AutoencoderKL: pictures to latents and back (Rombach et al. 2022); or in its place an
+ * AutoencoderTiny (vae_tiny.h).
  *
  *     encoder  conv_in  block[0] .. block[n-1]  mid  norm, SiLU, conv_out  quant
  *     decoder  post_quant  conv_in  mid  block[0] .. block[n-1]  norm, SiLU, conv_out
@@ -10,24 +11,34 @@
 
 #include "worker/sd/resnet.h"
 #include "worker/sd/self_attention.h"
+#include "worker/sd/vae_tiny.h"
 
 enum { VAE_LEVELS_MOST = 8, VAE_LAYERS_MOST = 16, VAE_PICTURE_CHANNELS = 3 };
+enum { VAE_NORMALISED_MOST = 64 };
 
 struct vae_config {
     size_t latent_channels;
     size_t levels, channels[VAE_LEVELS_MOST]; /* finest first */
     size_t layers;                            /* of an encoder's block; decoder's + 1 */
     size_t groups;
+    enum activation activation; /* act_fn, of the resnets or the tiny one's blocks */
+    bool attends_down[VAE_LEVELS_MOST], attends_up[VAE_LEVELS_MOST]; /* after resnets */
     bool mid_attends, quant, post_quant;
     double scaling_factor; /* latents as the UNet sees them / as the VAE does */
-    bool force_upcast;     /* activations overflow in f16 */
-    size_t sample;         /* pixels a side of what it was trained on; 0: 512 */
+    bool normalised;       /* SDXL's pipelines honour latents_mean and latents_std */
+    double mean[VAE_NORMALISED_MOST], deviation[VAE_NORMALISED_MOST]; /* by channel */
+    bool force_upcast; /* activations overflow in f16 */
+    size_t sample;     /* pixels a side of what it was trained on; 0: 512 */
+    bool tiny;         /* AutoencoderTiny, of these shapes */
+    struct vae_tiny_shape tiny_encoder, tiny_decoder;
 };
 
 struct vae_block {
     size_t layers;
-    bool resizes;
+    bool attends, resizes;
     struct resnet resnet[VAE_LAYERS_MOST + 1];
+    struct self_attention
+        attention[VAE_LAYERS_MOST + 1]; /* one head; where it attends */
     struct conv resize;
 };
 
@@ -46,6 +57,7 @@ struct vae {
     enum dtype dtype; /* of weights and activations */
     struct vae_side encoder, decoder;
     struct conv quant, post_quant; /* 1x1; unused where the configuration has none */
+    struct vae_tiny_side tiny_encoder, tiny_decoder;
 };
 
 /* ERROR_INPUT "vae/config.json: KEY is VALUE; what is supported". */
@@ -69,8 +81,11 @@ size_t vae_factor(const struct vae *self);
 void vae_decode(struct stream *s, struct tensor y, struct tensor x,
                 const struct vae *w);
 
+/* Whether it can encode: a file may hold a tiny one's decoder alone. */
+bool vae_encodes(const struct vae *self);
+
 /* x [n, h f, w f, 3] in -1 .. 1; y [n, h, w, 2 latent_channels]: mean and log
- * variance of the posterior. */
+ * variance of the posterior; a tiny one has no variance, what stands there means nothing. */
 void vae_encode(struct stream *s, struct tensor y, struct tensor x,
                 const struct vae *w);
 

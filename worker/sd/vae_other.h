@@ -1,8 +1,9 @@
 /* Another autoencoder in the place of the model's own: `--vae FILE`.
  *
  * A file of a VAE's weights, in diffusers' names or those of single files, with or without
- * "first_stage_model." before them. The scaling factor stays the model's: latents mean what
- * its UNet was trained on.
+ * "first_stage_model." before them; or a TAESD's, in diffusers' names or the original's, both
+ * sides or the decoder alone. The scaling factor stays the model's, latents mean what its
+ * UNet was trained on; TAESD has none.
  */
 #ifndef FARM_VAE_OTHER_H
 #define FARM_VAE_OTHER_H

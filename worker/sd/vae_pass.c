@@ -48,6 +48,14 @@ struct vae_pass *vae_pass_new(struct gpu *gpu, const struct vae *vae, enum vae_w
         error_set_kind(error, ERROR_MEMORY, "no memory for a plan");
         return NULL;
     }
+    if (way == VAE_ENCODES && !vae_encodes(vae)) {
+        free(self);
+        error_set_kind(
+            error, ERROR_INPUT,
+            "the VAE is a decoder alone; to begin from a picture give one with "
+            "an encoder");
+        return NULL;
+    }
     *self = (struct vae_pass){.gpu = gpu, .vae = vae, .way = way, .h = h, .w = w};
     self->stream = stream_new(gpu, vae->dtype, error);
     bool ok = self->stream && make_tensors(self, error);
@@ -77,10 +85,32 @@ bool vae_pass_fits(const struct vae_pass *self, size_t h, size_t w)
     return self->h == h && self->w == w;
 }
 
+/* Latents that are decoded as (x deviation / factor + mean): the factor is taken on the
+ * device. */
+static bool upload_normalised(struct vae_pass *self, const float *from,
+                              struct error *error)
+{
+    const struct vae_config *c = &self->vae->config;
+    size_t count = tensor_count(&self->from);
+    float *values = malloc(count * sizeof *values);
+    if (!values)
+        return error_set_kind(error, ERROR_MEMORY, "no memory for latents");
+    for (size_t i = 0; i < count; i++) {
+        size_t k = i % c->latent_channels;
+        values[i] =
+            (float)((double)from[i] * c->deviation[k] + c->mean[k] * c->scaling_factor);
+    }
+    bool ok = tensor_upload(&self->from, self->gpu, values, error);
+    free(values);
+    return ok;
+}
+
 bool vae_pass_run(struct vae_pass *self, const float *from, float *to,
                   struct error *error)
 {
-    if (!tensor_upload(&self->from, self->gpu, from, error))
+    bool normalised = self->way == VAE_DECODES && self->vae->config.normalised;
+    if (!(normalised ? upload_normalised(self, from, error)
+                     : tensor_upload(&self->from, self->gpu, from, error)))
         return false;
     stream_run(self->stream);
     forward(self);
