@@ -159,12 +159,13 @@ void rows_compose(struct stream *s, struct tensor y, struct tensor x, cl_mem sou
  * before (worker/sd/sampler.h). They are read from a small device buffer, so that every
  * step enqueues the same commands:
  *
- *     e  = guidance <= 1: e_cond; else e_uncond + guidance (e_cond - e_uncond),
+ *     e  = guidance 1: e_cond; else e_uncond + guidance (e_cond - e_uncond),
  *          times (1 - rescale) + rescale deviation(e_cond) / deviation(e) of the image
  *     d  = d_x x + d_e e, clamped to +-clip where clip > 0
- *     x' = x_x x + x_e e + x_d d + sum h[i] history[i] + noise z
+ *     x' = x_x x + x_e e + x_d d + x_u e_uncond + sum h[i] history[i] + noise z
  *     history[save] = d where save >= 0
- *     history[keep] = keep_x x + keep_d d + sum keep_h[i] history[i] where keep >= 0
+ *     history[keep] = keep_x x + keep_d d + keep_u e_uncond + sum keep_h[i] history[i]
+ *                     where keep >= 0
  *
  * Everything to the right is as it was before the step. rescale: Lin et al. 2023, "Common
  * Diffusion Noise Schedules and Sample Steps are Flawed", section 3.4.
@@ -174,7 +175,8 @@ struct step {
     float d_x, d_e, clip;
     float x_x, x_e, x_d, h[4], noise;
     float keep_x, keep_d, keep_h[4];
-    int save, keep; /* -1: nothing */
+    float x_u, keep_u; /* 0 where there are no rows without the prompt */
+    int save, keep;    /* -1: nothing */
 };
 
 /* y [rows, h, w, c] = input_scale x, where rows is n (no guidance) or 2n (x twice);

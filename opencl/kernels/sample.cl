@@ -1,6 +1,6 @@
 /* Latents around the model: its input, and one sampler step on its output
  *
- *   struct step      23 words as ops.h has them, read from a small buffer so that every step
+ *   struct step      25 words as ops.h has them, read from a small buffer so that every step
  *                    enqueues the same commands
  *   sample_input     y[row][i] = input_scale x[row mod n][i]; work-item i of y
  *   sample_factor    a work-group of LANES an image: factor[image] of rescaled guidance, 1
@@ -9,7 +9,7 @@
  *                    unconditional ones first
  *
  * Latents, noise and history are float. Cost: one read of each, one write. The order of
- * additions is fixed: x, e, d, history 0 .. 3, noise.
+ * additions is fixed: x, e, d, history 0 .. 3, noise, e without the prompt.
  */
 #include "common.cl"
 
@@ -18,6 +18,7 @@ struct step {
     float d_x, d_e, clip;
     float x_x, x_e, x_d, h[4], noise;
     float keep_x, keep_d, keep_h[4];
+    float x_u, keep_u;
     int save, keep;
 };
 
@@ -28,6 +29,8 @@ __kernel void step_write(__global float *step, float16 words, float16 more)
     step[20] = more.s4;
     step[21] = more.s5;
     step[22] = more.s6;
+    step[23] = more.s7;
+    step[24] = more.s8;
 }
 
 __kernel void sample_input(__global y_type *y, __global const float *x,
@@ -121,8 +124,9 @@ __kernel void sample_update(__global float *x, __global const x_type *e,
     int i = get_global_id(0);
     float was = x[i];
     float model = LOAD_X(e, paired ? count + i : i);
-    if (paired && step->guidance > 1)
-        model = factor[i / values] * guided(model, LOAD_X(e, i), step->guidance);
+    float uncond = LOAD_X(e, i);
+    if (paired && step->guidance != 1)
+        model = factor[i / values] * guided(model, uncond, step->guidance);
     float d = fma(step->d_x, was, step->d_e * model);
     if (step->clip > 0)
         d = clamp(d, -step->clip, step->clip);
@@ -135,6 +139,10 @@ __kernel void sample_update(__global float *x, __global const x_type *e,
     weigh(step, 3, history3[i], &next, &kept);
     if (step->noise != 0)
         next = fma(step->noise, z[i], next);
+    if (step->x_u != 0)
+        next = fma(step->x_u, uncond, next);
+    if (step->keep_u != 0)
+        kept = fma(step->keep_u, uncond, kept);
     x[i] = next;
 
     store(step, 0, history0 + i, d, kept);

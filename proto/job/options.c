@@ -18,10 +18,16 @@
 /* Names as tables of choices have them. */
 #define SAMPLERS                                                                       \
     "Euler|Euler a|Heun|LMS|DPM2|DPM2 a|DPM++ 2S a|DPM++ 2M|DPM++ SDE"                 \
-    "|DPM++ 2M SDE|DPM++ 2M SDE Heun|DPM++ 3M SDE|DPM fast|DDIM|PLMS|euler"            \
-    "|euler_ancestral|heun|lms|dpm_2|dpm_2_ancestral|dpmpp_2s_ancestral"               \
-    "|dpmpp_sde|dpmpp_2m|dpmpp_2m_sde|dpmpp_3m_sde|DDIMScheduler"                      \
-    "|DDPMScheduler=DDPM|DEISMultistepScheduler=DEISMultistep"                         \
+    "|DPM++ 2M SDE|DPM++ 2M SDE Heun|DPM++ 3M SDE|DPM fast|DPM adaptive|Restart"       \
+    "|DDIM|DDIM CFG++|PLMS|UniPC|LCM|euler|euler_cfg_pp|euler_ancestral"               \
+    "|euler_ancestral_cfg_pp|heun|heunpp2|exp_heun_2_x0|exp_heun_2_x0_sde|dpm_2"       \
+    "|dpm_2_ancestral|lms|dpm_fast|dpm_adaptive|dpmpp_2s_ancestral"                    \
+    "|dpmpp_2s_ancestral_cfg_pp|dpmpp_sde|dpmpp_2m|dpmpp_2m_cfg_pp|dpmpp_2m_sde"       \
+    "|dpmpp_2m_sde_heun|dpmpp_3m_sde|ddpm|lcm|ipndm|ipndm_v|deis|res_multistep"        \
+    "|res_multistep_cfg_pp|res_multistep_ancestral"                                    \
+    "|res_multistep_ancestral_cfg_pp|gradient_estimation"                              \
+    "|gradient_estimation_cfg_pp|er_sde|seeds_2|seeds_3|ddim|uni_pc|uni_pc_bh2"        \
+    "|DDIMScheduler|DDPMScheduler=DDPM|DEISMultistepScheduler=DEISMultistep"           \
     "|DPMSolverMultistepScheduler=DPMSolverMultistep"                                  \
     "|DPMSolverSDEScheduler=DPMSolverSDE"                                              \
     "|DPMSolverSinglestepScheduler=DPMSolverSinglestep"                                \
@@ -34,7 +40,8 @@
 #define SCHEDULES                                                                      \
     "Automatic|Normal|Karras|Exponential|Beta|Uniform|Polyexponential"                 \
     "|SGM Uniform=sgm_uniform|KL Optimal=kl_optimal"                                   \
-    "|Align Your Steps=align_your_steps|Simple|DDIM=ddim_uniform"
+    "|Align Your Steps=align_your_steps|Simple|DDIM=ddim_uniform|Turbo"                \
+    "|Linear Quadratic=linear_quadratic"
 
 const struct option options[OPTION_COUNT_ALL + 1] = {
     {"aesthetic", OPTION_NUMBER, FIELD(aesthetic), "6", 0, 10, NULL, "X",
@@ -44,8 +51,7 @@ const struct option options[OPTION_COUNT_ALL + 1] = {
     {"batch-index", OPTION_COUNT, FIELD(batch_index), "0", 0, 63, NULL, "N",
      "and which of them this is, from 0", KEY_ALWAYS},
     {"cfg", OPTION_NUMBER, FIELD(cfg), "7", 0, 100, NULL, "X",
-     "guidance: how strongly the prompt is followed; 1 or less: not guided",
-     KEY_ALWAYS},
+     "guidance: how strongly the prompt is followed; 1: not guided", KEY_ALWAYS},
     {"class", OPTION_COUNT, FIELD(class_number), "0", 0, 99999, NULL, "N",
      "what to draw, in models that know classes", KEY_ALWAYS},
     {"clip-skip", OPTION_COUNT, FIELD(clip_skip), "1", 1, 12, NULL, "N",

@@ -44,7 +44,7 @@ static void the_model_sees_scaled_latents_twice_with_guidance(void **state)
 
 static double guided(const struct step *s, double cond, double uncond)
 {
-    return s->guidance <= 1 ? cond : uncond + s->guidance * (cond - uncond);
+    return s->guidance == 1 ? cond : uncond + s->guidance * (cond - uncond);
 }
 
 static double deviation(const double *values, size_t count)
@@ -70,15 +70,15 @@ static double rescaling(const struct step *s, const float *cond, const float *un
 }
 
 /* The formula of ops.h; writes what is saved and kept. */
-static double stepped(const struct step *s, double x, double e, const double h[4],
-                      double z, double *saved, double *kept)
+static double stepped(const struct step *s, double x, double e, double uncond,
+                      const double h[4], double z, double *saved, double *kept)
 {
     double d = s->d_x * x + s->d_e * e;
     if (s->clip > 0)
         d = fmin(fmax(d, -s->clip), s->clip);
     *saved = d;
-    double next = s->x_x * x + s->x_e * e + s->x_d * d + s->noise * z;
-    *kept = s->keep_x * x + s->keep_d * d;
+    double next = s->x_x * x + s->x_e * e + s->x_d * d + s->x_u * uncond + s->noise * z;
+    *kept = s->keep_x * x + s->keep_d * d + s->keep_u * uncond;
     for (int i = 0; i < 4; i++) {
         next += s->h[i] * h[i];
         *kept += s->keep_h[i] * h[i];
@@ -99,12 +99,12 @@ static void check_update(const struct step *step, bool paired)
         double h[4] = {history[0][i], history[1][i], history[2][i], history[3][i]};
         size_t image = i - i % (COUNT / N);
         double model = e[i];
-        if (paired && step->guidance > 1)
+        if (paired && step->guidance != 1)
             model = guided(step, e[COUNT + i], e[i]) *
                     rescaling(step, e + COUNT + image, e + image);
         else if (paired)
             model = e[COUNT + i];
-        want[i] = stepped(step, x[i], model, h, z[i], &saved[i], &kept[i]);
+        want[i] = stepped(step, x[i], model, e[i], h, z[i], &saved[i], &kept[i]);
     }
     assert_ok(call.buffer = gpu_allocate(gpu, sizeof call.step, &error));
     call.x = tensor_from(DTYPE_F32, N, H, W, C, x);
@@ -187,6 +187,20 @@ static void a_step_keeps_a_sum_of_what_was_there_before_it(void **state)
                  true);
 }
 
+static void a_step_takes_what_the_model_says_without_the_prompt(void **state)
+{
+    for (float guidance = -0.5F; guidance < 3; guidance += 0.5F) /* 1 among them */
+        check_update(&(struct step){.guidance = guidance,
+                                    .d_e = 1,
+                                    .x_d = 0.5F,
+                                    .x_u = -1.5F,
+                                    .keep_d = 1,
+                                    .keep_u = 0.8F,
+                                    .save = -1,
+                                    .keep = 0},
+                     true);
+}
+
 static void guidance_can_be_scaled_back_to_the_texts_deviation(void **state)
 {
     struct step step = {.guidance = 7.5F, .x_e = 1, .save = -1, .keep = -1};
@@ -202,6 +216,7 @@ int main(void)
         cmocka_unit_test(the_model_sees_scaled_latents_twice_with_guidance),
         cmocka_unit_test(a_step_is_the_linear_form_of_the_header),
         cmocka_unit_test(a_step_keeps_a_sum_of_what_was_there_before_it),
+        cmocka_unit_test(a_step_takes_what_the_model_says_without_the_prompt),
         cmocka_unit_test(guidance_can_be_scaled_back_to_the_texts_deviation),
     };
     return run_on_both_paths(tests);

@@ -40,6 +40,34 @@ static void an_image_is_the_same_alone_and_in_a_batch(void **state)
     pipeline_destroy(&pipeline);
 }
 
+static bool count_steps(void *owner, size_t done, size_t of)
+{
+    size_t *last = owner;
+    assert_true(done >= *last && done <= of && of == 4);
+    *last = done;
+    return true;
+}
+
+static void images_whose_steps_are_found_on_the_way_keep_to_themselves(void **state)
+{
+    struct pipeline *pipeline = load_pipeline("tiny");
+    struct image_request requests[] = {request("red apple", 1), request("cat", 2)};
+    struct image together[2], alone;
+    size_t done = 0;
+    for (size_t i = 0; i < 2; i++)
+        requests[i].sampler = "DPM adaptive";
+    assert_ok(
+        pipeline_render(pipeline, requests, 2, count_steps, &done, together, &error));
+    assert_int_equal(done, 4);
+    assert_ok(pipeline_render(pipeline, &requests[1], 1, NULL, NULL, &alone, &error));
+    assert_same_image(&alone, &together[1]);
+    assert_memory_not_equal(together[0].rgb, together[1].rgb, 64 * 64 * 3);
+    image_clear(&alone);
+    for (size_t i = 0; i < 2; i++)
+        image_clear(&together[i]);
+    pipeline_destroy(&pipeline);
+}
+
 static void a_size_comes_back_the_same_after_others(void **state)
 {
     struct pipeline *pipeline = load_pipeline("tiny");
@@ -230,6 +258,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_image_is_the_same_alone_and_in_a_batch),
+        cmocka_unit_test(images_whose_steps_are_found_on_the_way_keep_to_themselves),
         cmocka_unit_test(a_size_comes_back_the_same_after_others),
         cmocka_unit_test(a_batch_of_eight_takes_as_many_launches_a_step_as_one),
         cmocka_unit_test(progress_tells_each_step_and_may_stop_the_run),

@@ -1,5 +1,6 @@
 """k-diffusion's samplers around a model that is a formula, as stable-diffusion-webui and
-ComfyUI call them: their schedules, their steps from a picture, their noise.
+ComfyUI call them: their schedules, their steps from a picture, their noise; and those that these
+have of their own.
 
 sampling.py and external.py are loaded by path: their package would import far more.
 """
@@ -14,6 +15,8 @@ import numpy as np
 import scipy.stats
 import torch
 
+import comfy_samplers
+import webui_samplers
 from sampler_cases import CONFIGS, SEED, SHAPE, model, picture
 
 
@@ -52,6 +55,8 @@ SAMPLERS = {
     "DPM++ 2M SDE Heun": (sampling.sample_dpmpp_2m_sde, "Exponential", False),
     "DPM++ 3M SDE": (sampling.sample_dpmpp_3m_sde, "Exponential", True),
     "DPM fast": (sampling.sample_dpm_fast, "Uniform", False),
+    "DPM adaptive": (sampling.sample_dpm_adaptive, "Uniform", False),
+    "Restart": (webui_samplers.restart, "Karras", False),
 }
 SCHEDULES = (
     "Uniform",
@@ -65,14 +70,24 @@ SCHEDULES = (
     "Normal",
     "DDIM",
     "Beta",
+    "Turbo",
 )
-NOISY = ("Euler a", "DPM2 a", "DPM++ 2S a", "DPM fast")
+NOISY = ("Euler a", "DPM2 a", "DPM++ 2S a", "DPM fast", "DPM adaptive", "Restart")
+# labels with timesteps of their own
+TIMED = ("DDIM", "DDIM CFG++", "PLMS", "UniPC", "LCM")
+
+
+def plain_model(x, timestep):
+    """What the model says without the prompt."""
+    return 0.7 * torch.tanh(x) - 0.1 * math.cos(float(timestep) / 100) * x
 
 
 class Inner:
-    """What CompVisDenoiser wraps: latent-diffusion's model, its betas in float64."""
+    """What CompVisDenoiser wraps: latent-diffusion's model, its betas in float64. With a `cfg`
+    the output is guided; `plain` is the last without the prompt."""
 
-    def __init__(self, config):
+    def __init__(self, config, cfg=None):
+        self.cfg, self.plain = cfg, None
         count = config.get("num_train_timesteps", 1000)
         betas = np.linspace(config["beta_start"] ** 0.5, config["beta_end"] ** 0.5, count) ** 2
         self.alphas_cumprod = torch.tensor(np.cumprod(1 - betas), dtype=torch.float32)
@@ -80,13 +95,16 @@ class Inner:
 
     def apply_model(self, x, t, cond=None):
         self.asked.append(float(t))
-        return model(x, t)
+        if self.cfg is None:
+            return model(x, t)
+        self.plain = plain_model(x, t)
+        return self.plain + self.cfg * (model(x, t) - self.plain)
 
 
-def wrapper(config):
+def wrapper(config, cfg=None):
     is_v = config.get("prediction_type") == "v_prediction"
     made = external.CompVisVDenoiser if is_v else external.CompVisDenoiser
-    inner = Inner(config)
+    inner = Inner(config, cfg)
     return inner, made(inner, False, "cpu")
 
 
@@ -123,15 +141,24 @@ def sigmas_of(denoiser, schedule, n, is_xl):
     if schedule == "DDIM":
         stride = max(len(denoiser.sigmas) // n, 1)
         found = list(denoiser.sigmas[1::stride].flip(0))
+    if schedule == "Turbo":  # Forge's: as SD Turbo is sampled in 4 steps of 250
+        times = np.rint(np.arange(n, 0, -1) * (1000 / n) - 1).clip(0, 999)
+        found = list(denoiser.sigmas[torch.tensor(times).long()])
     if schedule == "Beta":
         quantiles = scipy.stats.beta.ppf(1 - np.linspace(0, 1, n), 0.6, 0.6)
         found = list(low + quantiles * (high - low))
     return torch.tensor([float(sigma) for sigma in found] + [0.0])
 
 
-def run(config, label, schedule, steps, strength, is_xl):
+def ends_of(denoiser, sigmas, strength):
+    if strength:
+        return sigmas[-2].item(), sigmas[0].item()
+    return denoiser.sigmas[0].item(), denoiser.sigmas[-1].item()
+
+
+def run(config, label, schedule, steps, strength, is_xl, cfg=None):
     function, automatic, discards = SAMPLERS[label]
-    inner, denoiser = wrapper(config)
+    inner, denoiser = wrapper(config, cfg)
     chosen = automatic if schedule == "Automatic" else schedule
     sigmas = sigmas_of(denoiser, chosen, steps + discards, is_xl)
     if discards:
@@ -150,10 +177,15 @@ def run(config, label, schedule, steps, strength, is_xl):
         options["noise_sampler"] = lambda *pair: tree(*pair).double()
     if label.endswith("Heun") and "SDE" in label:
         options["solver_type"] = "heun"
-    if label == "DPM fast":
-        ends = denoiser.sigmas[0].item(), denoiser.sigmas[-1].item()
-        if strength:
-            ends = sigmas[-2].item(), sigmas[0].item()
+    if label == "Restart":
+        found = webui_samplers.restart_sigmas(sampling.get_sigmas_karras, sigmas)
+        noise_of = options["noise_sampler"]
+        x = function(lambda y, s: denoiser(y, s * y.new_ones(1), cond=None), x, found, noise_of)
+    elif label == "DPM adaptive":
+        ends = ends_of(denoiser, sigmas, strength)
+        x = function(denoiser, x, *ends, eta=1.0, disable=True, **options)
+    elif label == "DPM fast":
+        ends = ends_of(denoiser, sigmas, strength)
         x = function(denoiser, x, *ends, len(sigmas) - 1, eta=1.0, disable=True, **options)
     else:
         x = function(denoiser, x, sigmas, disable=True, **options)
@@ -164,8 +196,57 @@ def run(config, label, schedule, steps, strength, is_xl):
     }
 
 
+def run_timed(config, label, steps, strength, cfg, eta):
+    inner = Inner(config, cfg / 12.5 if label == "DDIM CFG++" else cfg)
+    alphas, is_v = inner.alphas_cumprod, config.get("prediction_type") == "v_prediction"
+    generator = torch.Generator().manual_seed(SEED)
+
+    def noise(*_):
+        return torch.randn(SHAPE, generator=generator).double()
+
+    def as_noise(out, x, t):
+        alpha = float(alphas[int(t)])
+        return alpha**0.5 * out + (1 - alpha) ** 0.5 * x if is_v else out
+
+    def predicted(x, t):
+        out = as_noise(inner.apply_model(x, t), x, t)
+        inner.direction = as_noise(inner.plain, x, t) if cfg is not None else None
+        return out
+
+    first = noise()
+    if label == "LCM":
+        sigmas = webui_samplers.lcm_sigmas(alphas, steps)
+        if strength:
+            sigmas = sigmas[steps - int(min(strength, 0.999) * steps) - 1 :]
+        start = [1.0 if strength else 0.0, float(sigmas[0])]
+        x = webui_samplers.lcm(
+            inner.apply_model, start[0] * picture() + start[1] * first, sigmas, alphas, noise)
+    else:
+        times, x, start = webui_samplers.begin(alphas, steps, strength, first, picture())
+        if label == "PLMS":
+            x = webui_samplers.plms(predicted, x, times, alphas)
+        elif label == "UniPC":
+            top = times[-1] / 1000 + 1 / 1000 if strength else 1.0
+            spread = webui_samplers.unipc_times(top, len(times))
+            x = comfy_samplers.unipc(
+                x, webui_samplers.unipc_sigmas(spread, alphas), "bh1", 3,
+                lambda x, a, d, i: (x - d * predicted(x, spread[i])) / a)
+        else:
+            plain = (lambda: inner.direction) if label == "DDIM CFG++" else None
+            x = webui_samplers.ddim(predicted, x, times, alphas, noise, eta, plain)
+    return {
+        "start": start,
+        "timesteps": [float(f"{t:.7g}") for t in inner.asked],
+        "latents": [float(f"{v:.8g}") for v in x.flatten().tolist()],
+    }
+
+
 COMFY = {
     "euler": "Euler",
+    "ddim": "Euler",
+    "dpm_fast": "DPM fast",
+    "dpm_adaptive": "DPM adaptive",
+    "dpmpp_2m_sde_heun": "DPM++ 2M SDE Heun",
     "euler_ancestral": "Euler a",
     "heun": "Heun",
     "lms": "LMS",
@@ -186,14 +267,16 @@ COMFY_SCHEDULES = (
     "ddim_uniform",
     "beta",
     "kl_optimal",
+    "linear_quadratic",
 )
+COMFY_OWN = (*comfy_samplers.SAMPLERS, "uni_pc", "uni_pc_bh2")
 
 
 class ComfyDenoiser:
     """ComfyUI's ModelSamplingDiscrete: whole timesteps, the nearest in log sigma."""
 
-    def __init__(self, config):
-        self.inner = Inner(config)
+    def __init__(self, config, cfg=None):
+        self.inner = Inner(config, cfg)
         self.is_v = config.get("prediction_type") == "v_prediction"
         self.sigmas = ((1 - self.inner.alphas_cumprod) / self.inner.alphas_cumprod) ** 0.5
         self.log_sigmas = self.sigmas.log()
@@ -207,7 +290,13 @@ class ComfyDenoiser:
         return ((1 - share) * self.log_sigmas[low] + share * self.log_sigmas[high]).exp()
 
     def __call__(self, x, sigma, **_):
+        sigma = torch.as_tensor(sigma)
         out = self.inner.apply_model(x / (sigma**2 + 1) ** 0.5, self.timestep(sigma))
+        if self.inner.cfg is not None:
+            self.uncond = self.denoised(x, sigma, self.inner.plain)
+        return self.denoised(x, sigma, out)
+
+    def denoised(self, x, sigma, out):
         if self.is_v:
             return x / (sigma**2 + 1) - out * sigma / (sigma**2 + 1) ** 0.5
         return x - out * sigma
@@ -232,13 +321,41 @@ def comfy_sigmas(denoiser, schedule, n):
     if schedule == "kl_optimal":
         share = torch.arange(n, dtype=torch.float) / (n - 1)
         found = (share * math.atan(low) + (1 - share) * math.atan(high)).tan()
+    if schedule == "linear_quadratic":
+        found = high * linear_quadratic(n)
     return torch.tensor([float(sigma) for sigma in found] + [0.0])
 
 
-def run_comfy(config, name, schedule, steps, strength, is_xl):
-    function = SAMPLERS[COMFY[name]][0]
-    denoiser = ComfyDenoiser(config)
-    discards = name in ("dpm_2", "dpm_2_ancestral")
+def linear_quadratic(n):
+    """Mochi's: a line from 1 down to 0.975 over the first half of the steps, and from there the
+    parabola that goes on as steep and comes to 0."""
+    if n == 1:
+        return torch.ones(1)
+    half, fall = n // 2, 0.025
+    rest = n - half
+    bend = (1 - fall - fall / half * rest) / rest**2
+    later = torch.arange(rest).double()
+    line = fall / half * torch.arange(half).double()
+    return 1 - torch.cat([line, fall + fall / half * later + bend * later**2])
+
+
+def run_comfy_own(denoiser, name, x, sigmas, noise):
+    if name not in ("uni_pc", "uni_pc_bh2"):
+        return comfy_samplers.SAMPLERS[name](denoiser, x, sigmas, noise)
+    ends = [float(sigma) for sigma in sigmas[:-1]] + [0.001]
+
+    def clean(x, alpha, deviation, i):
+        return denoiser(x / alpha, sigmas[i])
+
+    variant, order = ("bh2" if name.endswith("2") else "bh1"), min(3, len(ends) - 2)
+    x = x / (1 + ends[0] ** 2) ** 0.5
+    return comfy_samplers.unipc(x, ends, variant, order, clean) * (1 + 0.001**2) ** 0.5
+
+
+def run_comfy(config, name, schedule, steps, strength, is_xl, cfg=None):
+    function = SAMPLERS[COMFY[name]][0] if name in COMFY else None
+    denoiser = ComfyDenoiser(config, cfg)
+    discards = name in ("dpm_2", "dpm_2_ancestral", "uni_pc", "uni_pc_bh2")
     chosen = "normal" if schedule == "Automatic" else schedule
     whole = steps if (strength or 1) > 0.9999 else int(steps / strength)
     sigmas = comfy_sigmas(denoiser, chosen, whole + discards)
@@ -252,22 +369,38 @@ def run_comfy(config, name, schedule, steps, strength, is_xl):
     x = noise * scale + (picture() if strength else 0)
     generator = torch.Generator().manual_seed(SEED + 1)
     options = {}
-    if COMFY[name] in NOISY:
-        options["noise_sampler"] = lambda *_: torch.randn(SHAPE, generator=generator).double()
-    if "sde" in name:
+
+    def fresh(*_):
+        return torch.randn(SHAPE, generator=generator).double()
+
+    if name in COMFY and COMFY[name] in NOISY:
+        options["noise_sampler"] = fresh
+    if name in COMFY and "sde" in name:
         least, most = sigmas[sigmas > 0].min(), sigmas.max()
         tree = sampling.BrownianTreeNoiseSampler(noise.float(), least, most, seed=SEED)
         options["noise_sampler"] = lambda *pair: tree(*pair).double()
-    x = function(denoiser, x, sigmas, disable=True, **options)
+    if name.endswith("sde_heun"):
+        options["solver_type"] = "heun"
+    start = torch.tensor([1.0 if strength else 0.0, float(scale)], dtype=torch.float64)
+    if name in COMFY_OWN:
+        x = run_comfy_own(denoiser, name, x, sigmas, fresh)
+        if name.startswith("uni_pc"):
+            start /= (1 + sigmas[0].double() ** 2) ** 0.5
+    elif name in ("dpm_fast", "dpm_adaptive"):
+        steps = () if name == "dpm_adaptive" else (len(sigmas) - 1,)
+        x = function(denoiser, x, float(sigmas[-2]), float(sigmas[0]), *steps, disable=True)
+    else:
+        x = function(denoiser, x, sigmas, disable=True, **options)
     return {
-        "start": [1.0 if strength else 0.0, float(scale)],
+        "start": start.tolist(),
         "timesteps": [float(t) for t in denoiser.inner.asked],
         "latents": [float(f"{v:.8g}") for v in x.flatten().tolist()],
     }
 
 
 def requests():
-    """Configuration, sampler, schedule, steps, strength (None: from noise)."""
+    """Configuration, sampler, schedule, steps, strength (None: from noise), and guidance (None:
+    the model has no other side) and eta."""
     for sampler in SAMPLERS:
         for name in ("sd15", "sd2-v"):
             # of 2 or 3 steps sigma_down is the difference of two floats nearly the same
@@ -276,29 +409,55 @@ def requests():
                 yield name, sampler, "Automatic", steps, None
             for steps, strength in ((20, 1.0), (20, 0.33), (5, 0.6), (6, 0.5)):
                 yield name, sampler, "Automatic", steps, strength
-        if sampler != "DPM fast":
+        if sampler not in ("DPM fast", "DPM adaptive"):
             yield from (("sd15", sampler, schedule, 7, None) for schedule in SCHEDULES)
+    for steps, strength in ((30, None), (36, None), (50, None), (60, 0.5)):
+        yield "sd15", "Restart", "Automatic", steps, strength
+    for sampler in TIMED:
+        for name in ("sd15", "sd2-v") if sampler != "LCM" else ("sd15",):
+            cfg = 7.0 if sampler == "DDIM CFG++" else None
+            for steps in (3, 4, 20, 30, 50):
+                yield name, sampler, "Automatic", steps, None, cfg
+            for steps, strength in ((20, 1.0), (20, 0.33), (10, 0.6)):
+                yield name, sampler, "Automatic", steps, strength, cfg
+    for sampler in ("DDIM", "DDIM CFG++"):
+        yield "sd15", sampler, "Automatic", 10, None, 3.0, 0.5
+    for sampler in ("Euler", "DDIM", "euler"):
+        for cfg in (-1.0, 0.0, 0.5, 1.0, 3.0):
+            yield "sd15", sampler, "Automatic", 5, None, cfg
     for schedule in SCHEDULES:
         for steps in (1, 2, 11, 30):
             yield "sd15", "DPM++ 2M", schedule, steps, None
-    for sampler in COMFY:
+    for sampler in (*COMFY, *COMFY_OWN):
+        cfg = 3.0 if sampler.endswith("cfg_pp") else None
         for name in ("sd15", "sd2-v"):
             for steps, strength in ((4, None), (20, None), (7, 1.0), (6, 0.4)):
-                yield name, sampler, "Automatic", steps, strength
+                yield name, sampler, "Automatic", steps, strength, cfg
+    for sampler in comfy_samplers.CFG_PP:
+        yield "sd15", sampler, "Automatic", 5, None, 1.0
     for schedule in COMFY_SCHEDULES:
         for steps in (2, 7, 30):
             yield "sd15", "euler", schedule, steps, None
 
 
+def run_any(config, sampler, schedule, steps, strength, is_xl, cfg, eta):
+    if sampler in TIMED:
+        return run_timed(config, sampler, steps, strength, cfg, eta)
+    made = run if sampler in SAMPLERS else run_comfy
+    return made(config, sampler, schedule, steps, strength, is_xl, cfg)
+
+
 def make(into):
     cases = []
-    for name, sampler, schedule, steps, strength in requests():
+    for request in requests():
+        whole = request + (None, 0)[len(request) - 5 :]
+        name, sampler, schedule, steps, strength, cfg, eta = whole
         asked = {"config": name, "sampler": sampler, "schedule": schedule, "steps": steps}
-        asked |= {"eta": 0, "strength": strength}
+        asked |= {"eta": eta, "strength": strength, "cfg": cfg}
         for is_xl in (False, True) if schedule == "Align Your Steps" else (False,):
             try:
-                chosen = run_comfy if sampler in COMFY else run
-                found = chosen(CONFIGS[name], sampler, schedule, steps, strength, is_xl)
+                found = run_any(
+                    CONFIGS[name], sampler, schedule, steps, strength, is_xl, cfg, eta)
             except UnboundLocalError:  # 2M SDE and 3M SDE of one step
                 continue
             if all(math.isfinite(v) for v in found["latents"]):

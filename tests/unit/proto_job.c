@@ -80,7 +80,7 @@ static void axes_go_slowest_then_prompts_then_alternatives_then_seeds(void **sta
     add_seeds(&made, 10, 2);
     add_axis(&made, "cfg", "1", "2");
     add_axis(&made, "steps", "5", "6");
-    add_setting(&made, "sampler", "ddim");
+    add_setting(&made, "sampler", "plms");
     static const char *const prompts[] = {"a red cat", "a red dog", "a blue cat",
                                           "a blue dog", "plain {word}"};
     static const uint64_t seeds[] = {3, 10, 11};
@@ -97,7 +97,7 @@ static void axes_go_slowest_then_prompts_then_alternatives_then_seeds(void **sta
                     assert_int_equal(task.steps, steps);
                     assert_string_equal(task.prompt, prompts[p]);
                     assert_int_equal(task.seed, seeds[s]);
-                    assert_string_equal(task.sampler, "DDIM");
+                    assert_string_equal(task.sampler, "PLMS");
                     task_clear(&task);
                 }
     struct task beyond;

@@ -169,7 +169,13 @@ static bool choose_mode(struct rendering *self, struct error *error)
     if (edits && (request->init || request->mask))
         return error_set_kind(error, ERROR_INPUT,
                               "init: this model edits a picture; give it as image");
-    self->guided = request->cfg > 1 && (!edits || request->image_cfg >= 1);
+    if (edits && self->run.uncond)
+        return error_set_kind(error, ERROR_INPUT,
+                              "sampler %s: a model that edits pictures takes none with "
+                              "CFG++",
+                              request->sampler);
+    self->guided =
+        edits ? request->cfg > 1 && request->image_cfg >= 1 : self->run.guided;
     self->edits = edits && self->guided;
     self->keeps = request->mask && !inpaints;
     return true;
@@ -189,9 +195,9 @@ static bool prepare(struct rendering *self, struct error *error)
                                       .from_image = request->init && !request->mask};
     struct schedule_config schedule;
     if (!check_requests(self, error) || !take_files(self, error) ||
-        !choose_mode(self, error) ||
         !model_schedule(model, request->prediction, request->zsnr, &schedule, error) ||
-        !sampler_plan(&self->run, request->sampler, &schedule, &options, error))
+        !sampler_plan(&self->run, request->sampler, &schedule, &options, error) ||
+        !choose_mode(self, error))
         return false;
     size_t values = self->count * self->c * self->h * self->w;
     self->draws = calloc(self->count, sizeof *self->draws);
@@ -278,9 +284,8 @@ static size_t condition_of(const struct rendering *self, size_t row)
     return self->edits && row >= self->count ? row - self->count : row;
 }
 
-/* The UNet's text for call `call`, where it is another than before. */
-static bool attend(struct rendering *self, struct denoiser *denoiser, size_t call,
-                   bool first, struct error *error)
+bool rendering_attend(struct rendering *self, struct denoiser *denoiser, size_t call,
+                      bool first, struct error *error)
 {
     const struct conditions *conditions = &self->conditions;
     if (!first && !conditions_change(conditions, call))
@@ -376,11 +381,13 @@ static bool denoise(struct rendering *self, pipeline_progress *progress, void *o
     if (!denoiser || !start_denoiser(self, denoiser, error) ||
         !rendering_resume(self, denoiser, &first, error))
         return false;
+    if (self->run.adaptive)
+        return rendering_adapt(self, denoiser, progress, owner, error);
     for (size_t done = first; done < self->run.count; done++) {
         const struct step *step = &self->run.step[done];
         if (progress && !progress(owner, done, self->run.count))
             return rendering_stopped(self, denoiser, done, error);
-        if (!attend(self, denoiser, done, done == first, error))
+        if (!rendering_attend(self, denoiser, done, done == first, error))
             return false;
         bool noisy = step->noise != 0;
         if (noisy && !rendering_draw(self, done, error))
@@ -442,9 +449,9 @@ static void rendering_clear(struct rendering *self)
     free(self->nhwc);
 }
 
-bool pipeline_render(struct pipeline *self, const struct image_request *requests,
-                     size_t count, pipeline_progress *progress, void *owner,
-                     struct image *images, struct error *error)
+bool rendering_together(struct pipeline *self, const struct image_request *requests,
+                        size_t count, pipeline_progress *progress, void *owner,
+                        struct image *images, struct error *error)
 {
     struct rendering rendering = {
         .pipeline = self, .request = requests, .count = count};

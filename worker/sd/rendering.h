@@ -1,4 +1,4 @@
-/* The inside of a rendering, for pipeline.c and watch.c alone. */
+/* The inside of a rendering, for pipeline.c, watch.c and adapt.c alone. */
 #ifndef FARM_RENDERING_H
 #define FARM_RENDERING_H
 
@@ -44,8 +44,21 @@ struct rendering {
     float *nchw, *nhwc;   /* latents or noise of all images */
 };
 
+/* pipeline_render() of images that share every step. */
+bool rendering_together(struct pipeline *self, const struct image_request *requests,
+                        size_t count, pipeline_progress *progress, void *owner,
+                        struct image *images, struct error *error);
+
 /* A step's noise of every image into nhwc. */
 bool rendering_draw(struct rendering *self, size_t step, struct error *error);
+
+/* The UNet's text for its call-th call, where it is another than before. */
+bool rendering_attend(struct rendering *self, struct denoiser *denoiser, size_t call,
+                      bool first, struct error *error);
+
+/* The steps of one image, where they are found on the way (adaptive.h). */
+bool rendering_adapt(struct rendering *self, struct denoiser *denoiser,
+                     pipeline_progress *progress, void *owner, struct error *error);
 
 /* Where requests go on from snapshots: puts latents and history there, brings generators to
  * their places, and gives the step to go on with; 0 where they do not. ERROR_INPUT for

@@ -6,12 +6,13 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "worker/sd/adaptive.h"
 #include "worker/sd/sampler_family.h"
 #include "worker/sd/schedule_k.h"
 
 const char *const *sampler_names(void)
 {
-    enum { MOST = 64 };
+    enum { MOST = 128 };
     static const char *names[MOST + 1];
     for (size_t i = 0; samplers[i].name && i < MOST; i++)
         names[i] = samplers[i].name;
@@ -267,7 +268,8 @@ static bool is_finite(const struct plan *self, struct error *error)
             step->clip,      step->x_x,         step->x_e,       step->x_d,
             step->h[0],      step->h[1],        step->h[2],      step->h[3],
             step->noise,     step->keep_x,      step->keep_d,    step->keep_h[0],
-            step->keep_h[1], step->keep_h[2],   step->keep_h[3],
+            step->keep_h[1], step->keep_h[2],   step->keep_h[3], step->x_u,
+            step->keep_u,
         };
         for (size_t j = 0; j < sizeof numbers / sizeof *numbers; j++)
             good = good && isfinite(numbers[j]);
@@ -293,9 +295,15 @@ static void give(struct plan *self, const struct sampler *sampler,
         .known = self->level,
         .source = sampler->traits & TRAIT_BROWNIAN ? NOISE_BROWNIAN : continued,
         .interval = self->interval,
+        .uncond = sampler->traits & TRAIT_UNCOND,
+        .adaptive = self->adaptive,
     };
+    /* diffusers takes a guidance up to 1 for none. */
+    double guidance =
+        self->is_k ? options->guidance * self->guidance : fmax(options->guidance, 1);
+    run->guided = guidance != 1 || run->uncond;
     for (size_t i = 0; i < self->count; i++) {
-        self->step[i].guidance = (float)options->guidance;
+        self->step[i].guidance = (float)guidance;
         self->step[i].rescale = (float)options->guidance_rescale;
     }
     /* A Brownian motion lives between the least and the most of the run's sigmas; diffusers
@@ -308,6 +316,7 @@ static void give(struct plan *self, const struct sampler *sampler,
     self->step = NULL;
     self->level = NULL;
     self->interval = NULL;
+    self->adaptive = NULL;
 }
 
 static void clear(struct plan *self, double *alphas, double *sigmas)
@@ -319,6 +328,7 @@ static void clear(struct plan *self, double *alphas, double *sigmas)
     free(self->step);
     free(self->level);
     free(self->interval);
+    adaptive_destroy(&self->adaptive);
 }
 
 bool sampler_plan(struct sampler_run *self, const char *name,
@@ -332,6 +342,7 @@ bool sampler_plan(struct sampler_run *self, const char *name,
                         .steps = options->steps,
                         .eta = options->eta,
                         .strength = options->strength,
+                        .guidance = 1,
                         .from_image = options->from_image || options->strength < 1};
     const struct sampler *sampler = find_sampler(name, error);
     const char *bracket = strchr(name, '(');
@@ -362,5 +373,12 @@ void sampler_run_clear(struct sampler_run *self)
     free(self->step);
     free(self->known);
     free(self->interval);
+    adaptive_destroy(&self->adaptive);
     *self = (struct sampler_run){0};
+}
+
+bool sampler_adapts(const char *name)
+{
+    const struct sampler *sampler = find_sampler(name, NULL);
+    return sampler && sampler->fill == sampler_dpm_adaptive;
 }

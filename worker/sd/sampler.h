@@ -46,6 +46,11 @@ struct sampler_run {
     enum noise_source source;
     struct sampler_interval *interval; /* heap; of step i, where noise is Brownian */
     struct sampler_interval range;     /* the least and the most sigma of the run */
+    bool guided;                       /* rows without the prompt are needed */
+    bool uncond;                       /* by themselves, not for guidance only */
+    struct adaptive
+        *adaptive; /* heap; NULL where steps are known before. Else `step` are
+                                  those of the attempt under way (adaptive.h) */
 };
 
 /* `name` picks one of three conventions, of schedules, steps from a picture and noise:
@@ -59,6 +64,9 @@ bool sampler_plan(struct sampler_run *self, const char *name,
                   const struct schedule_config *config,
                   const struct sampler_options *options, struct error *error);
 void sampler_run_clear(struct sampler_run *self);
+
+/* Whether a name's steps are found on the way, each image's its own. */
+bool sampler_adapts(const char *name);
 
 /* All names, NULL-terminated. */
 const char *const *sampler_names(void);

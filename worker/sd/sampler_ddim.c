@@ -21,7 +21,8 @@ static struct step *evaluate(struct plan *self, size_t i, double *alpha,
     return step;
 }
 
-bool sampler_ddim(struct plan *self, struct error *error)
+/* `uncond`: with the noise that is predicted without the prompt. */
+static bool plan_ddim(struct plan *self, bool uncond, struct error *error)
 {
     const struct schedule_config *config = self->config;
     double stride = (double)self->stride;
@@ -29,18 +30,31 @@ bool sampler_ddim(struct plan *self, struct error *error)
         double now, next;
         struct step noise;
         struct step *step = evaluate(self, i, &now, error);
-        if (!step || !sampler_alpha(self, self->timesteps[i] - stride,
-                                    config->set_alpha_to_one != 0, &next, error))
+        double then = self->is_k ? self->timesteps[i + 1] : self->timesteps[i] - stride;
+        if (!step ||
+            !sampler_alpha(self, then, config->set_alpha_to_one != 0, &next, error))
             return false;
         double deviation = self->eta * sqrt((1 - next) / (1 - now) * (1 - now / next));
         double direction = sqrt(fmax(1 - next - deviation * deviation, 0));
         sampler_noise(&noise, config->prediction, sqrt(now), sqrt(1 - now));
         step->x_d = (float)sqrt(next);
         step->x_x = (float)(direction * noise.d_x);
-        step->x_e = (float)(direction * noise.d_e);
+        *(uncond ? &step->x_u : &step->x_e) = (float)(direction * noise.d_e);
         step->noise = (float)deviation;
     }
     return true;
+}
+
+bool sampler_ddim(struct plan *self, struct error *error)
+{
+    return plan_ddim(self, false, error);
+}
+
+/* A1111 takes a guidance of 12.5 for CFG++'s 1. */
+bool sampler_ddim_cfgpp(struct plan *self, struct error *error)
+{
+    self->guidance = 1 / 12.5;
+    return plan_ddim(self, true, error);
 }
 
 bool sampler_ddpm(struct plan *self, struct error *error)

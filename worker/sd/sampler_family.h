@@ -31,8 +31,10 @@ struct plan {
     struct sampler_level *level;       /* of the latents before each step */
     struct sampler_interval *interval; /* of sigma, where noise is Brownian */
     size_t count;
+    double guidance;            /* times that which is asked for; 1 */
     double start_scale;         /* of noise alone */
     struct sampler_level start; /* of a picture, where it is not level[0] */
+    struct adaptive *adaptive;  /* where steps are not known before; heap */
 };
 
 typedef bool sampler_family(struct plan *self, struct error *error);
@@ -57,6 +59,7 @@ enum {
     TRAIT_DISCARDS = 512,    /* leaves the next to last sigma out */
     TRAIT_BROWNIAN = 1024,
     TRAIT_LEADING = 2048, /* A1111's timesteps, not sigmas */
+    TRAIT_UNCOND = 4096,  /* takes what the model says without the prompt by itself */
     TRAIT_K = TRAIT_A1111 | TRAIT_COMFY,
 };
 
@@ -75,6 +78,10 @@ bool sampler_heun(struct plan *self, struct error *error);
 bool sampler_dpm2(struct plan *self, struct error *error);
 bool sampler_dpm2_ancestral(struct plan *self, struct error *error);
 
+/* Wang 2024, Heun++, of two and three evaluations a step; Xu et al. 2023, Restart. */
+bool sampler_heunpp(struct plan *self, struct error *error);
+bool sampler_restart(struct plan *self, struct error *error);
+
 /* k-diffusion's linear multistep method, order 4. */
 bool sampler_lms(struct plan *self, struct error *error);
 
@@ -86,6 +93,7 @@ bool sampler_dpmpp_2m_sde(struct plan *self, struct error *error);
 bool sampler_dpmpp_2m_sde_heun(struct plan *self, struct error *error);
 bool sampler_dpmpp_3m_sde(struct plan *self, struct error *error);
 bool sampler_dpm_fast(struct plan *self, struct error *error);
+bool sampler_dpm_adaptive(struct plan *self, struct error *error);
 
 /* Lu et al. 2022, DPM-Solver and DPM-Solver++, orders 1 to 3. */
 bool sampler_dpm_multistep(struct plan *self, struct error *error);
@@ -93,9 +101,42 @@ bool sampler_dpm_singlestep(struct plan *self, struct error *error);
 
 /* Zhao et al. 2023, UniPC, orders 1 to 3, B(h) of both kinds. */
 bool sampler_unipc(struct plan *self, struct error *error);
+bool sampler_unipc_a1111(struct plan *self, struct error *error);
+bool sampler_unipc_bh1(struct plan *self, struct error *error);
+bool sampler_unipc_bh2(struct plan *self, struct error *error);
 
 /* Zhang and Chen 2022, DEIS, in log rho, orders 1 to 3. */
 bool sampler_deis(struct plan *self, struct error *error);
+
+/* sampler_ipndm.c: ComfyUI's iPNDM, with steps of one length and of any, and DEIS. */
+bool sampler_ipndm(struct plan *self, struct error *error);
+bool sampler_ipndm_v(struct plan *self, struct error *error);
+bool sampler_deis_k(struct plan *self, struct error *error);
+
+/* sampler_cfgpp.c: Chung et al. 2024, CFG++. */
+bool sampler_euler_cfgpp(struct plan *self, struct error *error);
+bool sampler_euler_ancestral_cfgpp(struct plan *self, struct error *error);
+bool sampler_dpmpp_2s_ancestral_cfgpp(struct plan *self, struct error *error);
+bool sampler_dpmpp_2m_cfgpp(struct plan *self, struct error *error);
+bool sampler_ddim_cfgpp(struct plan *self, struct error *error);
+
+/* sampler_res.c: ComfyUI's RES, gradient estimation, ER-SDE, DDPM and LCM. */
+bool sampler_res(struct plan *self, struct error *error);
+bool sampler_res_ancestral(struct plan *self, struct error *error);
+bool sampler_res_cfgpp(struct plan *self, struct error *error);
+bool sampler_res_ancestral_cfgpp(struct plan *self, struct error *error);
+bool sampler_gradient(struct plan *self, struct error *error);
+bool sampler_gradient_cfgpp(struct plan *self, struct error *error);
+bool sampler_er_sde(struct plan *self, struct error *error);
+bool sampler_ddpm_k(struct plan *self, struct error *error);
+bool sampler_lcm_k(struct plan *self, struct error *error);
+
+/* sampler_seeds.c: Gonzalez et al. 2023, SEEDS of 2 and 3 stages, and ComfyUI's
+ * exponential Heun. */
+bool sampler_seeds_2(struct plan *self, struct error *error);
+bool sampler_seeds_3(struct plan *self, struct error *error);
+bool sampler_exp_heun(struct plan *self, struct error *error);
+bool sampler_exp_heun_sde(struct plan *self, struct error *error);
 
 /* Song et al. 2020, DDIM, formula 12; Ho et al. 2020, DDPM, formula 7. */
 bool sampler_ddim(struct plan *self, struct error *error);
@@ -103,6 +144,7 @@ bool sampler_ddpm(struct plan *self, struct error *error);
 
 /* Luo et al. 2023, latent consistency models, algorithm 3. */
 bool sampler_lcm(struct plan *self, struct error *error);
+bool sampler_lcm_a1111(struct plan *self, struct error *error);
 
 /* Liu et al. 2022, PNDM, with and without its Runge-Kutta steps. */
 bool sampler_pndm(struct plan *self, struct error *error);
@@ -119,6 +161,8 @@ bool sampler_place_unipc(struct plan *self, struct error *error);
 bool sampler_place_deis(struct plan *self, struct error *error);
 bool sampler_place_whole(struct plan *self, struct error *error);
 bool sampler_place_stretched(struct plan *self, struct error *error);
+bool sampler_place_spread(struct plan *self, struct error *error);
+bool sampler_place_lcm_k(struct plan *self, struct error *error);
 bool sampler_place_lcm(struct plan *self, struct error *error);
 
 /* ---- What evaluations have in common */
@@ -141,6 +185,18 @@ void sampler_clean(struct step *step, enum prediction prediction, double alpha,
                    double sigma);
 void sampler_noise(struct step *step, enum prediction prediction, double alpha,
                    double sigma);
+
+/* The evaluation at a sigma of latents whose level is that of step i, with the denoised
+ * picture as d; the step from one sigma to another by the exponential integrator of a
+ * constant d; and the fresh noise of a step from one sigma to another. */
+struct step *sampler_evaluate(struct plan *self, double sigma, size_t i);
+void sampler_integrate(struct step *step, double sigma, double to);
+void sampler_add_noise(struct plan *self, struct step *step, double amount, double from,
+                       double to);
+
+/* To x, or to what is kept, so much of what d would be without the prompt. */
+void sampler_add_uncond(struct step *step, double factor);
+void sampler_keep_uncond(struct step *step, double factor);
 
 /* A step from one sigma to another by way of `down`, from where noise times `up` lifts x;
  * in floats, as PyTorch computes it. */

@@ -52,6 +52,44 @@ bool sampler_heun(struct plan *self, struct error *error)
     return true;
 }
 
+/* Heun's step with slopes of two or three evaluations ahead, weighed by their sigmas (Heun++);
+ * the next to last step has two, the last is Euler's. */
+bool sampler_heunpp(struct plan *self, struct error *error)
+{
+    (void)error;
+    for (size_t i = self->first; i < self->steps; i++) {
+        double sigma = self->levels[i], next = self->levels[i + 1], dt = next - sigma;
+        first_half(self, i, next);
+        if (next == 0)
+            continue;
+        double after = self->levels[i + 2], ahead = after - next;
+        double whole = (after > 0 ? 3 : 2) * self->levels[self->first];
+        double second = next / whole * dt, third = after / whole * dt;
+        double first = dt - second - third;
+        struct step *step = &self->step[self->count - 1];
+        step->keep_x = (float)(1 + first / sigma);
+        step->keep_d = (float)(-first / sigma);
+        step = sampler_evaluate(self, next, i + 1);
+        if (after == 0) {
+            step->h[KEPT] = 1;
+            step->x_x = (float)(second / next);
+            step->x_d = (float)(-second / next);
+            continue;
+        }
+        step->x_x = (float)(1 + ahead / next);
+        step->x_d = (float)(-ahead / next);
+        step->keep = KEPT;
+        step->keep_h[KEPT] = 1;
+        step->keep_x = (float)(second / next);
+        step->keep_d = (float)(-second / next);
+        step = sampler_evaluate(self, after, i + 2);
+        step->h[KEPT] = 1;
+        step->x_x = (float)(third / after);
+        step->x_d = (float)(-third / after);
+    }
+    return true;
+}
+
 /* A step of DPM2 by way of sigma `middle` to sigma `end`. */
 static void add_dpm2(struct plan *self, size_t i, double middle, double end)
 {

@@ -4,55 +4,30 @@
  */
 #include <math.h>
 
+#include "worker/sd/adaptive.h"
 #include "worker/sd/sampler_family.h"
 
 enum { DENOISED, EARLIER, EARLIEST, KEPT };
-
-/* The evaluation at a sigma, of latents whose level is that of step i. */
-static struct step *evaluate(struct plan *self, double sigma, size_t i)
-{
-    struct sampler_level level = {1, self->levels[i]};
-    bool is_own = sigma == self->levels[i];
-    double timestep = is_own ? self->timesteps[i] : sampler_timestep(self, sigma);
-    struct step *step = sampler_add(self, timestep, level);
-    sampler_denoised(step, self->config->prediction, sigma);
-    return step;
-}
-
-/* From sigma to sigma `to` by the exponential integrator of a constant d. */
-static void integrate(struct step *step, double sigma, double to)
-{
-    step->x_x = (float)(to / sigma);
-    step->x_d = (float)(1 - to / sigma);
-}
-
-/* Fresh noise of a step from one sigma to another. */
-static void add_noise(struct plan *self, struct step *step, double amount, double from,
-                      double to)
-{
-    step->noise = (float)amount;
-    self->interval[self->count - 1] = (struct sampler_interval){from, to};
-}
 
 bool sampler_dpmpp_2s_ancestral(struct plan *self, struct error *error)
 {
     (void)error;
     for (size_t i = self->first; i < self->steps; i++) {
         double sigma = self->levels[i], next = self->levels[i + 1], up, down;
-        struct step *step = evaluate(self, sigma, i);
+        struct step *step = sampler_evaluate(self, sigma, i);
         sampler_ancestral(sigma, next, &up, &down);
         if (down > 0) {
             double middle = sqrt(sigma * down);
-            integrate(step, sigma, middle);
+            sampler_integrate(step, sigma, middle);
             step->keep = KEPT;
             step->keep_x = 1;
-            step = evaluate(self, middle, i + 1);
+            step = sampler_evaluate(self, middle, i + 1);
             step->h[KEPT] = (float)(down / sigma);
             step->x_d = (float)(1 - down / sigma);
         } else {
-            integrate(step, sigma, 0);
+            sampler_integrate(step, sigma, 0);
         }
-        add_noise(self, step, next > 0 ? up : 0, sigma, next);
+        sampler_add_noise(self, step, next > 0 ? up : 0, sigma, next);
     }
     return true;
 }
@@ -62,22 +37,22 @@ bool sampler_dpmpp_sde(struct plan *self, struct error *error)
     (void)error;
     for (size_t i = self->first; i < self->steps; i++) {
         double sigma = self->levels[i], next = self->levels[i + 1], up, down;
-        struct step *step = evaluate(self, sigma, i);
+        struct step *step = sampler_evaluate(self, sigma, i);
         if (next == 0) {
-            integrate(step, sigma, 0);
+            sampler_integrate(step, sigma, 0);
             continue;
         }
         double middle = (float)sqrt(sigma * next);
         sampler_ancestral(sigma, middle, &up, &down);
-        integrate(step, sigma, down);
+        sampler_integrate(step, sigma, down);
         step->keep = KEPT;
         step->keep_x = 1;
-        add_noise(self, step, up, sigma, middle);
-        step = evaluate(self, middle, i + 1);
+        sampler_add_noise(self, step, up, sigma, middle);
+        step = sampler_evaluate(self, middle, i + 1);
         sampler_ancestral(sigma, next, &up, &down);
         step->h[KEPT] = (float)(down / sigma);
         step->x_d = (float)(1 - down / sigma);
-        add_noise(self, step, up, sigma, next);
+        sampler_add_noise(self, step, up, sigma, next);
     }
     return true;
 }
@@ -87,8 +62,8 @@ bool sampler_dpmpp_2m(struct plan *self, struct error *error)
     (void)error;
     for (size_t i = self->first; i < self->steps; i++) {
         double sigma = self->levels[i], next = self->levels[i + 1];
-        struct step *step = evaluate(self, sigma, i);
-        integrate(step, sigma, next);
+        struct step *step = sampler_evaluate(self, sigma, i);
+        sampler_integrate(step, sigma, next);
         step->save = (int)(i % 2);
         if (i == self->first || next == 0)
             continue;
@@ -105,7 +80,7 @@ bool sampler_dpmpp_2m(struct plan *self, struct error *error)
 static void add_sde(struct plan *self, size_t i, size_t earlier, bool is_midpoint)
 {
     double sigma = self->levels[i], next = self->levels[i + 1], h = log(sigma / next);
-    struct step *step = evaluate(self, sigma, i);
+    struct step *step = sampler_evaluate(self, sigma, i);
     double gain = -expm1(-2 * h), phi2 = 1 - gain / (2 * h),
            phi3 = phi2 / (2 * h) - 0.5;
     double weight[3] = {gain};
@@ -127,7 +102,7 @@ static void add_sde(struct plan *self, size_t i, size_t earlier, bool is_midpoin
     for (size_t k = 1; k <= earlier; k++)
         step->h[(i - k) % 3] = (float)weight[k];
     step->save = (int)(i % 3);
-    add_noise(self, step, next * sqrt(gain), sigma, next);
+    sampler_add_noise(self, step, next * sqrt(gain), sigma, next);
 }
 
 static bool plan_sde(struct plan *self, size_t most, bool is_midpoint)
@@ -137,7 +112,8 @@ static bool plan_sde(struct plan *self, size_t most, bool is_midpoint)
         if (self->levels[i + 1] > 0)
             add_sde(self, i, before < most ? before : most, is_midpoint);
         else
-            integrate(evaluate(self, self->levels[i], i), self->levels[i], 0);
+            sampler_integrate(sampler_evaluate(self, self->levels[i], i),
+                              self->levels[i], 0);
     }
     return true;
 }
@@ -200,16 +176,39 @@ static void add_fast(struct plan *self, double sigma, double down, size_t order)
     step->h[DENOISED] = (float)(-down * expm1(h) - slope);
 }
 
+/* What DPM fast and adaptive go through: A1111's from noise the model's sigmas, else the
+ * schedule's but for its 0. */
+static bool range(const struct plan *self, double *top, double *bottom,
+                  struct error *error)
+{
+    *top = self->levels[self->first];
+    *bottom = self->levels[self->steps - 1];
+    if (!self->first && !self->is_comfy) {
+        *top = self->sigmas[self->config->train_steps - 1];
+        *bottom = self->sigmas[0];
+    }
+    return *bottom < *top ||
+           error_set_kind(error, ERROR_INPUT, "too few steps for this sampler");
+}
+
+bool sampler_dpm_adaptive(struct plan *self, struct error *error)
+{
+    double top, bottom;
+    if (!range(self, &top, &bottom, error))
+        return false;
+    self->adaptive = adaptive_new(self, top, bottom, error);
+    for (int i = 0; i < ADAPTIVE_EVALUATIONS; i++)
+        sampler_add(self, 0, (struct sampler_level){1, top});
+    return self->adaptive != NULL;
+}
+
+/* ComfyUI's is without noise. */
 bool sampler_dpm_fast(struct plan *self, struct error *error)
 {
     size_t evaluations = self->steps - self->first, groups = evaluations / 3 + 1;
-    double top = self->levels[self->first], bottom = self->levels[self->steps - 1];
-    if (!self->first) {
-        top = self->sigmas[self->config->train_steps - 1];
-        bottom = self->sigmas[0];
-    }
-    if (bottom >= top)
-        return error_set_kind(error, ERROR_INPUT, "too few steps for DPM fast");
+    double top, bottom;
+    if (!range(self, &top, &bottom, error))
+        return false;
     for (size_t i = 0; i < groups; i++) {
         size_t left = groups - i, rest = evaluations % 3, order = 3, up_to = i + 1;
         if (rest == 0 && left <= 2)
@@ -219,12 +218,13 @@ bool sampler_dpm_fast(struct plan *self, struct error *error)
         double stride = log(top / bottom) / (double)groups;
         double sigma = top * exp(-(double)i * stride);
         double next = up_to == groups ? bottom : top * exp(-(double)up_to * stride);
-        double up, down;
-        sampler_ancestral(sigma, next, &up, &down);
+        double up, down = next;
+        if (!self->is_comfy)
+            sampler_ancestral(sigma, next, &up, &down);
         down = fmax(down, bottom);
         up = sqrt(fmax(next * next - down * down, 0));
         add_fast(self, sigma, down, order);
-        add_noise(self, &self->step[self->count - 1], up, sigma, next);
+        sampler_add_noise(self, &self->step[self->count - 1], up, sigma, next);
     }
     return true;
 }

@@ -6,6 +6,22 @@
 
 #include "worker/sd/sampler_family.h"
 
+/* A1111's: the boundary condition is put on the denoised picture and x as it is, noise to
+ * sigma. */
+bool sampler_lcm_a1111(struct plan *self, struct error *error)
+{
+    (void)error;
+    for (size_t i = self->first; i < self->steps; i++) {
+        double next = self->levels[i + 1], scaled = self->timesteps[i] * 10,
+               data = 0.25;
+        struct step *step = sampler_evaluate(self, self->levels[i], i);
+        step->x_d = (float)(scaled / sqrt(scaled * scaled + data));
+        step->x_x = (float)(data / (scaled * scaled + data));
+        sampler_add_noise(self, step, next, self->levels[i], next);
+    }
+    return true;
+}
+
 bool sampler_lcm(struct plan *self, struct error *error)
 {
     const struct schedule_config *config = self->config;

@@ -139,29 +139,100 @@ bool sampler_place_whole(struct plan *self, struct error *error)
                               self->steps, self->timesteps, error);
 }
 
-/* From timestep 1 on every so many; there may be more than steps. A run from a picture takes
- * the last int(min(strength, 0.999) steps), from the level of the one before. */
-bool sampler_place_stretched(struct plan *self, struct error *error)
+/* Those of A1111: from 1 on every so many, and in a run from a picture as many of them as are
+ * run, from the level of the one before. Gives how many, 2 at least. */
+static bool stretch(struct plan *self, size_t *count, struct error *error)
 {
-    size_t train = (size_t)self->config->train_steps;
-    size_t count = (train + self->stride - 1) / self->stride, skipped = 0;
-    for (size_t i = 0; i < count; i++)
+    size_t train = (size_t)self->config->train_steps, skipped = 0;
+    *count = (train + self->stride - 1) / self->stride;
+    for (size_t i = 0; i < *count; i++)
         self->timesteps[i] =
-            fmin((double)((count - 1 - i) * self->stride + 1), (double)train - 1);
+            fmin((double)((*count - 1 - i) * self->stride + 1), (double)train - 1);
     if (self->from_image) {
         size_t run = (size_t)(fmin(self->strength, 0.999) * (double)self->steps);
-        if (!run)
-            return error_set_kind(error, ERROR_INPUT,
-                                  "strength %g of %zu steps leaves none to run",
-                                  self->strength, self->steps);
-        skipped = count - run;
+        skipped = *count - run;
         double alpha = self->alphas[(size_t)self->timesteps[skipped - 1]];
         self->start = (struct sampler_level){sqrt(alpha), sqrt(1 - alpha)};
         memmove(self->timesteps, self->timesteps + skipped,
                 run * sizeof *self->timesteps);
     }
-    self->steps = count - skipped;
+    *count -= skipped;
     self->start_scale = 1;
+    return *count > 1 || error_set_kind(error, ERROR_INPUT,
+                                        "strength %g of %zu steps: A1111's runs one "
+                                        "less than there are, expected 2 or more",
+                                        self->strength, self->steps);
+}
+
+/* A1111 leaves the last timestep, 1, out: a run ends on it. */
+bool sampler_place_stretched(struct plan *self, struct error *error)
+{
+    if (!stretch(self, &self->steps, error))
+        return false;
+    self->steps--;
+    return true;
+}
+
+/* torch.linspace(from, to, count)[i] of floats */
+static float spread(float from, float to, size_t count, size_t i)
+{
+    float stride = (to - from) / (float)(count - 1);
+    return i < count / 2 ? from + stride * (float)i
+                         : to - stride * (float)(count - 1 - i);
+}
+
+/* As many steps as stretched ones, but evenly spread over t = (timestep + 1) / count down to
+ * timestep 0, with alphas linear in their logarithm. */
+bool sampler_place_spread(struct plan *self, struct error *error)
+{
+    size_t train = (size_t)self->config->train_steps, n;
+    float unit = 1 / (float)train, from = 1;
+    if (!stretch(self, &n, error))
+        return false;
+    if (self->from_image)
+        from = (float)self->timesteps[0] / (float)train + unit;
+    self->steps = n;
+    for (size_t i = 0; i <= n; i++) {
+        double at = fmax((spread(from, unit, n + 1, i) - unit) * (float)train, 0);
+        size_t low = (size_t)at, high = low + 1 < train ? low + 1 : low;
+        double share = at - (double)low;
+        double alpha =
+            exp((1 - share) * log(self->alphas[low]) + share * log(self->alphas[high]));
+        self->timesteps[i] = at;
+        self->levels[i] = sqrt((1 - alpha) / alpha);
+    }
+    return true;
+}
+
+/* A1111's LCM: of 50 timesteps of the training's, evenly, sigmas linear in their logarithm,
+ * each evaluated at the nearest of the 50. Of two as near it is the last bit of a logarithm that
+ * decides in A1111 (at 3 and 15 steps); here it is the lower. */
+bool sampler_place_lcm_k(struct plan *self, struct error *error)
+{
+    enum { KNOWN = 50 };
+    size_t train = (size_t)self->config->train_steps, stride = train / KNOWN;
+    size_t asked = self->steps, n = asked;
+    double known[KNOWN];
+    if (!stride)
+        return error_set_kind(error, ERROR_INPUT,
+                              "the model was trained on %zu timesteps, expected 50 or "
+                              "more",
+                              train);
+    for (size_t k = 0; k < KNOWN; k++)
+        known[k] = self->sigmas[train - 1 - (KNOWN - 1 - k) * stride];
+    for (size_t i = 0; i < n; i++) {
+        double at = n > 1 ? (KNOWN - 1) * (1 - (double)i / (double)(n - 1)) : KNOWN - 1;
+        size_t low = (size_t)at, high = low + 1 < KNOWN ? low + 1 : low;
+        double share = at - (double)low;
+        self->levels[i] =
+            (float)exp((1 - share) * log(known[low]) + share * log(known[high]));
+        size_t near = share > 0.5 ? high : low;
+        self->timesteps[i] = (double)(train - 1 - (KNOWN - 1 - near) * stride);
+    }
+    if (self->from_image)
+        self->first = asked - (size_t)(fmin(self->strength, 0.999) * (double)n) - 1;
+    self->start_scale = self->levels[self->first];
+    self->start = (struct sampler_level){1, self->start_scale};
     return true;
 }
 
@@ -251,6 +322,45 @@ void sampler_noise(struct step *step, enum prediction prediction, double alpha,
         [PREDICTION_SAMPLE] = {1 / sigma, -alpha / sigma},
     };
     set_d(step, noise[prediction]);
+}
+
+struct step *sampler_evaluate(struct plan *self, double sigma, size_t i)
+{
+    struct sampler_level level = {1, self->levels[i]};
+    bool is_own = sigma == self->levels[i];
+    double timestep = is_own ? self->timesteps[i] : sampler_timestep(self, sigma);
+    struct step *step = sampler_add(self, timestep, level);
+    sampler_denoised(step, self->config->prediction, sigma);
+    return step;
+}
+
+void sampler_integrate(struct step *step, double sigma, double to)
+{
+    step->x_x = (float)(to / sigma);
+    step->x_d = (float)(1 - to / sigma);
+}
+
+void sampler_add_noise(struct plan *self, struct step *step, double amount, double from,
+                       double to)
+{
+    step->noise = (float)amount;
+    self->interval[self->count - 1] = (struct sampler_interval){from, to};
+}
+
+static void add_pair(struct step *step, double factor, float *of_x, float *of_u)
+{
+    *of_x += (float)(factor * step->d_x);
+    *of_u += (float)(factor * step->d_e);
+}
+
+void sampler_add_uncond(struct step *step, double factor)
+{
+    add_pair(step, factor, &step->x_x, &step->x_u);
+}
+
+void sampler_keep_uncond(struct step *step, double factor)
+{
+    add_pair(step, factor, &step->keep_x, &step->keep_u);
 }
 
 void sampler_ancestral(double from, double to, double *up, double *down)

@@ -54,7 +54,7 @@ static void fill(struct step *step, double of_x, double of_e, size_t kept)
 {
     const double *weight = weights[kept < SLOTS ? kept : SLOTS - 1];
     step->x_x = (float)of_x;
-    step->x_e = (float)(of_e * weight[0]);
+    step->x_d = (float)(of_e * weight[0]);
     for (size_t j = 1; j <= kept && j < SLOTS; j++)
         step->h[(kept - j) % SLOTS] = (float)(of_e * weight[j]);
     step->save = (int)(kept % SLOTS);
@@ -65,8 +65,8 @@ static void fill_again(struct step *step, const struct step *first, double of_x,
                        double of_e)
 {
     step->x_x = (float)(of_x / first->x_x);
-    step->x_e = (float)(of_e / 2);
-    step->h[0] = (float)(of_e / 2 - of_x * first->x_e / first->x_x);
+    step->x_d = (float)(of_e / 2);
+    step->h[0] = (float)(of_e / 2 - of_x * first->x_d / first->x_x);
 }
 
 /* One step of the multistep method, or one evaluation of Runge-Kutta: from timestep `from`
@@ -78,7 +78,8 @@ static bool move(const struct plan *self, double from, double to, double *of_x,
     if (!sampler_alpha(self, from, false, &now, error) ||
         !sampler_alpha(self, to, self->config->set_alpha_to_one == 1, &next, error))
         return false;
-    transfer(self->config->prediction, now, next, of_x, of_e);
+    transfer(self->is_k ? PREDICTION_EPSILON : self->config->prediction, now, next,
+             of_x, of_e);
     return true;
 }
 
@@ -93,14 +94,23 @@ static void set_input(struct step *step, double timestep)
  * picture, whose second timestep stands once: diffusers does so. */
 static bool plan_multistep(struct plan *self, double stride, struct error *error)
 {
-    self->count = (self->steps < 2 ? self->steps : self->steps + 1) - self->first;
+    bool repeats = self->steps > 1 || self->is_k;
+    self->count = self->steps + repeats - self->first;
     for (size_t i = 0; i < self->count; i++) {
         struct step *step = &self->step[i];
         double timestep = timestep_of(self, i + self->first), of_x, of_e;
-        double from = i == 1 ? timestep + stride : timestep;
-        if (!move(self, from, from - stride, &of_x, &of_e, error))
+        double from = i == 1 ? timestep + stride : timestep, to = from - stride;
+        if (self->is_k) { /* all stand there, the one it ends on too */
+            from = self->timesteps[i < 2 ? 0 : i - 1];
+            to = self->timesteps[i < 2 ? 1 : i];
+        }
+        if (!move(self, from, to, &of_x, &of_e, error))
             return false;
         set_input(step, timestep);
+        if (self->is_k) { /* A1111's method is over the noise, whatever is predicted */
+            double alpha = self->alphas[(size_t)timestep];
+            sampler_noise(step, self->config->prediction, sqrt(alpha), sqrt(1 - alpha));
+        }
         if (i == 1)
             fill_again(step, &self->step[0], of_x, of_e);
         else
@@ -179,8 +189,6 @@ static bool plan_whole(struct plan *self, double stride, struct error *error)
 bool sampler_pndm(struct plan *self, struct error *error)
 {
     double stride = (double)self->stride;
-    if (self->is_k && self->steps < 2)
-        return error_set_kind(error, ERROR_INPUT, "1 step, expected 2 or more");
     if (self->config->prediction == PREDICTION_SAMPLE)
         return error_set_kind(error, ERROR_INPUT,
                               "prediction_type sample is not defined; take DDIM");

@@ -14,6 +14,13 @@
 
 enum { OUTPUTS = 3, KEPT = 3 };
 
+struct solver {
+    struct plan *plan;
+    size_t most; /* of the order */
+    bool is_bh1; /* B(h) is h, not e^h - 1 */
+    bool falls;  /* the order, where few steps are left */
+};
+
 /* One step from level i to i + 1. */
 struct stride {
     double of_x, gain, scale; /* alpha' times expm1(-h), and times B(h) */
@@ -27,18 +34,19 @@ static double half_snr_at(const struct plan *self, size_t i)
     return sampler_half_snr(sampler_level_of(self->levels[i]));
 }
 
-static struct stride stride_of(const struct plan *self, size_t i, size_t order)
+static struct stride stride_of(const struct solver *self, size_t i, size_t order)
 {
-    struct sampler_level now = sampler_level_of(self->levels[i]);
-    struct sampler_level next = sampler_level_of(self->levels[i + 1]);
-    double start = half_snr_at(self, i), h = half_snr_at(self, i + 1) - start;
-    double base = strcmp(self->config->solver, "bh1") == 0 ? -h : expm1(-h);
+    const struct plan *plan = self->plan;
+    struct sampler_level now = sampler_level_of(plan->levels[i]);
+    struct sampler_level next = sampler_level_of(plan->levels[i + 1]);
+    double start = half_snr_at(plan, i), h = half_snr_at(plan, i + 1) - start;
+    double base = self->is_bh1 ? -h : expm1(-h);
     double phi = expm1(-h) / -h - 1, factorial = 1;
     struct stride stride = {
         next.noise / now.noise, next.image * expm1(-h), next.image * base, {0}, {0}};
     for (size_t k = 0; k < order; k++) {
         stride.ratio[k] =
-            k + 1 < order ? (half_snr_at(self, i - 1 - k) - start) / h : 1;
+            k + 1 < order ? (half_snr_at(plan, i - 1 - k) - start) / h : 1;
         stride.moment[k] = phi * factorial / base;
         factorial *= (double)k + 2;
         phi = phi / -h - 1 / factorial;
@@ -70,7 +78,7 @@ static void solve(const struct stride *stride, size_t count, double *weight)
 }
 
 /* The weights of the outputs i, i - 1, i - 2 in a step predicted from level i. */
-static double predict(const struct plan *self, size_t i, size_t order,
+static double predict(const struct solver *self, size_t i, size_t order,
                       double weight[OUTPUTS])
 {
     struct stride stride = stride_of(self, i, order);
@@ -86,7 +94,7 @@ static double predict(const struct plan *self, size_t i, size_t order,
 }
 
 /* The weights of the outputs i + 1, i, i - 1, i - 2 in that step corrected. */
-static double correct(const struct plan *self, size_t i, size_t order,
+static double correct(const struct solver *self, size_t i, size_t order,
                       double weight[OUTPUTS + 1])
 {
     struct stride stride = stride_of(self, i, order);
@@ -102,7 +110,7 @@ static double correct(const struct plan *self, size_t i, size_t order,
     return stride.of_x;
 }
 
-static void add_corrected(struct step *step, const struct plan *self, size_t i,
+static void add_corrected(struct step *step, const struct solver *self, size_t i,
                           size_t before, double of_x)
 {
     double weight[OUTPUTS + 1] = {0};
@@ -117,26 +125,22 @@ static void add_corrected(struct step *step, const struct plan *self, size_t i,
     }
 }
 
-bool sampler_unipc(struct plan *self, struct error *error)
+static void solve_steps(const struct solver *self)
 {
-    const struct schedule_config *config = self->config;
-    size_t n = self->steps, before = 0;
-    size_t most = config->solver_order ? (size_t)config->solver_order : 2;
-    if (!strcmp(config->solver, "bh1") && self->levels[n] == 0)
-        return error_set_kind(error, ERROR_INPUT,
-                              "solver_type bh1 needs final_sigmas_type sigma_min");
-    for (size_t i = self->first; i < n; i++) {
-        struct sampler_level now = sampler_level_of(self->levels[i]);
-        size_t left = n - i, outputs = i - self->first + 1;
-        size_t order = config->lower_order_final != 0 && left < most ? left : most;
+    struct plan *plan = self->plan;
+    size_t n = plan->steps, before = 0;
+    for (size_t i = plan->first; i < n; i++) {
+        struct sampler_level now = sampler_level_of(plan->levels[i]);
+        size_t left = n - i, outputs = i - plan->first + 1;
+        size_t order = self->falls && left < self->most ? left : self->most;
         order = order < outputs ? order : outputs;
-        struct step *step = sampler_add(self, self->timesteps[i], now);
+        struct step *step = sampler_add(plan, plan->timesteps[i], now);
         double weight[OUTPUTS] = {0}, of_x = predict(self, i, order, weight);
-        sampler_clean(step, config->prediction, now.image, now.noise);
+        sampler_clean(step, plan->config->prediction, now.image, now.noise);
         step->x_d = (float)weight[0];
         for (size_t k = 1; k < order; k++)
             step->h[(i - k) % OUTPUTS] = (float)weight[k];
-        if (i == self->first) {
+        if (i == plan->first) {
             step->x_x = (float)of_x;
             step->keep_x = 1;
         } else {
@@ -146,5 +150,64 @@ bool sampler_unipc(struct plan *self, struct error *error)
         step->keep = KEPT;
         before = order;
     }
+}
+
+bool sampler_unipc(struct plan *self, struct error *error)
+{
+    const struct schedule_config *config = self->config;
+    struct solver solver = {.plan = self,
+                            .most =
+                                config->solver_order ? (size_t)config->solver_order : 2,
+                            .is_bh1 = !strcmp(config->solver, "bh1"),
+                            .falls = config->lower_order_final != 0};
+    if (solver.is_bh1 && self->levels[self->steps] == 0)
+        return error_set_kind(error, ERROR_INPUT,
+                              "solver_type bh1 needs final_sigmas_type sigma_min");
+    solve_steps(&solver);
     return true;
+}
+
+/* A1111's: its noise is that of whole timesteps where v is predicted. */
+bool sampler_unipc_a1111(struct plan *self, struct error *error)
+{
+    struct solver solver = {.plan = self, .most = 3, .is_bh1 = true, .falls = true};
+    if (self->steps < solver.most)
+        return error_set_kind(error, ERROR_INPUT,
+                              "%zu steps to run, expected 3 or more", self->steps);
+    solve_steps(&solver);
+    for (size_t i = 0; self->config->prediction == PREDICTION_V && i < self->count;
+         i++) {
+        struct step *step = &self->step[i];
+        struct sampler_level at = sampler_level_of(self->levels[i]);
+        double alpha = self->alphas[(size_t)step->timestep];
+        step->d_x = (float)((1 - at.noise * sqrt(1 - alpha)) / at.image);
+        step->d_e = (float)(-at.noise * sqrt(alpha) / at.image);
+    }
+    return true;
+}
+
+/* ComfyUI's: latents are made variance preserving, and end on sigma 0.001. */
+static bool plan_comfy(struct plan *self, bool is_bh1, struct error *error)
+{
+    size_t run = self->steps - self->first, most = run > 3 ? 3 : run - 1;
+    struct solver solver = {
+        .plan = self, .most = most, .is_bh1 = is_bh1, .falls = true};
+    double scale = sampler_level_of(self->levels[self->first]).image;
+    if (run < 2)
+        return error_set_kind(error, ERROR_INPUT, "1 step, expected 2 or more");
+    self->levels[self->steps] = 0.001;
+    self->start_scale *= scale;
+    self->start = (struct sampler_level){scale, self->start.noise * scale};
+    solve_steps(&solver);
+    return true;
+}
+
+bool sampler_unipc_bh1(struct plan *self, struct error *error)
+{
+    return plan_comfy(self, true, error);
+}
+
+bool sampler_unipc_bh2(struct plan *self, struct error *error)
+{
+    return plan_comfy(self, false, error);
 }

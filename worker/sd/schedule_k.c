@@ -144,6 +144,31 @@ static size_t ddim(const struct schedule_model *self, size_t steps, double *sigm
     return end_on_zero(sigmas, count);
 }
 
+/* The ends of n even parts of the training, as SD Turbo's four (Forge). */
+static size_t turbo(const struct schedule_model *self, size_t steps, double *sigmas)
+{
+    double stride = (double)self->count / (double)steps;
+    for (size_t i = 0; i < steps; i++)
+        sigmas[i] = self->sigmas[(size_t)rint((double)(steps - i) * stride - 1)];
+    return end_on_zero(sigmas, steps);
+}
+
+/* Mochi's: sigma falls by a fortieth of it over the first half of the steps, in a line, and
+ * over the others along the parabola that goes on as steeply and ends on 0. */
+static size_t linear_quadratic(const struct schedule_model *self, size_t steps,
+                               double *sigmas)
+{
+    double half = floor((double)steps / 2), rest = (double)steps - half;
+    double slope = half > 0 ? 0.025 / half : 0;
+    double bend = (0.975 - slope * rest) / (rest * rest);
+    for (size_t i = 0; i < steps; i++) {
+        double later = fmax((double)i - half, 0);
+        double fallen = slope * (double)i + bend * later * later;
+        sigmas[i] = most(self) * (1 - fallen);
+    }
+    return end_on_zero(sigmas, steps);
+}
+
 static const struct {
     const char *name, *also;
     maker *make;
@@ -159,6 +184,8 @@ static const struct {
     {"Simple", NULL, simple},
     {"DDIM", "ddim_uniform", ddim},
     {"Beta", NULL, beta},
+    {"Turbo", NULL, turbo},
+    {"Linear Quadratic", "linear_quadratic", linear_quadratic},
 };
 enum { SCHEDULES = sizeof schedules / sizeof *schedules };
 
