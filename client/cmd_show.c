@@ -41,12 +41,14 @@ static void print_head(const Farm__JobDetail *detail)
     char *text = json_dumps(job, JSON_COMPACT);
     const char *label = json_string_value(json_object_get(summary, "label"));
     label = label ? label : "";
+    const char *kind = json_string_value(json_object_get(summary, "device_kind"));
+    kind = kind ? kind : "";
     printf("job %s%s%s: %s, %" PRIu64 " of %" PRIu64 " done, %" PRIu64
-           " failed, %" PRIu64 " being rendered\n%s\n\n",
+           " failed, %" PRIu64 " being rendered%s%s\n%s\n\n",
            json_string_value(json_object_get(summary, "job")), *label ? " " : "", label,
            job_state_name(detail->summary->state), detail->summary->done,
            detail->summary->tasks, detail->summary->failed, detail->summary->leased,
-           text);
+           *kind ? ", by devices of kind " : "", kind, text);
     free(text);
     json_decref(job);
     json_decref(summary);

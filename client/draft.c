@@ -22,6 +22,8 @@ const struct flag flags_of_jobs[] = {
     {"checkpoint-every", 0, "N",
      "keep each image half way every N steps, to go on from elsewhere"},
     {"force", 0, NULL, "render again what is known"},
+    {"same-device-kind", 0, NULL,
+     "all by devices of one kind, that of the first to take one"},
     {"dry-run", 0, NULL, "only say what it would be"},
     {"yes", 'y', NULL, "do not ask before large jobs"},
     {"out", 'o', "DIR", "folder for results; default out/{job}"},
@@ -185,6 +187,8 @@ static bool take_arguments(Farm__Job *job, const struct arguments *arguments,
         return false;
     job->latents = job->latents || arguments_has(arguments, "latents");
     job->force = job->force || arguments_has(arguments, "force");
+    job->same_device_kind =
+        job->same_device_kind || arguments_has(arguments, "same-device-kind");
     return true;
 }
 

@@ -210,6 +210,8 @@ static bool take_key(Farm__Job *job, const char *key, const json_t *value,
         return take_flag(key, value, &job->latents, error);
     if (!strcmp(key, "force"))
         return take_flag(key, value, &job->force, error);
+    if (!strcmp(key, "same-device-kind"))
+        return take_flag(key, value, &job->same_device_kind, error);
     bool label = !strcmp(key, "label"), priority = !strcmp(key, "priority");
     bool every = !strcmp(key, "checkpoint-every");
     if (!label && !priority && !every && !option_find(key))

@@ -54,14 +54,15 @@ static json_t *json_whole(uint64_t value)
 json_t *json_job(const Farm__JobSummary *summary)
 {
     return json_pack(
-        "{so so ss so so so so so sI sI so so si sb}", "job", json_hex(summary->job),
+        "{so so ss so so so so so sI sI so so si sb so}", "job", json_hex(summary->job),
         "label", json_text(summary->label), "state", job_state_name(summary->state),
         "tasks", json_whole(summary->tasks), "done", json_whole(summary->done),
         "failed", json_whole(summary->failed), "canceled",
         json_whole(summary->canceled), "leased", json_whole(summary->leased), "created",
         (json_int_t)summary->created, "ended", (json_int_t)summary->ended, "submitter",
         json_text(summary->submitter), "first_prompt", json_text(summary->first_prompt),
-        "priority", (int)summary->priority, "paused", (int)summary->paused);
+        "priority", (int)summary->priority, "paused", (int)summary->paused,
+        "device_kind", json_text(summary->device_kind));
 }
 
 static json_t *json_result(const Farm__Result *result)
@@ -153,6 +154,7 @@ json_t *json_specification(const Farm__Job *job)
     json_object_set_new(made, "label", json_text(job->label));
     json_object_set_new(made, "latents", json_boolean(job->latents));
     json_object_set_new(made, "force", json_boolean(job->force));
+    json_object_set_new(made, "same-device-kind", json_boolean(job->same_device_kind));
     json_object_set_new(made, "priority", json_integer(job->priority));
     json_object_set_new(made, "checkpoint-every", json_integer(job->checkpoint_every));
     return made;

@@ -193,7 +193,7 @@ static uint32_t portion_of(const struct coordinator *self, const struct node *no
     size_t count = 0, own = 0;
     for (size_t n = 0; n < self->registry.count; n++) {
         const struct node *other = self->registry.node[n];
-        if (other != node && !takes_part(self, other))
+        if (other != node && (!takes_part(self, other) || !work_suits(job, other)))
             continue;
         bool late;
         double speed =
@@ -222,12 +222,18 @@ static uint32_t cold_portion(const struct node *node, const struct queue_job *jo
     return part > node->leased ? (uint32_t)(part - node->leased) : 0;
 }
 
+struct looking {
+    struct coordinator *self;
+    const struct node *node;
+};
+
 static bool look(void *context, struct queue_job *job, uint64_t index,
                  struct scheduler_task *into)
 {
-    struct coordinator *self = context;
+    struct looking *looking = context;
     const struct job *own = job->tag;
-    return own->passed != self->served && work_look(self, job, index, into, NULL, NULL);
+    return own->passed != looking->self->served && work_suits(job, looking->node) &&
+           work_look(looking->self, job, index, into, NULL, NULL);
 }
 
 /* How many of the job's tasks the node gets; at_once: to be rendered at once. */
@@ -263,7 +269,8 @@ static bool serve(struct coordinator *self, struct node *node, uint32_t workers)
     node->offer.patience =
         node->speeds.any > 0 ? node->speeds.any * PATIENCE_S : INFINITY;
     for (int tried = 0; tried < JOBS_TRIED && !most; tried++) {
-        job = scheduler_choose(self->queue, &node->offer, self->now, look, self);
+        job = scheduler_choose(self->queue, &node->offer, self->now, look,
+                               &(struct looking){self, node});
         if (!job)
             return false;
         most = amount_of(self, node, job, workers, &at_once);
@@ -290,6 +297,7 @@ static struct queue_lease *worth_a_twin(const struct coordinator *self,
         const struct node *holder =
             registry_node_numbered(&self->registry, lease->node);
         if (lease->twin || holder == node || lease->job->paused ||
+            !work_suits(lease->job, node) ||
             lease->state == FARM__ATTEMPT_STATE__ATTEMPT_UPLOADING ||
             queue_failed_on(lease->job, lease->index, node->number))
             continue;
@@ -353,6 +361,8 @@ void assign_all(struct coordinator *self)
     for (job = TAILQ_FIRST(&self->queue->open); job; job = next) {
         next = TAILQ_NEXT(job, open);
         work_settle(self, job);
+        job->lone =
+            *((const struct job *)job->tag)->device_kind && work_nodes(self, job) <= 1;
         ready += job->paused ? 0 : queue_ready(job);
     }
     uint32_t workers = 0;

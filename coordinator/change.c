@@ -129,6 +129,11 @@ void change_job(struct change *self, const struct job_row *job)
         (int64_t)job->priority);
 }
 
+void change_job_kind(struct change *self, int64_t number, const char *device_kind)
+{
+    row(self, CHANGE_JOB_KIND, "it", number, device_kind);
+}
+
 void change_job_cursor(struct change *self, int64_t number, uint64_t cursor)
 {
     row(self, CHANGE_JOB_CURSOR, "ii", number, (int64_t)cursor);

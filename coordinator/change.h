@@ -51,6 +51,7 @@ struct job_row {
     int64_t created, ended;
     int32_t priority;
     bool paused;
+    const char *device_kind; /* what it keeps to; "" for any, or none yet */
 };
 
 struct result_row {
@@ -146,6 +147,7 @@ enum change_kind {
     CHANGE_BLOB_HERE,
     CHANGE_MODEL,
     CHANGE_JOB,
+    CHANGE_JOB_KIND,
     CHANGE_JOB_CURSOR,
     CHANGE_JOB_ENDED,
     CHANGE_JOB_STEERED,
@@ -183,6 +185,7 @@ void change_token_dead(struct change *self, const uint8_t join_key[32]);
 void change_blob(struct change *self, const uint8_t id[32], uint64_t size);
 void change_model(struct change *self, const struct model_row *row); /* new or other */
 void change_job(struct change *self, const struct job_row *row);
+void change_job_kind(struct change *self, int64_t number, const char *device_kind);
 void change_job_cursor(struct change *self, int64_t number, uint64_t cursor);
 void change_job_ended(struct change *self, const struct job_row *row);
 void change_job_steered(struct change *self, const struct job_row *row);

@@ -38,6 +38,7 @@ struct job *job_new(const struct job_row *row, Farm__Job **specification)
     memcpy(self->content, row->content, 32);
     self->label = wire_string(job->label);
     self->first_prompt = shortened(prompt, PROMPT_SHOWN);
+    self->device_kind = strdup(row->device_kind ? row->device_kind : "");
     self->created = row->created;
     self->ended = row->ended;
     self->cursor_stored = row->cursor;
@@ -61,6 +62,7 @@ void job_destroy(struct job **self)
     job_shut(*self);
     free((*self)->label);
     free((*self)->first_prompt);
+    free((*self)->device_kind);
     free(*self);
     *self = NULL;
 }
@@ -351,4 +353,5 @@ void job_summary(const struct queue_job *job, const char *submitter,
     into->ended = own->ended;
     into->submitter = wire_text(submitter);
     into->first_prompt = wire_text(own->first_prompt);
+    into->device_kind = wire_text(own->device_kind);
 }

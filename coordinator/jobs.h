@@ -17,6 +17,7 @@ struct job {
     struct share *share; /* the submitter's */
     uint8_t content[32];
     char *label, *first_prompt;
+    char *device_kind; /* what it keeps to; "" for any, or none yet */
     Farm__Job
         *specification; /* of open jobs, model names resolved; NULL of ended ones */
     int64_t created, ended;

@@ -46,6 +46,7 @@ struct queue_job {
     uint64_t done, failed, canceled, leased, sharing;
     bool latents; /* its results must hold latents */
     bool paused;  /* nothing new of it is leased */
+    bool lone;    /* one node at most may take its tasks: also those it failed */
     int32_t priority;
     enum queue_state state;
     void *tag; /* the owner's; not freed here */

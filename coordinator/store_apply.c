@@ -15,7 +15,8 @@ static const char *const statements[CHANGE_KINDS] = {
                      "ON CONFLICT (id) DO UPDATE SET name = ?2, manifest = ?3, "
                      "complete = ?4",
     [CHANGE_JOB] = "INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, ?, 0, "
-                   "?, 0)",
+                   "?, 0, '')",
+    [CHANGE_JOB_KIND] = "UPDATE job SET device_kind = ?2 WHERE number = ?1",
     [CHANGE_JOB_CURSOR] = "UPDATE job SET cursor = ?2 WHERE number = ?1",
     [CHANGE_JOB_ENDED] = "UPDATE job SET cursor = ?2, state = ?3, done = ?4, "
                          "failed = ?5, canceled = ?6, ended = ?7 WHERE number = ?1",

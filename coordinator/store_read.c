@@ -112,7 +112,7 @@ bool store_jobs(struct store *self, void (*take)(void *, const struct job_row *)
         store_prepared(self, READ_JOBS,
                        "SELECT number, id, submitter, content, specification, latents, "
                        "tasks, cursor, state, done, failed, canceled, created, ended, "
-                       "priority, paused "
+                       "priority, paused, device_kind "
                        "FROM job ORDER BY number",
                        error);
     int status = SQLITE_DONE;
@@ -132,6 +132,7 @@ bool store_jobs(struct store *self, void (*take)(void *, const struct job_row *)
             .ended = integer(row, 13),
             .priority = (int32_t)integer(row, 14),
             .paused = integer(row, 15) != 0,
+            .device_kind = text(row, 16),
         };
         bytes(row, 1, job.id, 16);
         bytes(row, 2, job.submitter, 32);

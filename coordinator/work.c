@@ -24,6 +24,12 @@ static void group_of(const struct task *task, uint8_t group[32])
     task_key(&same, NULL, group);
 }
 
+/* No other job's results and renderings are its own: they may be other devices'. */
+static bool is_apart(const Farm__Job *job)
+{
+    return job->force || job->same_device_kind;
+}
+
 bool work_look(struct coordinator *self, struct queue_job *job, uint64_t index,
                struct scheduler_task *view, struct task *task, struct error *error)
 {
@@ -36,7 +42,7 @@ bool work_look(struct coordinator *self, struct queue_job *job, uint64_t index,
     struct task expanded;
     bool ok = job_task(own->specification, &self->models, index, &expanded, error);
     if (ok) {
-        task_key(&expanded, own->specification->force ? job->id : NULL, view->key);
+        task_key(&expanded, is_apart(own->specification) ? job->id : NULL, view->key);
         group_of(&expanded, view->group);
         uint64_t pixels = expanded.width * expanded.height;
         view->size_class = speeds_class(pixels);
@@ -135,6 +141,7 @@ struct queue_lease *work_lease(struct coordinator *self, struct node *node,
 {
     struct queue_lease *lease =
         queue_lease(self->queue, job, index, view->key, node->number, self->now);
+    work_keep_to_kind(self, job, node);
     work_cost(lease, view);
     charge(job, (double)view->step_pixels);
     attempt_begins(self, node, lease);
@@ -236,21 +243,13 @@ static void explain(struct coordinator *self, const struct queue_lease *lease,
     }
 }
 
-static unsigned working_nodes(const struct coordinator *self)
-{
-    unsigned count = 0;
-    for (size_t n = 0; n < self->registry.count; n++)
-        count += node_works(self->registry.node[n], self->now);
-    return count;
-}
-
 void work_fail(struct coordinator *self, struct queue_lease **lease, bool final,
                const char *text)
 {
     struct node *node = registry_node_numbered(&self->registry, (*lease)->node);
     struct queue_job *job = (*lease)->job;
     uint64_t index = (*lease)->index;
-    bool spent = queue_fault(*lease, working_nodes(self), node->images, text);
+    bool spent = queue_fault(*lease, work_nodes(self, job), node->images, text);
     attempt_ends(self, *lease, text, true);
     metrics_count(&self->metrics, METRICS_FAILED);
     about(self, *lease);

@@ -56,6 +56,14 @@ void work_sign(struct coordinator *self, struct queue_job *job, uint64_t index,
                const struct node *node, const struct result_row *result,
                struct buffer *text);
 
+/* work_kind.c: whether the node may have tasks of the job; how many nodes work now that
+ * may; and that from its first lease on, by that node, the job keeps to devices of that
+ * kind, if it asked to. */
+bool work_suits(const struct queue_job *job, const struct node *node);
+unsigned work_nodes(const struct coordinator *self, const struct queue_job *job);
+void work_keep_to_kind(struct coordinator *self, struct queue_job *job,
+                       const struct node *node);
+
 void work_cancel(struct coordinator *self, struct queue_job *job);
 
 /* All attempts of a node end: it is gone, or began anew. With `unconfirmed` only those it

@@ -229,10 +229,10 @@ class Farm:
     def member(self, admin, role, name=b"member"):
         return self.join(admin.ask(token_new=pb.TokenNew(role=role)).text.decode(), name=name)
 
-    def worker(self, key, credit=4, batch=2, index=0, **hello):
+    def worker(self, key, credit=4, batch=2, index=0, kind=b"test", **hello):
         """A greeted worker with credit that renders nothing by itself."""
         peer = self.peer(key)
-        peer.hello(device=pb.Device(index=index, name=b"test device", kind=b"test"), **hello)
+        peer.hello(device=pb.Device(index=index, name=b"test device", kind=kind), **hello)
         peer.ready(credit, batch)
         return peer
 
