@@ -109,9 +109,14 @@ void change_token_dead(struct change *self, const uint8_t join_key[32])
     row(self, CHANGE_TOKEN_DEAD, "k", join_key);
 }
 
-void change_blob(struct change *self, const uint8_t id[32], uint64_t size)
+void change_synced_blob(struct change *self, const uint8_t id[32], uint64_t size)
 {
     row(self, CHANGE_BLOB_HERE, "ki", id, (int64_t)size);
+}
+
+void change_blob(struct change *self, const uint8_t id[32], uint64_t size)
+{
+    change_synced_blob(self, id, size);
     self->blobs = true;
 }
 

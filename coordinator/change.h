@@ -183,6 +183,8 @@ void change_key(struct change *self, const struct key_row *row);     /* new or o
 void change_token(struct change *self, const struct token_row *row); /* new or other */
 void change_token_dead(struct change *self, const uint8_t join_key[32]);
 void change_blob(struct change *self, const uint8_t id[32], uint64_t size);
+/* The same for one that is on disk already: this change need not sync. */
+void change_synced_blob(struct change *self, const uint8_t id[32], uint64_t size);
 void change_model(struct change *self, const struct model_row *row); /* new or other */
 void change_job(struct change *self, const struct job_row *row);
 void change_job_kind(struct change *self, int64_t number, const char *device_kind);

@@ -111,10 +111,19 @@ static void take_blobs(struct coordinator *self)
 {
     uint8_t id[BLOB_ID];
     uint64_t ticket;
-    while (depot_stored(self->depot, id))
+    while (depot_stored(self->depot, id)) {
+        synced_add(&self->synced, id);
         models_blob_came(self, id);
+    }
     while (depot_imported(self->depot, &ticket))
         models_imported(self, ticket);
+}
+
+bool coordinator_is_synced(struct coordinator *self, const uint8_t id[BLOB_ID])
+{
+    if (!synced_has(&self->synced, id))
+        take_blobs(self); /* it may have come during this turn */
+    return synced_has(&self->synced, id);
 }
 
 /* Half a message of endless parts is libzmq's and ours to see only as memory: it goes with

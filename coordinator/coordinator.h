@@ -21,6 +21,7 @@
 #include "coordinator/recent.h"
 #include "coordinator/registry.h"
 #include "coordinator/store.h"
+#include "coordinator/synced.h"
 #include "proto/gate.h"
 #include "proto/signing.h"
 #include "proto/wire.h"
@@ -56,6 +57,7 @@ struct coordinator {
     struct models models;
     struct recent recent;
     struct checkpoints checkpoints;
+    struct synced synced;
     struct swarm *swarm;
     struct shares shares;
     struct metrics metrics;
@@ -106,6 +108,9 @@ void coordinator_hand_over(struct coordinator *self, bool wait);
 
 /* The control port, open for members. */
 bool coordinator_open_control(struct coordinator *self, struct error *error);
+
+/* Whether the depot said that the blob is on disk: then a row may name it as it is. */
+bool coordinator_is_synced(struct coordinator *self, const uint8_t id[BLOB_ID]);
 
 /* garbage.c: what the janitor found goes, or is set aside. */
 void garbage_start(struct coordinator *self);

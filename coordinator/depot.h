@@ -49,7 +49,7 @@ void depot_import(struct depot *self, uint64_t ticket, const char *folder,
 zsock_t *depot_socket(struct depot *self);
 zsock_t *depot_imports(struct depot *self);
 
-/* A blob that came and has its name; false when there is none. Does not block. */
+/* A blob that came and is on disk; false when there is none. Does not block. */
 bool depot_stored(struct depot *self, uint8_t id[BLOB_ID]);
 
 /* An import that ended, successful or not; false when there is none. */

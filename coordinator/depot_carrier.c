@@ -75,6 +75,7 @@ static void carrier_destroy(struct carrier *self)
     ranges_clear(&self->ranges);
     limits_door_clear(&self->door);
     zsock_destroy(&self->bulk);
+    landing_destroy(&self->uploads.landing);
     free(self->folder);
     free(self);
 }
@@ -229,14 +230,17 @@ void carrier_actor(zsock_t *pipe, void *argument)
 {
     struct carrier *self = argument;
     self->pipe = self->uploads.pipe = pipe;
+    self->uploads.landing = landing_new(self->uploads.blobs);
     zsock_signal(pipe, 0);
-    zmq_pollitem_t items[] = {{zsock_resolve(pipe), 0, ZMQ_POLLIN, 0},
-                              {zsock_resolve(self->bulk), 0, ZMQ_POLLIN, 0}};
+    zmq_pollitem_t items[] = {
+        {zsock_resolve(pipe), 0, ZMQ_POLLIN, 0},
+        {zsock_resolve(self->bulk), 0, ZMQ_POLLIN, 0},
+        {zsock_resolve(landing_socket(self->uploads.landing)), 0, ZMQ_POLLIN, 0}};
     bool go_on = true;
     while (go_on) {
         bool waits = self->uploads.stalled || self->ranges.waits;
         long patience = self->uploads.works ? 0 : waits ? ROOM_MS : MIND_MS;
-        if (zmq_poll(items, 2, patience) < 0)
+        if (zmq_poll(items, 3, patience) < 0)
             continue;
         if (waits) {
             ranges_try_again(&self->ranges);
@@ -246,6 +250,7 @@ void carrier_actor(zsock_t *pipe, void *argument)
             uploads_work(&self->uploads);
         if (items[0].revents & ZMQ_POLLIN)
             go_on = obey(self);
+        uploads_landed(&self->uploads);
         receive(self);
         limits_mind(&self->door, self->bulk, clock_ms());
         items[1].socket = zsock_resolve(self->bulk);

@@ -43,8 +43,11 @@ static bool is_of_a_model(const struct coordinator *self, const uint8_t id[BLOB_
 void garbage_remove(struct coordinator *self, const uint8_t id[BLOB_ID])
 {
     if (!is_of_a_model(self, id) && !store_has_blob(self->store, id) &&
-        !checkpoints_name(&self->checkpoints, id) && blob_remove(self->blobs, id, NULL))
+        !checkpoints_name(&self->checkpoints, id) &&
+        blob_remove(self->blobs, id, NULL)) {
+        synced_forget(&self->synced, id);
         depot_named(self->depot, id);
+    }
 }
 
 static void remove_old(struct coordinator *self, const uint8_t id[BLOB_ID])
@@ -73,6 +76,7 @@ static void set_aside(struct coordinator *self, const uint8_t id[BLOB_ID])
                   "with farm-coordinator --repair, or restore it from a backup",
                   path, folder);
         audit_write(self->audit, "damaged blob=%s", name);
+        synced_forget(&self->synced, id);
         depot_named(self->depot, id);
     }
     free(aside);

@@ -200,9 +200,9 @@ static void compare(struct coordinator *self, struct request *request,
     row->superseded = true;
     row->provenance = "";
     memcpy(row->key, commit->key.data, 32);
-    change_blob(self->change, row->png, row->png_size);
+    work_name_blob(self, row->png, row->png_size);
     if (row->has_latents)
-        change_blob(self->change, row->latents, row->latents_size);
+        work_name_blob(self, row->latents, row->latents_size);
     change_result(self->change, row);
     log_warn("%s rendered other pixels than %s for the same task", node->name,
              known->node);
@@ -264,6 +264,7 @@ bool handle_commit(struct coordinator *self, struct request *request,
     }
     if (lease && memcmp(lease->key, commit->key.data, 32) != 0)
         lease = NULL;
+    bool own = lease != NULL;
     if (!lease && !task_wants(self, commit, job, &lease)) {
         if (recent_find(&self->recent, self->store, commit->key.data, false, &known)) {
             compare(self, request, &row, &known);
@@ -273,9 +274,12 @@ bool handle_commit(struct coordinator *self, struct request *request,
         }
         return true;
     }
-    if ((lease ? lease->job : job)->latents && !row.has_latents) {
-        if (lease)
+    bool lacks = (lease ? lease->job : job)->latents && !row.has_latents;
+    if (lacks && (own || job->latents || job->task[commit->index] == QUEUE_DONE)) {
+        if (own && lease->job == job)
             work_fail(self, &lease, false, "its result lacks the latents asked for");
+        else if (own)
+            work_release(self, &lease, "it was not asked for the latents needed now");
         answer_commit(self, request, FARM__COMMIT_ANSWER__COMMIT_DISCARD, NULL);
         return true;
     }
@@ -283,7 +287,8 @@ bool handle_commit(struct coordinator *self, struct request *request,
         learned_measure(request->session->node, lease->model, lease->size_class,
                         commit->result->at_once, row.seconds,
                         step_pixels_of(lease, commit->result));
-    withdraw_other(self, lease, commit);
+    if (!lacks)
+        withdraw_other(self, lease, commit);
     work_take(self, &lease, job, commit->index, request->session->node,
               commit->key.data, &row);
     answer_commit(self, request, FARM__COMMIT_ANSWER__COMMIT_ACCEPTED, NULL);

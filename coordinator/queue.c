@@ -357,6 +357,27 @@ void queue_known(struct queue_job *job, uint64_t index)
     mark(job, index, QUEUE_DONE);
 }
 
+void queue_finish_plain(struct queue_lease *lease, struct queue_job *job,
+                        uint64_t index, queue_task_fn *done, void *context)
+{
+    for (struct queue_sharer **at = &lease->sharers; *at;) {
+        struct queue_sharer *sharer = *at;
+        if (sharer->job->latents) {
+            at = &sharer->next;
+            continue;
+        }
+        *at = sharer->next;
+        sharer->job->sharing--;
+        mark(sharer->job, sharer->index, QUEUE_DONE);
+        done(context, sharer->job, sharer->index);
+        free(sharer);
+    }
+    if (job->task[index] == QUEUE_DONE) /* it was one of these */
+        return;
+    queue_known(job, index);
+    done(context, job, index);
+}
+
 /* Takes the job's tasks out of the lease's sharers. */
 static void stop_sharing(struct queue_lease *lease, struct queue_job *job)
 {

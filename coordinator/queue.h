@@ -170,6 +170,11 @@ typedef void(queue_lease_fn)(void *context, struct queue_lease *lease);
 void queue_finish(struct queue *self, struct queue_lease **lease, bool latents,
                   queue_task_fn *done, void *context);
 
+/* A result without latents came for a task like the lease's, which asks for them and goes
+ * on: this task, which is not done, and all that share the lease and ask for none are done. */
+void queue_finish_plain(struct queue_lease *lease, struct queue_job *job,
+                        uint64_t index, queue_task_fn *done, void *context);
+
 /* All tasks of the lease, which has no twin, failed; `failed` is called for each. */
 void queue_give_up(struct queue *self, struct queue_lease **lease,
                    queue_task_fn *failed, void *context);

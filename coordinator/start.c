@@ -283,6 +283,7 @@ struct coordinator *coordinator_new(const struct coordinator_settings *settings,
     models_init(&self->models);
     recent_init(&self->recent);
     checkpoints_init(&self->checkpoints);
+    synced_init(&self->synced);
     self->swarm = swarm_new();
     shares_init(&self->shares);
     self->events = events_new(tell_event, tell_snapshot, self);
@@ -340,6 +341,7 @@ void coordinator_destroy(struct coordinator **self_p)
     models_clear(&self->models);
     recent_clear(&self->recent);
     checkpoints_clear(&self->checkpoints);
+    synced_clear(&self->synced);
     swarm_destroy(&self->swarm);
     shares_clear(&self->shares);
     events_destroy(&self->events);

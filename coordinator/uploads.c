@@ -67,6 +67,19 @@ static void say_stored(struct uploads *self, zframe_t *peer, uint64_t request,
     carrier_answer(self->bulk, peer, &envelope);
 }
 
+/* The loop hears of a blob before its sender can name it there. */
+void uploads_landed(struct uploads *self)
+{
+    struct landed landed;
+    while (landing_take(self->landing, &landed)) {
+        zframe_t *id = zframe_new(landed.id, BLOB_ID);
+        zframe_t *peer = zframe_new(landed.peer, PEER_ID);
+        zframe_send(&id, self->pipe, 0);
+        say_stored(self, peer, landed.request, landed.id);
+        zframe_destroy(&peer);
+    }
+}
+
 static bool ask_for(struct uploads *self, zframe_t *peer, const struct upload *upload,
                     uint64_t offset, uint32_t length)
 {
@@ -95,9 +108,7 @@ static bool finish(struct uploads *self, zframe_t *peer, size_t index,
     struct carrier_expected *expected = zhashx_lookup(self->expected, id);
     zhashx_delete(self->expected, id);
     free(expected);
-    say_stored(self, peer, upload->request, id);
-    zframe_t *frame = zframe_new(id, BLOB_ID);
-    zframe_send(&frame, self->pipe, 0);
+    landing_add(self->landing, zframe_data(peer), upload->request, id);
     holdings_store(&self->holdings, upload->key, id, transfer_size(upload->transfer));
     take_off(self, index);
     return true;
@@ -232,7 +243,8 @@ bool uploads_offer(struct uploads *self, struct message *message, Farm__Role rol
     const Farm__Offer *offer = message->envelope->offer;
     if (blob_has(self->blobs, offer->blob.data, NULL)) {
         blob_touch(self->blobs, offer->blob.data);
-        say_stored(self, message->peer, message->envelope->request, offer->blob.data);
+        landing_add(self->landing, zframe_data(message->peer),
+                    message->envelope->request, offer->blob.data);
         return true;
     }
     if (go_on(self, message))

@@ -9,6 +9,7 @@
 
 #include "coordinator/depot_carrier.h"
 #include "coordinator/holdings.h"
+#include "coordinator/landing.h"
 #include "proto/files/blob.h"
 #include "proto/wire.h"
 
@@ -18,7 +19,8 @@ struct upload;
 
 struct uploads {
     zsock_t *bulk,
-        *pipe; /* the carrier's; a blob's id goes up the pipe when it is stored */
+        *pipe; /* the carrier's; a blob's id goes up the pipe when it is on disk */
+    struct landing *landing;
     struct blob_store *blobs;
     const struct depot_limits *limits;
     const char *folder;
@@ -48,6 +50,9 @@ void uploads_expect(struct uploads *self, const struct carrier_expected *expecte
 
 /* Asks for what could not be asked for. */
 void uploads_try_again(struct uploads *self);
+
+/* Tells of what is on disk now. */
+void uploads_landed(struct uploads *self);
 
 /* A slice of the hashing that is due. */
 void uploads_work(struct uploads *self);

@@ -300,7 +300,10 @@ static void blame(struct coordinator *self, const struct queue_job *job, uint64_
 
 void work_name_blob(struct coordinator *self, const uint8_t id[32], uint64_t size)
 {
-    change_blob(self->change, id, size);
+    if (coordinator_is_synced(self, id))
+        change_synced_blob(self->change, id, size);
+    else
+        change_blob(self->change, id, size);
     depot_named(self->depot, id);
 }
 
@@ -331,8 +334,10 @@ void work_take(struct coordinator *self, struct queue_lease **lease,
     result->number = ++self->last_result;
     result->node = node->name;
     memcpy(result->key, key, 32);
-    work_sign(self, *lease ? (*lease)->job : job, *lease ? (*lease)->index : index,
-              node, result, &provenance);
+    bool plain = *lease && (*lease)->job->latents && !result->has_latents;
+    const struct queue_lease *whose = plain ? NULL : *lease;
+    work_sign(self, whose ? whose->job : job, whose ? whose->index : index, node,
+              result, &provenance);
     result->provenance = buffer_text(&provenance);
     work_name_blob(self, result->png, result->png_size);
     if (result->has_latents)
@@ -343,10 +348,12 @@ void work_take(struct coordinator *self, struct queue_lease **lease,
     metrics_time(&self->metrics, METRICS_RENDER_S, result->seconds);
     node_credit_image(node, self->now);
     struct guilty guilty = {.count = 0};
-    blame(self, *lease ? (*lease)->job : job, *lease ? (*lease)->index : index, node,
-          &guilty);
-    if (*lease) {
-        struct taking taking = {self, result};
+    blame(self, whose ? whose->job : job, whose ? whose->index : index, node, &guilty);
+    struct taking taking = {self, result};
+    if (plain) {
+        charge(job, (double)result->step_pixels);
+        queue_finish_plain(*lease, job, index, take_task, &taking);
+    } else if (*lease) {
         drop_twin(self, *lease);
         attempt_ends(self, *lease,
                      (*lease)->node == node->number ? "done" : "done elsewhere", false);

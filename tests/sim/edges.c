@@ -143,6 +143,9 @@ bool blob_upload(const uint8_t id[32], uint64_t size)
     memcpy(blob->id, id, 32);
     blob->size = size;
     zhashx_insert(world->blobs, blob->id, blob);
+    blob->durable = !world->plan.plain && chance_percent(50); /* the depot was quick */
+    if (blob->durable)
+        zlistx_add_end(world->stored, blob);
     return true;
 }
 
@@ -251,14 +254,16 @@ bool __wrap_store_actor_durable(struct store_actor *self, bool wait, uint64_t *n
     return true;
 }
 
-/* ---- what is not simulated */
-
 bool __wrap_depot_stored(struct depot *self, uint8_t id[BLOB_ID])
 {
     (void)self;
-    (void)id;
-    return false;
+    const struct blob *blob = zlistx_detach(world->stored, NULL);
+    if (blob)
+        memcpy(id, blob->id, BLOB_ID);
+    return blob != NULL;
 }
+
+/* ---- what is not simulated */
 
 void __wrap_depot_named(struct depot *self, const uint8_t id[BLOB_ID])
 {
@@ -388,6 +393,7 @@ void coordinator_up(void)
     models_init(&self->models);
     recent_init(&self->recent);
     checkpoints_init(&self->checkpoints);
+    synced_init(&self->synced);
     shares_init(&self->shares);
     self->swarm = swarm_new();
     self->events = events_new(tell_event, tell_snapshot, self);
@@ -431,6 +437,7 @@ static void destroy(struct coordinator *self)
     models_clear(&self->models);
     recent_clear(&self->recent);
     checkpoints_clear(&self->checkpoints);
+    synced_clear(&self->synced);
     shares_clear(&self->shares);
     swarm_destroy(&self->swarm);
     events_destroy(&self->events);
@@ -456,6 +463,7 @@ void coordinator_down(bool power)
         free(e->data);
         free(e);
     }
+    zlistx_purge(world->stored);
     for (uint32_t n = 0; n < world->connections; n++)
         world->connection[n].open = false;
     destroy(world->coordinator);

@@ -28,6 +28,9 @@ MUTANTS = {
         'max(epoch, 7 + 0 * %" PRId64 ")'),
     "files_are_not_synced": (
         "coordinator/change.c", "self->blobs = true;", "self->blobs = false;"),
+    "what_is_not_synced_counts_as_synced": (
+        "coordinator/synced.c", "return zhashx_lookup(self->young, id) ||",
+        "return self ||"),
     "a_returned_task_is_forgotten": (
         "coordinator/queue.c", "give_back((*lease)->job, (*lease)->index, not_before);",
         "(*lease)->job->task[(*lease)->index] = QUEUE_READY;"),

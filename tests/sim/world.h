@@ -118,6 +118,8 @@ struct world {
 
     struct store *store; /* what is on the disk */
     zhashx_t *blobs;     /* struct blob: files that are there */
+    zlistx_t
+        *stored; /* of these, ids that the depot synced and the loop has not heard of */
     struct change **queued;
     size_t queued_count, committing;
     uint64_t committed;

@@ -131,6 +131,24 @@ static void a_sharer_that_wants_latents_is_ready_again_when_there_are_none(void 
     assert_non_null(lease_next(two, 1, 5, 0));
 }
 
+static void a_result_without_latents_is_enough_for_who_asks_for_none(void **state)
+{
+    struct queue_job *one = add(1, 2, true), *two = add(2, 2, false);
+    struct queue_lease *lease = lease_next(one, 1, 5, 0);
+    queue_share(lease, two, 0);
+    calls = 0;
+    queue_finish_plain(lease, two, 0, count_task, NULL);
+    assert_int_equal(two->task[0], QUEUE_DONE);
+    assert_int_equal(two->done, 1);
+    assert_int_equal(two->sharing, 0);
+    assert_int_equal(one->leased, 1);
+    queue_finish_plain(lease, two, 1, count_task, NULL); /* ready, not sharing yet */
+    assert_int_equal(two->done, 2);
+    assert_int_equal(calls, 2);
+    queue_release(queue, &lease, 0);
+    assert_int_equal(queue_ready(one), 2);
+}
+
 static void canceling_one_sharer_keeps_the_rendering_for_the_other(void **state)
 {
     struct queue_job *one = add(1, 2, false), *two = add(2, 1, false);
@@ -325,6 +343,7 @@ int main(void)
         QUEUE_TEST(a_returned_task_waits_for_its_time),
         QUEUE_TEST(equal_keys_share_one_rendering),
         QUEUE_TEST(a_sharer_that_wants_latents_is_ready_again_when_there_are_none),
+        QUEUE_TEST(a_result_without_latents_is_enough_for_who_asks_for_none),
         QUEUE_TEST(canceling_one_sharer_keeps_the_rendering_for_the_other),
         QUEUE_TEST(canceling_a_job_that_waits_for_another_leaves_that_one_alone),
         QUEUE_TEST(faults_on_three_nodes_use_up_a_task),

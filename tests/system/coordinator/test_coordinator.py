@@ -107,6 +107,22 @@ def test_a_worker_that_asks_again_before_its_work_came_gets_no_more_than_it_aske
     assert len(assigned(worker, 1)) == 1
 
 
+def test_a_late_result_without_latents_is_enough_for_a_job_that_asks_for_none(farm, admin):
+    late = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=1)
+    plain = submit(admin, job(seeds=[(0, 1)])).job.hex().encode()
+    attempt, = assigned(late, 1)
+    admin.ask(job_steer=pb.JobSteer(job=plain, paused=True))
+    late.send(returned=pb.Returned(attempts=[attempt.id]))
+    late.ask(pulse=pb.Pulse())
+    full = submit(admin, job(seeds=[(0, 1)], latents=True)).job.hex().encode()
+    other = farm.worker(farm.member(admin, pb.ROLE_WORKER, name=b"other"), credit=2)
+    assert assigned(other, 1)[0].latents
+    admin.ask(job_steer=pb.JobSteer(job=plain, paused=False))
+    assert commit(farm, late, attempt).answer == pb.COMMIT_ACCEPTED
+    assert show(admin, plain).summary.state == pb.JOB_DONE
+    assert show(admin, full).summary.state == pb.JOB_OPEN
+
+
 def test_a_commit_without_its_file_is_to_be_tried_again(farm, admin):
     worker = farm.worker(farm.member(admin, pb.ROLE_WORKER))
     submit(admin, job(seeds=[(0, 1)]))
