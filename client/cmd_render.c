@@ -14,6 +14,9 @@ static int follow(struct session *session, const char *job,
     struct live_options wanted = {
         .folder = arguments_value(arguments, "out", "out/{job}"),
         .template = arguments_value(arguments, "name", NAMES_DEFAULT),
+        .previews = arguments_has(arguments, "preview")
+                        ? arguments_value(arguments, "out", "out/{job}")
+                        : NULL,
         .bar = !arguments->quiet && !arguments->json && progress_possible(),
     };
     struct live *live = live_new(session, job, &wanted, error);

@@ -22,10 +22,15 @@ static bool wants_bar(const struct arguments *arguments)
 
 static int run_watch(const struct arguments *arguments, struct error *error)
 {
-    return follow(
-        arguments,
-        &(struct live_options){.bar = wants_bar(arguments), .stream = arguments->json},
-        error);
+    struct live_options wanted = {
+        .template = NAMES_DEFAULT,
+        .previews = arguments_has(arguments, "preview")
+                        ? arguments_value(arguments, "out", "out/{job}")
+                        : NULL,
+        .bar = wants_bar(arguments),
+        .stream = arguments->json,
+    };
+    return follow(arguments, &wanted, error);
 }
 
 static int run_wait(const struct arguments *arguments, struct error *error)
@@ -47,10 +52,16 @@ static int run_fetch(const struct arguments *arguments, struct error *error)
 }
 
 extern const struct command cmd_watch, cmd_wait, cmd_fetch;
+static const struct flag watch_flags[] = {
+    {"preview", 0, NULL, "also DIR/previews/NAME.png, as they denoise"},
+    {"out", 'o', "DIR", "folder for previews; default out/{job}"},
+    {NULL, 0, NULL, NULL},
+};
 const struct command cmd_watch = {
     .name = "watch",
-    .usage = "JOB",
+    .usage = "JOB [--preview] [-o DIR]",
     .help = "show a job's progress until it ends",
+    .flags = watch_flags,
     .least = 1,
     .most = 1,
     .run = run_watch,

@@ -20,12 +20,14 @@
 #include "client/live_view.h"
 #include "client/local.h"
 #include "client/names.h"
+#include "client/preview.h"
 #include "client/print.h"
 #include "proto/job/job.h"
 
 enum {
     PAGE = 500,
     CREDIT = 512,
+    PREVIEWS = 16,
     DRAW_MS = 200,
     NODES_MS = 1000,
     CANCEL_MS = 2000,
@@ -40,6 +42,7 @@ struct live {
     struct message detail; /* the JobDetail that holds the specification */
     const Farm__Job *job;
     struct fetch *fetch;
+    char *previews; /* folder; NULL: none are wanted */
     uint8_t *taken; /* a task's end was taken */
     unsigned credit;
     bool pages_due, away;
@@ -93,6 +96,8 @@ struct live *live_new(struct session *session, const char *job,
         self->fetch = fetch_new(session, folder, error);
         ok = self->fetch != NULL;
     }
+    if (ok && wanted->previews)
+        self->previews = live_view_folder(&self->view, wanted->previews);
     self->pages_due = true;
     self->view.files = json_array();
     self->view.started_ms = clock_ms();
@@ -112,6 +117,7 @@ void live_destroy(struct live **self)
     message_clear(&(*self)->detail);
     live_view_clear(&(*self)->view);
     free((*self)->taken);
+    free((*self)->previews);
     free(*self);
     *self = NULL;
 }
@@ -207,6 +213,7 @@ static void watch(struct live *self)
     Farm__Watch wanted = FARM__WATCH__INIT;
     wanted.job = self->detail.envelope->job_detail->summary->job;
     wanted.credit = CREDIT;
+    wanted.previews = self->previews ? PREVIEWS : 0;
     Farm__Envelope envelope = FARM__ENVELOPE__INIT;
     envelope.body_case = FARM__ENVELOPE__BODY_WATCH;
     envelope.watch = &wanted;
@@ -214,16 +221,22 @@ static void watch(struct live *self)
     self->credit = CREDIT;
 }
 
-static void renew_credit(struct live *self)
+static void give_credit(struct live *self, uint32_t events, uint32_t previews)
 {
-    if (--self->credit > CREDIT / 2)
-        return;
     Farm__Credit more = FARM__CREDIT__INIT;
-    more.more = CREDIT - self->credit;
+    more.more = events;
+    more.previews = previews;
     Farm__Envelope envelope = FARM__ENVELOPE__INIT;
     envelope.body_case = FARM__ENVELOPE__BODY_CREDIT;
     envelope.credit = &more;
     session_send(self->session, &envelope);
+}
+
+static void renew_credit(struct live *self)
+{
+    if (--self->credit > CREDIT / 2)
+        return;
+    give_credit(self, CREDIT - self->credit, 0);
     self->credit = CREDIT;
 }
 
@@ -233,8 +246,35 @@ static bool is_ours(const struct live *self, ProtobufCBinaryData job)
     return wire_is(job, own.data, own.len);
 }
 
+/* Of a task that is not done yet, under the name that its result will have. */
+static void take_preview(struct live *self, const Farm__Preview *preview)
+{
+    struct task task;
+    struct error error = {0};
+    give_credit(self, 0, 1);
+    if (!self->previews || preview->index >= self->view.tasks ||
+        self->taken[preview->index] ||
+        !job_expand(self->job, preview->index, &task, NULL))
+        return;
+    char *name =
+        names_make(self->options.template, &task, preview->index, self->view.tasks > 1);
+    if (!preview_save(self->previews, name, preview, &error))
+        say("%s", error.text);
+    else if (self->options.stream)
+        print_json_line(json_pack(
+            "{s{sI si si ss}}", "preview", "index", (json_int_t)preview->index, "step",
+            (int)preview->step, "steps", (int)preview->steps, "name", name));
+    free(name);
+    task_clear(&task);
+}
+
 static void take_event(struct live *self, const Farm__Event *event)
 {
+    if (event->preview) {
+        if (is_ours(self, event->job))
+            take_preview(self, event->preview);
+        return;
+    }
     if (event->node)
         live_view_node(&self->view, event->node);
     if (event->task && is_ours(self, event->job))
@@ -259,6 +299,8 @@ static void take_message(struct live *self, const Farm__Envelope *envelope)
         break;
     case FARM__ENVELOPE__BODY_LOST:
         self->pages_due = true;
+        if (self->previews) /* some may have been lost, too */
+            give_credit(self, 0, PREVIEWS);
         break;
     case FARM__ENVELOPE__BODY_NODES:
         for (size_t i = 0; i < envelope->nodes->n_nodes; i++)

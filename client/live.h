@@ -8,10 +8,12 @@
 struct live_options {
     const char *folder;   /* where results go; NULL: they are not fetched */
     const char *template; /* names.h */
-    bool only_pictures;   /* leave latents where they are */
-    bool bar;             /* redraw progress on a terminal */
-    bool stream;          /* print a JSON line for each change */
-    bool only_present;    /* end when all that is done now was fetched */
+    const char
+        *previews;      /* folder for DIR/previews/NAME.png as they come; NULL: none */
+    bool only_pictures; /* leave latents where they are */
+    bool bar;           /* redraw progress on a terminal */
+    bool stream;        /* print a JSON line for each change */
+    bool only_present;  /* end when all that is done now was fetched */
 };
 
 struct live;

@@ -28,6 +28,7 @@
 enum {
     BURST = 256,     /* messages of a turn, if they take no longer than TURN_US */
     TURN_US = 5000,  /* what was decided waits for the turn's end */
+    ASK_MS = 1000,   /* between asking for previews */
     TELL_MS = 100,   /* between progress events */
     SWEEP_MS = 2000, /* between looks for connections that are gone */
     LEARN_MS = 5000, /* between notes of speeds and usage */
@@ -185,6 +186,10 @@ static void now_and_then(struct coordinator *self)
     if (self->now - self->told >= TELL_MS) {
         self->told = self->now;
         tell_changed_nodes(self);
+    }
+    if (self->now - self->asked >= ASK_MS) {
+        self->asked = self->now;
+        tell_preview_asks(self);
     }
     if (self->now - self->swept >= SWEEP_MS) {
         self->swept = self->now;

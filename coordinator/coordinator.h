@@ -74,7 +74,7 @@ struct coordinator {
     uint64_t tickets;
 
     int64_t now, began_us; /* clock_ms() and clock_us() at the start of the turn */
-    int64_t swept, told, learned, idle_since, weighed;
+    int64_t swept, asked, told, learned, idle_since, weighed;
     uint64_t served; /* how often a node was looked after */
     bool twins_wait; /* nodes are idle while others work */
     bool match;      /* credit or work came: look whether they meet */

@@ -18,6 +18,9 @@ struct watch {
     bool all, owned;
     uint8_t job[16], owner[32];
     uint32_t credit;
+    bool shown;        /* it wants previews */
+    uint32_t previews; /* that may still be sent */
+    uint64_t preview;  /* number of the last one looked at */
     uint64_t position; /* of the next entry to look at */
     uint64_t seq;      /* of the last event sent */
     bool lost;
@@ -29,7 +32,8 @@ struct events {
     void *context;
     struct entry ring[EVENTS_RING]; /* entry e lies at e % EVENTS_RING */
     uint64_t next;                  /* number of the next entry */
-    zhashx_t *watches;              /* peer -> struct watch */
+    struct previews previews;
+    zhashx_t *watches; /* peer -> struct watch */
 };
 
 struct events *events_new(events_send_fn *send, events_snapshot_fn *snapshot,
@@ -52,6 +56,7 @@ void events_destroy(struct events **self)
     for (void *w = zhashx_first((*self)->watches); w; w = zhashx_next((*self)->watches))
         free(w);
     zhashx_destroy(&(*self)->watches);
+    previews_clear(&(*self)->previews);
     for (size_t e = 0; e < EVENTS_RING; e++)
         free((*self)->ring[e].packed);
     free(*self);
@@ -105,7 +110,7 @@ void events_stalled(struct events *self, const uint8_t peer[PEER_ID])
     if (!watch)
         return;
     watch->lost = true;
-    watch->credit = 0;
+    watch->credit = watch->previews = 0;
 }
 
 void events_push(struct events *self, const Farm__Event *event, const uint8_t job[16],
@@ -118,21 +123,39 @@ void events_push(struct events *self, const Farm__Event *event, const uint8_t jo
     memcpy(entry->owner, owner, sizeof entry->owner);
 }
 
-static bool concerns(const struct watch *watch, const struct entry *entry)
+static bool concerns(const struct watch *watch, const uint8_t job[16],
+                     const uint8_t owner[32])
 {
-    return (watch->all || memcmp(watch->job, entry->job, sizeof entry->job) == 0) &&
-           (!watch->owned ||
-            memcmp(watch->owner, entry->owner, sizeof entry->owner) == 0);
+    return (watch->all || memcmp(watch->job, job, sizeof watch->job) == 0) &&
+           (!watch->owned || memcmp(watch->owner, owner, sizeof watch->owner) == 0);
 }
 
-static void send_event(struct events *self, struct watch *watch, Farm__Event *event)
+static void send_one(struct events *self, const struct watch *watch, Farm__Event *event)
 {
     Farm__Envelope envelope = FARM__ENVELOPE__INIT;
     envelope.request = watch->request;
     envelope.body_case = FARM__ENVELOPE__BODY_EVENT;
     envelope.event = event;
-    watch->credit--;
     self->send(self->context, watch->peer, &envelope);
+}
+
+static void send_event(struct events *self, struct watch *watch, Farm__Event *event)
+{
+    watch->credit--;
+    send_one(self, watch, event);
+}
+
+static void deliver_previews(struct events *self, struct watch *watch)
+{
+    const struct preview *preview;
+    while (watch->previews && !watch->lost &&
+           (preview = previews_after(&self->previews, watch->preview))) {
+        watch->preview = preview->number;
+        if (!concerns(watch, preview->job, preview->owner))
+            continue;
+        watch->previews--;
+        send_one(self, watch, preview->event);
+    }
 }
 
 /* Says how much is missing (at most: not all of it need have concerned the watch). */
@@ -157,7 +180,7 @@ static void deliver(struct events *self, struct watch *watch)
         send_lost(self, watch);
     for (; watch->credit && watch->position < self->next; watch->position++) {
         const struct entry *entry = &self->ring[watch->position % EVENTS_RING];
-        if (!concerns(watch, entry))
+        if (!concerns(watch, entry->job, entry->owner))
             continue;
         Farm__Event *event = farm__event__unpack(NULL, entry->size, entry->packed);
         if (!event)
@@ -166,6 +189,34 @@ static void deliver(struct events *self, struct watch *watch)
         send_event(self, watch, event);
         farm__event__free_unpacked(event, NULL);
     }
+    deliver_previews(self, watch);
+}
+
+void events_previews(struct events *self, const uint8_t peer[PEER_ID], uint32_t more)
+{
+    struct watch *watch = zhashx_lookup(self->watches, peer);
+    if (!watch || !more)
+        return;
+    uint32_t room = EVENTS_PREVIEWS - watch->previews;
+    watch->shown = true;
+    watch->previews += more < room ? more : room;
+    deliver_previews(self, watch);
+}
+
+bool events_want_previews(const struct events *self, const uint8_t job[16],
+                          const uint8_t owner[32])
+{
+    for (const struct watch *w = zhashx_first(self->watches); w;
+         w = zhashx_next(self->watches))
+        if (w->shown && concerns(w, job, owner))
+            return true;
+    return false;
+}
+
+void events_preview(struct events *self, const Farm__Event *event,
+                    const uint8_t owner[32], int64_t now)
+{
+    previews_put(&self->previews, event, owner, now);
 }
 
 void events_credit(struct events *self, const uint8_t peer[PEER_ID], uint32_t more)

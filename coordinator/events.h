@@ -8,9 +8,10 @@
 #ifndef FARM_EVENTS_H
 #define FARM_EVENTS_H
 
+#include "coordinator/previews.h"
 #include "coordinator/registry.h"
 
-enum { EVENTS_RING = 8192 };
+enum { EVENTS_RING = 8192, EVENTS_PREVIEWS = 16 };
 
 struct events;
 
@@ -35,6 +36,18 @@ void events_watch(struct events *self, const uint8_t peer[PEER_ID], uint64_t req
 void events_unwatch(struct events *self, const uint8_t peer[PEER_ID]);
 void events_credit(struct events *self, const uint8_t peer[PEER_ID], uint32_t more);
 bool events_watched(const struct events *self);
+
+/* The peer's watch gets so many more previews (0 as long as nothing is said); never more
+ * than EVENTS_PREVIEWS at once. */
+void events_previews(struct events *self, const uint8_t peer[PEER_ID], uint32_t more);
+
+/* Whether a watch wants previews of that job, submitted by `owner`. */
+bool events_want_previews(const struct events *self, const uint8_t job[16],
+                          const uint8_t owner[32]);
+
+/* A preview of a task: kept for a moment until newer ones come, never numbered. */
+void events_preview(struct events *self, const Farm__Event *event,
+                    const uint8_t owner[32], int64_t now);
 
 /* The peer's connection took no more: what it was sent last may be lost. */
 void events_stalled(struct events *self, const uint8_t peer[PEER_ID]);

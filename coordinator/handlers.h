@@ -23,7 +23,7 @@ handler_fn handle_key_role, handle_audit_get, handle_metrics_get;
 
 /* handlers_work.c: workers */
 handler_fn handle_ready, handle_heartbeat, handle_failed, handle_returned;
-handler_fn handle_checkpoint;
+handler_fn handle_checkpoint, handle_preview;
 handler_fn handle_commit;
 
 /* handlers_swarm.c: pieces between workers; all grants of a key end */

@@ -257,6 +257,7 @@ bool handle_watch(struct coordinator *self, struct request *request,
         return error_set_kind(error, ERROR_NOT_FOUND, "there is no such job");
     events_watch(self->events, request->peer, request->message->envelope->request, id,
                  owner, watch->credit);
+    events_previews(self->events, request->peer, watch->previews);
     return true;
 }
 
@@ -274,5 +275,7 @@ bool handle_credit(struct coordinator *self, struct request *request,
     (void)error;
     events_credit(self->events, request->peer,
                   request->message->envelope->credit->more);
+    events_previews(self->events, request->peer,
+                    request->message->envelope->credit->previews);
     return true;
 }

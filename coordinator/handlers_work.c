@@ -137,6 +137,29 @@ bool handle_checkpoint(struct coordinator *self, struct request *request,
     return !lease || checkpoints_take(self, lease, node, checkpoint, error);
 }
 
+bool handle_preview(struct coordinator *self, struct request *request,
+                    struct error *error)
+{
+    Farm__Preview *preview = request->message->envelope->preview;
+    if (!is_node(request, error))
+        return false;
+    if (preview->png.len > WIRE_PREVIEW_LIMIT)
+        return error_set_kind(error, ERROR_INPUT,
+                              "preview: %zu bytes, at most %d are shown",
+                              preview->png.len, WIRE_PREVIEW_LIMIT);
+    const struct queue_lease *lease =
+        lease_of(self, request->session->node, preview->attempt);
+    if (!lease)
+        return true;
+    const struct job *own = lease->job->tag;
+    Farm__Event event = FARM__EVENT__INIT;
+    event.job = wire_bytes(lease->job->id, QUEUE_JOB_ID);
+    event.preview = preview;
+    preview->index = lease->index;
+    events_preview(self->events, &event, own->submitter, self->now);
+    return true;
+}
+
 static void answer_commit(struct coordinator *self, const struct request *request,
                           Farm__CommitAnswer verdict, const char *why)
 {

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { JOBS_SHOWN = 1000 };
+enum { JOBS_SHOWN = 1000, PREVIEWS_LAST_MS = 5000 };
 
 void tell_answer(struct coordinator *self, const struct request *request,
                  Farm__Envelope *envelope)
@@ -225,5 +225,27 @@ void tell_changed_nodes(struct coordinator *self)
         node->changed = false;
         if (events_watched(self->events))
             events_node(self->events, node, tell_show_node, tell_clear_node);
+    }
+}
+
+void tell_preview_asks(struct coordinator *self)
+{
+    struct queue_lease *lease;
+    if (!events_watched(self->events))
+        return;
+    for (lease = TAILQ_FIRST(&self->queue->leases); lease;
+         lease = TAILQ_NEXT(lease, by_expiry)) {
+        const struct job *own = lease->job->tag;
+        if (lease->state == FARM__ATTEMPT_STATE__ATTEMPT_UPLOADING ||
+            !events_want_previews(self->events, lease->job->id, own->submitter))
+            continue;
+        Farm__AttemptId id = FARM__ATTEMPT_ID__INIT;
+        id.epoch = lease->id.epoch;
+        id.counter = lease->id.counter;
+        Farm__PreviewAsk ask = FARM__PREVIEW_ASK__INIT;
+        ask.attempt = &id;
+        ask.lasts_ms = PREVIEWS_LAST_MS;
+        tell_node(self, registry_node_numbered(&self->registry, lease->node),
+                  ANSWER(preview_ask, PREVIEW_ASK, &ask));
     }
 }

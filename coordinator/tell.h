@@ -63,6 +63,9 @@ void tell_event(void *context, const uint8_t peer[PEER_ID],
 void tell_snapshot(void *context, const uint8_t peer[PEER_ID], uint64_t request,
                    uint64_t seq, const uint8_t *job, const uint8_t *owner);
 
+/* Previews of what somebody watches are asked of those who render it. */
+void tell_preview_asks(struct coordinator *self);
+
 /* Nodes that changed, to watchers. */
 void tell_changed_nodes(struct coordinator *self);
 

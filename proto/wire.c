@@ -85,6 +85,8 @@ static const struct rule rules[] = {
     {&farm__event__descriptor, "summary", 0, true},
     {&farm__event__descriptor, "task", 0, true},
     {&farm__event__descriptor, "node", 0, true},
+    {&farm__event__descriptor, "preview", 0, true},
+    {&farm__preview__descriptor, "png", ANY_SIZE, false},
     {&farm__offer__descriptor, "blob", 32, false},
     {&farm__want__descriptor, "blob", 32, false},
     {&farm__chunk__descriptor, "blob", 32, false},

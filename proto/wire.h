@@ -17,6 +17,7 @@ enum {
     WIRE_CONTROL_LIMIT = 1 << 20,     /* bytes of a control message */
     WIRE_BULK_LIMIT = 320 << 10,      /* bytes of a bulk message */
     WIRE_CHECKPOINT_LIMIT = 64 << 20, /* bytes of a picture half way */
+    WIRE_PREVIEW_LIMIT = 64 << 10,    /* bytes of a preview */
     WIRE_UNPACK_LIMIT = 8 << 20,      /* heap bytes one unpacked envelope may take */
 };
 

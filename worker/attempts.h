@@ -34,8 +34,8 @@ struct attempt {
     uint32_t checkpoint_every;
     struct attempt_start start;
     uint32_t kept, kept_there; /* steps of the last snapshot: made here, told there */
-    bool
-        returns; /* it goes back when its last snapshot is there; UPLOADING till then */
+    int64_t shown_until;       /* previews are wanted; clock_ms */
+    bool returns; /* goes back when its last snapshot is there; UPLOADING till then */
     uint32_t at_once; /* images its batch should have; 0: as many as there may be */
     Farm__AttemptState state;
     bool withdrawn; /* nobody wants it; it only waits for its batch to end */

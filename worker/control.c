@@ -118,6 +118,21 @@ bool control_checkpoint(struct link *link, const struct io_event *there)
     return send_checkpoint(link, &checkpoint);
 }
 
+bool control_preview(struct link *link, const struct attempt *attempt, uint32_t step,
+                     const struct buffer *png)
+{
+    Farm__AttemptId id = id_of(attempt);
+    Farm__Preview preview = FARM__PREVIEW__INIT;
+    preview.attempt = &id;
+    preview.step = step;
+    preview.steps = attempt->steps;
+    preview.png = wire_bytes(png->data, png->size);
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.body_case = FARM__ENVELOPE__BODY_PREVIEW;
+    envelope.preview = &preview;
+    return send_it(link, &envelope);
+}
+
 bool control_no_checkpoint(struct link *link, const struct attempt *attempt)
 {
     Farm__AttemptId id = id_of(attempt);

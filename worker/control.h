@@ -17,6 +17,8 @@ bool control_refuse(struct link *link, const Farm__AttemptId *id,
                     const struct error *why); /* as Failed, for one never held */
 bool control_returned(struct link *link, struct attempt *const *attempts, size_t count);
 bool control_checkpoint(struct link *link, const struct io_event *there);
+bool control_preview(struct link *link, const struct attempt *attempt, uint32_t step,
+                     const struct buffer *png);
 bool control_no_checkpoint(struct link *link, const struct attempt *attempt);
 bool control_commit(struct link *link, Farm__Commit *commit);
 bool control_have(struct link *link,

@@ -11,6 +11,7 @@
 enum {
     CONTROL_HIGH_WATER = 1000,
     CONTROL_SILENCE_MS = 10000,
+    PREVIEWS_MS = 60000, /* most, for one asking */
     HEARTBEAT_MS = 2000, /* where the Welcome names none */
 };
 
@@ -112,6 +113,17 @@ static void withdraw(struct device *self, const Farm__Withdraw *message)
         render_stop(self->render, false);
 }
 
+static void on_preview_ask(struct device *self, const Farm__PreviewAsk *ask)
+{
+    struct attempt *attempt =
+        attempts_find(&self->attempts, ask->attempt->epoch, ask->attempt->counter);
+    int64_t lasts = ask->lasts_ms < PREVIEWS_MS ? ask->lasts_ms : PREVIEWS_MS;
+    if (!attempt)
+        return;
+    attempt->shown_until = clock_ms() + lasts;
+    render_previews(self->render, attempt->shown_until);
+}
+
 static void on_committed(struct device *self, const Farm__Committed *message)
 {
     static const char *const answers[] = {"accepted", "known already", "superseded",
@@ -175,6 +187,9 @@ static void on_message(struct device *self, const Farm__Envelope *envelope)
         break;
     case FARM__ENVELOPE__BODY_WITHDRAW:
         withdraw(self, envelope->withdraw);
+        break;
+    case FARM__ENVELOPE__BODY_PREVIEW_ASK:
+        on_preview_ask(self, envelope->preview_ask);
         break;
     case FARM__ENVELOPE__BODY_DRAIN:
         self->drain = self->leave || !envelope->drain->over;

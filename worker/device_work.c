@@ -187,6 +187,14 @@ static void on_kept(struct device *self, struct render_event *event)
                         &event->bytes);
 }
 
+static void on_preview(struct device *self, const struct render_event *event)
+{
+    const struct attempt *attempt =
+        attempts_find(&self->attempts, event->epoch, event->counter);
+    if (attempt && self->greeted && attempt->shown_until > clock_ms())
+        control_preview(self->link, attempt, event->step, &event->bytes);
+}
+
 /* The coordinator must not give that snapshot to anybody again. */
 static void begin_anew(struct device *self, struct attempt *attempt,
                        const struct error *why)
@@ -292,6 +300,9 @@ void device_on_render(struct device *self, struct render_event *event)
         break;
     case RENDER_KEPT:
         on_kept(self, event);
+        break;
+    case RENDER_PREVIEW:
+        on_preview(self, event);
         break;
     case RENDER_ANEW:
         on_anew(self, event);

@@ -16,13 +16,17 @@
 #include "proto/wire.h"
 #include "worker/brought.h"
 #include "worker/proof.h"
+#include "worker/small_picture.h"
 #include "worker/task_loras.h"
 
-enum order_kind { ORDER_BATCH, ORDER_STOP, ORDER_END };
+enum { PREVIEW_MS = 1000 };
+
+enum order_kind { ORDER_BATCH, ORDER_PREVIEWS, ORDER_STOP, ORDER_END };
 
 struct order {
     enum order_kind kind;
-    bool keep; /* with a stop */
+    bool keep;     /* with a stop */
+    int64_t until; /* of previews */
     uint8_t model[BLOB_ID];
     struct model_files files;
     char *model_name;
@@ -40,6 +44,8 @@ struct render {
     struct gpu *gpu;
     struct pipeline *pipeline;
     struct pipeline_watch watch;  /* as the pipeline has it */
+    int64_t shown_until, shown;   /* previews: wanted till, last drawn; clock_ms */
+    size_t step;                  /* done of it */
     const struct attempt *images; /* those being rendered together */
     uint8_t model[BLOB_ID];       /* of the pipeline */
     enum dtype dtype;
@@ -125,6 +131,13 @@ void render_stop(struct render *self, bool keep)
     zsock_send(self->actor, "p", order);
 }
 
+void render_previews(struct render *self, int64_t until)
+{
+    struct order *order = order_new(ORDER_PREVIEWS);
+    order->until = until;
+    zsock_send(self->actor, "p", order);
+}
+
 zsock_t *render_socket(struct render *self)
 {
     return zactor_sock(self->actor);
@@ -165,7 +178,7 @@ static void tell(struct render *self, const struct render_event *event)
     zsock_send(self->pipe, "p", copy);
 }
 
-/* Takes stop orders that wait; true when rendering is to end. */
+/* Takes orders that wait; true when rendering is to end. */
 static bool is_stopped(struct render *self)
 {
     while (!self->end && (zsock_events(self->pipe) & ZMQ_POLLIN)) {
@@ -174,7 +187,10 @@ static bool is_stopped(struct render *self)
             self->end = true; /* the process is being interrupted */
             break;
         }
-        self->stop = true;
+        if (order->kind == ORDER_PREVIEWS)
+            self->shown_until = order->until;
+        else
+            self->stop = true;
         self->end = order->kind == ORDER_END;
         self->watch.keep_stopped = order->keep;
         order_destroy(order);
@@ -203,6 +219,22 @@ static void on_keep(void *owner, size_t image, const struct snapshot *snapshot)
     buffer_clear(&event.bytes);
 }
 
+/* What cannot be drawn is not shown. */
+static void on_preview(void *owner, size_t image, const struct pixels *picture)
+{
+    struct render *self = owner;
+    const struct attempt *attempt = &self->images[image];
+    struct render_event event = {.kind = RENDER_PREVIEW,
+                                 .epoch = attempt->epoch,
+                                 .counter = attempt->counter,
+                                 .step = (uint32_t)self->step + 1};
+    if (small_picture(picture, &event.bytes, NULL))
+        tell(self, &event);
+    else
+        buffer_clear(&event.bytes);
+    self->shown = clock_ms();
+}
+
 static bool on_progress(void *owner, size_t done, size_t of)
 {
     struct render *self = owner;
@@ -211,10 +243,13 @@ static bool on_progress(void *owner, size_t done, size_t of)
     if (done > 0 && fault_wanted("worker-hangs"))
         pause();
     tell(self, &(struct render_event){.kind = RENDER_STEP, .done = done, .of = of});
-    if (!is_stopped(self))
-        return true;
+    bool stopped = is_stopped(self);
+    int64_t now = clock_ms();
+    bool shows = now < self->shown_until && now - self->shown >= PREVIEW_MS;
+    self->step = done;
+    self->watch.preview_every = shows ? 1 : 0;
     pipeline_watch(self->pipeline, &self->watch);
-    return false;
+    return !stopped;
 }
 
 static enum dtype dtype_of(const struct task *task)
@@ -266,6 +301,8 @@ static bool render_images(struct render *self, const struct order *order,
     self->watch = (struct pipeline_watch){
         .keep_every = order->batch[0].checkpoint_every,
         .keep = order->batch[0].checkpoint_every ? on_keep : NULL,
+        .preview_every = 1, /* its map is made at the beginning */
+        .preview = on_preview,
         .owner = self};
     pipeline_watch(self->pipeline, &self->watch);
     for (size_t first = 0; first < order->count; first += same) {
@@ -404,6 +441,8 @@ static void render_actor(zsock_t *pipe, void *argument)
         if (zsock_recv(pipe, "p", &order) != 0 || !order)
             break;
         self->end = order->kind == ORDER_END;
+        if (order->kind == ORDER_PREVIEWS)
+            self->shown_until = order->until;
         if (order->kind == ORDER_BATCH) {
             struct render_event ended = {.kind = RENDER_ENDED};
             self->stop = false;

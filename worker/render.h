@@ -37,16 +37,21 @@ void render_batch(struct render *self, const uint8_t model[BLOB_ID],
  * ended already. With `keep`, snapshots of where it stands come first. */
 void render_stop(struct render *self, bool keep);
 
+/* Until that time (clock_ms) previews of what renders are told, one a second and image. Of
+ * models of pixels there are none. */
+void render_previews(struct render *self, int64_t until);
+
 enum render_event_kind {
     RENDER_OPENED,    /* info, and in error.text why it must not work (or "") */
     RENDER_NO_DEVICE, /* error */
     RENDER_LOADING,
     RENDER_STARTED, /* width, height, count */
     RENDER_STEP,    /* done, of */
-    RENDER_KEPT,  /* epoch, counter, step, bytes: of an attempt whose job wants those */
-    RENDER_ANEW,  /* error: what it was to go on from does not fit, it begins anew */
-    RENDER_IMAGE, /* result, the owner's to free */
-    RENDER_ENDED, /* ok, error */
+    RENDER_KEPT, /* epoch, counter, step, bytes: of an attempt whose job wants those */
+    RENDER_PREVIEW, /* epoch, counter, step, bytes: a small PNG file */
+    RENDER_ANEW,    /* error: what it was to go on from does not fit, it begins anew */
+    RENDER_IMAGE,   /* result, the owner's to free */
+    RENDER_ENDED,   /* ok, error */
     RENDER_STOPPED, /* the last one; seen by render_destroy only */
 };
 
@@ -58,7 +63,7 @@ struct render_event {
     struct result *result;
     uint64_t epoch, counter;
     uint32_t step;
-    struct buffer bytes; /* a whole snapshot; the owner's to clear */
+    struct buffer bytes; /* a whole snapshot or PNG file; the owner's to clear */
     bool ok;
     struct error error;
 };

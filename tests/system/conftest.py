@@ -1,5 +1,6 @@
 import os
 import pathlib
+import signal
 import sys
 
 import pytest
@@ -45,3 +46,13 @@ def farm(bare_farm, built_kernels):
     bare_farm.start_coordinator()
     bare_farm.ctl("model", "add", farms.TINY, "--name", "tiny")
     return bare_farm
+
+
+@pytest.fixture
+def local(bare_farm):
+    """The folder in which --local makes its private farm, which ends with the test."""
+    yield bare_farm
+    private = bare_farm.folder / "state/clfarm/local"
+    for pid in farms.processes(private, "farm-coordinator"):
+        os.kill(farms.parent(pid), signal.SIGTERM)
+    farms.until(lambda: not farms.processes(private, "farm-coordinator"), "it ended", 30)

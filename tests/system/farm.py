@@ -177,3 +177,21 @@ def alive(pid):
             return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def processes(folder, program):
+    """Pids of the program with the folder on its command line."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if words[0].endswith(program) and any(str(folder) in word for word in words):
+            found.append(int(path.parent.name))
+    return found
+
+
+def parent(pid):
+    status = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    return int(status.rsplit(")", 1)[1].split()[1])

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from farm import BIN, alive, children, unsigned, until
+from farm import BIN, TINY, alive, children, unsigned, until
 
 SWEEP = ("--steps", 4, "--seed", "0..5", "--latents", "a cat", "a dog")
 TASKS = 12
@@ -109,19 +109,19 @@ def rendered(farm, *more):
             for name, content in files.items()}
 
 
-def test_two_workers_make_the_same_bytes_as_one(farm):
-    farm.worker("one")
+def test_one_image_or_four_at_once_here_or_in_a_private_farm_are_the_same_bytes(farm, local):
+    farm.worker("one", "--batch", 1)
     alone = rendered(farm)
-    farm.worker("two")
-    until(lambda: sum(node["state"] == "ok" for node in farm.ctl_json("nodes"))
-          == 2, "two nodes are ready")
-    for _ in range(10):  # until both had a part in it: the second has to fetch the model
-        before = images_of(farm)
-        assert rendered(farm, "--force") == alone
-        after = images_of(farm)
-        if all(after[name] > before.get(name, 0) for name in after):
-            return
-    raise AssertionError(f"one of the nodes never rendered: {after}")
+    (first,) = images_of(farm)
+    farm.ctl("drain", first)
+    farm.worker("two", "--batch", 4)
+    assert rendered(farm, "--force") == alone
+    (second,) = set(images_of(farm)) - {first}
+    assert images_of(farm) == {first: TASKS, second: TASKS}
+    out = farm.folder / "private"
+    farm.ctl("render", "--local", "--model", TINY, "--size", "64x64", *SWEEP, "-o", out)
+    assert {path.name: unsigned(path.read_bytes()) if path.suffix == ".png"
+            else path.read_bytes() for path in out.iterdir()} == alone
 
 
 def test_a_worker_whose_key_nobody_knows_gets_nothing(farm):

@@ -1,10 +1,11 @@
 """Pictures half way: kept by the farm, gone on with elsewhere, and seen while they are made."""
+import json
 import re
 import sqlite3
 import struct
 
 import peer as peers
-from farm import alive, children, unsigned, until
+from farm import BIN, alive, children, unsigned, until
 
 LONG = ("--steps", 120, "--seed", "0..1", "--latents", "--checkpoint-every", 5, "a cat")
 
@@ -76,6 +77,29 @@ def snapshot(seed, steps, step, side):
     """As worker/sd/snapshot.h has it, with a tag of zeros and latents of zeros."""
     numbers = (1, 4, side, side, step, steps, 0, seed)
     return b"clfarm half\n" + struct.pack("<8Q", *numbers) + bytes(32 + 5 * 4 * side * side * 4)
+
+
+def test_previews_show_what_is_being_made_to_whoever_watches(farm):
+    worker = farm.worker("one", "--batch", 2)
+    out = farm.folder / "out"
+    render = farm.start(
+        [BIN / "farmctl", "render", "--model", "tiny", "--size", "64x48", "--steps", 600,
+         "--seed", "5..6", "--preview", "-o", out, "a cat"], "render")
+    shown = out / "previews/00001-6.png"
+    first = until(lambda: shown.exists() and shown.read_bytes(), "there is a preview")
+    assert struct.unpack(">II", first[16:24]) == (8, 6)
+    until(lambda: shown.read_bytes() != first, "a newer one took its place")
+    assert (out / "previews/00000-5.png").exists()
+    assert farm.done_count("last") == 0
+    watch = farm.start([BIN / "farmctl", "watch", "last", "--json", "--preview", "-o",
+                        farm.folder / "other"], "watch")
+    until(lambda: '"preview"' in watch.log(), "a second watcher sees it, too")
+    lines = map(json.loads, filter(lambda line: line.startswith("{"), watch.log().splitlines()))
+    news = next(line["preview"] for line in lines if "preview" in line)
+    assert news["steps"] == 600 and 0 < news["step"] < 600
+    assert (farm.folder / "other/previews" / f"{news['name']}.png").exists()
+    assert worker.running() and render.running()
+    farm.ctl("cancel", "last")
 
 
 def test_a_snapshot_that_is_none_of_the_task_is_refused_and_it_begins_anew(farm):

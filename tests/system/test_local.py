@@ -1,40 +1,11 @@
 """The private farm of --local: real daemons, found, shared, kept and ended."""
 import os
-import pathlib
 import re
 import signal
 import socket
 import subprocess
 
-import pytest
-
-from farm import BIN, TINY, alive, until
-
-
-def processes(folder, program):
-    """Pids of the program with the folder on its command line."""
-    found = []
-    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if words[0].endswith(program) and any(str(folder) in word for word in words):
-            found.append(int(path.parent.name))
-    return found
-
-
-def parent(pid):
-    status = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    return int(status.rsplit(")", 1)[1].split()[1])
-
-
-@pytest.fixture
-def local(bare_farm):
-    yield bare_farm
-    for pid in processes(bare_farm.folder, "farm-coordinator"):
-        os.kill(parent(pid), signal.SIGTERM)
-    until(lambda: not processes(bare_farm.folder, "farm-coordinator"), "it ended", 30)
+from farm import BIN, TINY, alive, parent, processes, until
 
 
 def test_commands_at_the_same_time_share_one_private_farm(local):

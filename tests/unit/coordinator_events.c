@@ -161,10 +161,79 @@ static void who_stopped_watching_gets_nothing(void **state)
 #define EVENTS_TEST(name)                                                              \
     cmocka_unit_test_setup_teardown(name, open_events, close_events)
 
+static void show(uint8_t job, uint64_t index, uint32_t step, int64_t now)
+{
+    uint8_t id[16] = {job}, png[] = {1};
+    Farm__AttemptId attempt = FARM__ATTEMPT_ID__INIT;
+    Farm__Preview preview = FARM__PREVIEW__INIT;
+    preview.attempt = &attempt;
+    preview.index = index;
+    preview.step = step;
+    preview.png = (ProtobufCBinaryData){sizeof png, png};
+    Farm__Event event = FARM__EVENT__INIT;
+    event.job = (ProtobufCBinaryData){sizeof id, id};
+    event.preview = &preview;
+    events_preview(events, &event, owner, now);
+}
+
+static void of_each_task_the_newest_preview_is_shown_while_there_is_credit(void **state)
+{
+    events_watch(events, one, 5, NULL, NULL, 0);
+    assert_false(events_want_previews(events, (uint8_t[16]){1}, owner));
+    events_previews(events, one, 2);
+    assert_true(events_want_previews(events, (uint8_t[16]){1}, owner));
+    for (uint32_t step = 1; step <= 5; step++)
+        for (uint8_t index = 1; index <= 3; index++)
+            show(index, index, step, 0);
+    events_deliver(events);
+    assert_int_equal(sent.count, 3); /* the snapshot, two previews */
+    assert_int_equal(sent.job[1], 1);
+    assert_int_equal(sent.job[2], 2);
+    assert_int_equal(sent.seq[2], 0);
+    show(1, 1, 6, 0);
+    events_previews(events, one, 1);
+    events_previews(events, one, 1);
+    events_previews(events, one, 1);
+    assert_int_equal(sent.count, 5);
+    assert_int_equal(sent.job[3], 3); /* whoever waited longest first */
+    assert_int_equal(sent.job[4], 1);
+}
+
+static void previews_are_kept_for_a_moment_and_in_a_bounded_number(void **state)
+{
+    for (uint64_t index = 0; index < 2 * PREVIEWS_MOST; index++)
+        show(1, index, 1, 0);
+    events_watch(events, one, 5, NULL, NULL, 0);
+    for (int i = 0; i < 3; i++)
+        events_previews(events, one, UINT32_MAX);
+    assert_int_equal(sent.count, 1 + 3 * EVENTS_PREVIEWS);
+    show(1, 0, 2, PREVIEWS_MS + 1);
+    events_previews(events, one, UINT32_MAX);
+    assert_int_equal(sent.count, 2 + 3 * EVENTS_PREVIEWS);
+}
+
+static void previews_go_to_who_may_see_the_job(void **state)
+{
+    uint8_t job[16] = {1};
+    events_watch(events, one, 5, NULL, other_owner, 0);
+    events_watch(events, two, 5, job, NULL, 0);
+    events_previews(events, one, 9);
+    events_previews(events, two, 9);
+    show(1, 0, 1, 0);
+    show(2, 0, 1, 0);
+    events_deliver(events);
+    assert_int_equal(sent.count, 3);
+    assert_int_equal(sent.peer[2], two[1]);
+    assert_int_equal(sent.job[2], 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         EVENTS_TEST(a_snapshot_comes_first_and_events_are_numbered_without_gaps),
+        EVENTS_TEST(of_each_task_the_newest_preview_is_shown_while_there_is_credit),
+        EVENTS_TEST(previews_are_kept_for_a_moment_and_in_a_bounded_number),
+        EVENTS_TEST(previews_go_to_who_may_see_the_job),
         EVENTS_TEST(no_more_is_sent_than_there_is_credit_and_the_rest_follows),
         EVENTS_TEST(a_watch_of_one_job_hears_of_no_other_and_has_no_gaps),
         EVENTS_TEST(an_owners_watch_of_all_hears_of_its_own_jobs),

@@ -371,9 +371,8 @@ static bool denoise(struct rendering *self, pipeline_progress *progress, void *o
     struct pipeline *pipeline = self->pipeline;
     size_t first;
     if (pipeline->watch.preview_every && !pipeline->model.pixels &&
-        !pipeline->preview.c &&
-        !preview_fit(&pipeline->preview, &pipeline->plans, error))
-        return false;
+        !pipeline->preview.c)
+        preview_fit(&pipeline->preview, &pipeline->plans, NULL); /* else none are had */
     /* pictures are encoded first, since that may cost the denoiser's plan */
     struct denoiser *denoiser =
         begin(self, error) ? plans_denoiser(&self->pipeline->plans, &shape, error)

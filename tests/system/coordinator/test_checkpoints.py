@@ -1,6 +1,8 @@
-"""Images half way, as the coordinator keeps them and gives them on."""
+"""Images half way, as the coordinator keeps them, gives them on and shows them."""
 import os
 import time
+
+import pytest
 
 from peer import blake2b, commit, job, pb
 
@@ -124,3 +126,60 @@ def test_a_file_of_a_model_that_was_named_as_a_checkpoint_stays(farm, admin):
     assert commit(farm, worker, attempt).answer == pb.COMMIT_ACCEPTED
     time.sleep(3)
     assert path_of(farm, weights).exists()
+
+
+def show(worker, attempt, step, content=b"a small picture"):
+    worker.send(preview=pb.Preview(attempt=attempt.id, step=step, steps=20, png=content))
+
+
+def watch(farm, admin, job_id, previews):
+    watcher = farm.peer(admin.key)
+    watcher.hello()
+    watcher.send(watch=pb.Watch(job=job_id, credit=0, previews=previews))
+    watcher.wait("snapshot")
+    return watcher
+
+
+def steps_seen(watcher, seconds=0.5):
+    seen = []
+    while message := watcher.receive(seconds):
+        if message[0] == "event" and message[1].HasField("preview"):
+            assert message[1].preview.index == 0 and not message[1].seq
+            seen.append(message[1].preview.step)
+    return seen
+
+
+def test_previews_are_asked_for_while_somebody_watches_and_the_newest_is_shown(farm, admin):
+    worker = worker_of(farm, farm.member(admin, pb.ROLE_WORKER))
+    own = submit(admin)
+    attempt = worker.wait("assign").attempts[0]
+    blind = watch(farm, admin, own, 0)
+    with pytest.raises(TimeoutError):
+        worker.wait("preview_ask", 1.5)
+    watcher = watch(farm, admin, own, 2)
+    assert worker.wait("preview_ask").attempt == attempt.id
+    for step in range(1, 7):  # all come in one turn, or each in its own
+        show(worker, attempt, step)
+    seen = steps_seen(watcher)
+    assert 1 <= len(seen) <= 2 and seen == sorted(seen), seen
+    watcher.send(credit=pb.Credit(previews=1))
+    assert (seen + steps_seen(watcher))[-1] == 6
+    assert steps_seen(blind) == []
+    show(worker, attempt, 7, b"x" * ((64 << 10) + 1))
+    assert b"at most 65536" in worker.wait("refused").text
+
+
+def test_previews_of_a_job_are_its_submitters_and_its_workers_alone(farm, admin):
+    worker, other = (worker_of(farm, farm.member(admin, pb.ROLE_WORKER), credit=c)
+                     for c in (1, 0))
+    stranger = farm.peer(farm.member(admin, pb.ROLE_SUBMIT))
+    stranger.hello()
+    own = submit(admin)
+    attempt = worker.wait("assign").attempts[0]
+    stranger.send(watch=pb.Watch(credit=9, previews=9))
+    stranger.wait("snapshot")
+    watcher = watch(farm, admin, own, 9)
+    show(other, attempt, 1)
+    show(worker, attempt, 2)
+    assert steps_seen(watcher) == [2]
+    assert steps_seen(stranger) == []
