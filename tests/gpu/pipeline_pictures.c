@@ -4,18 +4,6 @@
 
 static json_t *cases;
 
-static struct pixels golden_pixels(const json_t *golden, const char *role)
-{
-    if (!json_object_get(json_object_get(golden, "inputs"), role))
-        return (struct pixels){0};
-    struct golden_tensor tensor = golden_role(golden, "inputs", role);
-    struct pixels pixels = {tensor.shape[1], tensor.shape[0], malloc(tensor.count)};
-    for (size_t i = 0; i < tensor.count; i++)
-        pixels.rgb[i] = (uint8_t)tensor.values[i];
-    free(tensor.values);
-    return pixels;
-}
-
 /* The tiny model with a UNet of its own. */
 static struct pipeline *load_variant(const char *unet)
 {

@@ -44,6 +44,18 @@ struct image_request apple_request(void)
                                   .clip_skip = 1};
 }
 
+struct pixels golden_pixels(const json_t *golden, const char *role)
+{
+    if (!json_object_get(json_object_get(golden, "inputs"), role))
+        return (struct pixels){0};
+    struct golden_tensor tensor = golden_role(golden, "inputs", role);
+    struct pixels pixels = {tensor.shape[1], tensor.shape[0], malloc(tensor.count)};
+    for (size_t i = 0; i < tensor.count; i++)
+        pixels.rgb[i] = (uint8_t)tensor.values[i];
+    free(tensor.values);
+    return pixels;
+}
+
 double pixel_distance(const struct image *image, struct golden_tensor want)
 {
     double sum = 0;

@@ -15,6 +15,9 @@ struct image_request run_request(const json_t *run);
 /* "a red apple" in 4 Euler steps, 64x64: the run of the adapters' goldens. */
 struct image_request apple_request(void);
 
+/* The picture a golden run takes as `role`; heap, empty where it takes none. */
+struct pixels golden_pixels(const json_t *golden, const char *role);
+
 /* Mean difference of two pictures, of 255; frees the golden one. */
 double pixel_distance(const struct image *image, struct golden_tensor want);
 

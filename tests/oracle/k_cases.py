@@ -101,10 +101,26 @@ class Inner:
         return self.plain + self.cfg * (model(x, t) - self.plain)
 
 
-def wrapper(config, cfg=None):
+class World:
+    """What a run happens in: the shape of latents, a seed, a picture's latents, a model."""
+
+    def __init__(self, shape, seed, picture, inner):
+        self.shape, self.seed, self.picture, self.inner = shape, seed, picture, inner
+
+    def generator(self, more=0):
+        return torch.Generator().manual_seed(self.seed + more)
+
+    def draw(self, generator):
+        return torch.randn(self.shape, generator=generator).double()
+
+
+FORMULA = World(SHAPE, SEED, picture, Inner)
+
+
+def wrapper(config, cfg, world):
     is_v = config.get("prediction_type") == "v_prediction"
     made = external.CompVisVDenoiser if is_v else external.CompVisDenoiser
-    inner = Inner(config, cfg)
+    inner = world.inner(config, cfg)
     return inner, made(inner, False, "cpu")
 
 
@@ -156,24 +172,24 @@ def ends_of(denoiser, sigmas, strength):
     return denoiser.sigmas[0].item(), denoiser.sigmas[-1].item()
 
 
-def run(config, label, schedule, steps, strength, is_xl, cfg=None):
+def run(config, label, schedule, steps, strength, is_xl, cfg, world):
     function, automatic, discards = SAMPLERS[label]
-    inner, denoiser = wrapper(config, cfg)
+    inner, denoiser = wrapper(config, cfg, world)
     chosen = automatic if schedule == "Automatic" else schedule
     sigmas = sigmas_of(denoiser, chosen, steps + discards, is_xl)
     if discards:
         sigmas = torch.cat([sigmas[:-2], sigmas[-1:]])
     if strength:
         sigmas = sigmas[steps - int(min(strength, 0.999) * steps) - 1 :]
-    generator = torch.Generator().manual_seed(SEED)
-    noise = torch.randn(SHAPE, generator=generator).double()
-    x = noise * sigmas[0] + (picture() if strength else 0)
+    generator = world.generator()
+    noise = world.draw(generator)
+    x = noise * sigmas[0] + (world.picture() if strength else 0)
     options = {"extra_args": {"cond": None}}
     if label in NOISY:
-        options["noise_sampler"] = lambda *_: torch.randn(SHAPE, generator=generator).double()
+        options["noise_sampler"] = lambda *_: world.draw(generator)
     if "SDE" in label:
         least, most = sigmas[sigmas > 0].min(), sigmas.max()
-        tree = sampling.BrownianTreeNoiseSampler(noise.float(), least, most, seed=[SEED])
+        tree = sampling.BrownianTreeNoiseSampler(noise.float(), least, most, seed=[world.seed])
         options["noise_sampler"] = lambda *pair: tree(*pair).double()
     if label.endswith("Heun") and "SDE" in label:
         options["solver_type"] = "heun"
@@ -189,20 +205,16 @@ def run(config, label, schedule, steps, strength, is_xl, cfg=None):
         x = function(denoiser, x, *ends, len(sigmas) - 1, eta=1.0, disable=True, **options)
     else:
         x = function(denoiser, x, sigmas, disable=True, **options)
-    return {
-        "start": [1.0 if strength else 0.0, float(sigmas[0])],
-        "timesteps": [float(f"{t:.7g}") for t in inner.asked],
-        "latents": [float(f"{v:.8g}") for v in x.flatten().tolist()],
-    }
+    return [1.0 if strength else 0.0, float(sigmas[0])], inner, x
 
 
-def run_timed(config, label, steps, strength, cfg, eta):
-    inner = Inner(config, cfg / 12.5 if label == "DDIM CFG++" else cfg)
+def run_timed(config, label, steps, strength, cfg, eta, world):
+    inner = world.inner(config, cfg / 12.5 if label == "DDIM CFG++" else cfg)
     alphas, is_v = inner.alphas_cumprod, config.get("prediction_type") == "v_prediction"
-    generator = torch.Generator().manual_seed(SEED)
+    generator = world.generator()
 
     def noise(*_):
-        return torch.randn(SHAPE, generator=generator).double()
+        return world.draw(generator)
 
     def as_noise(out, x, t):
         alpha = float(alphas[int(t)])
@@ -220,9 +232,11 @@ def run_timed(config, label, steps, strength, cfg, eta):
             sigmas = sigmas[steps - int(min(strength, 0.999) * steps) - 1 :]
         start = [1.0 if strength else 0.0, float(sigmas[0])]
         x = webui_samplers.lcm(
-            inner.apply_model, start[0] * picture() + start[1] * first, sigmas, alphas, noise)
+            inner.apply_model, start[0] * world.picture() + start[1] * first, sigmas, alphas,
+            noise)
     else:
-        times, x, start = webui_samplers.begin(alphas, steps, strength, first, picture())
+        times, x, start = webui_samplers.begin(
+            alphas, steps, strength, first, world.picture())
         if label == "PLMS":
             x = webui_samplers.plms(predicted, x, times, alphas)
         elif label == "UniPC":
@@ -234,11 +248,7 @@ def run_timed(config, label, steps, strength, cfg, eta):
         else:
             plain = (lambda: inner.direction) if label == "DDIM CFG++" else None
             x = webui_samplers.ddim(predicted, x, times, alphas, noise, eta, plain)
-    return {
-        "start": start,
-        "timesteps": [float(f"{t:.7g}") for t in inner.asked],
-        "latents": [float(f"{v:.8g}") for v in x.flatten().tolist()],
-    }
+    return start, inner, x
 
 
 COMFY = {
@@ -275,8 +285,8 @@ COMFY_OWN = (*comfy_samplers.SAMPLERS, "uni_pc", "uni_pc_bh2")
 class ComfyDenoiser:
     """ComfyUI's ModelSamplingDiscrete: whole timesteps, the nearest in log sigma."""
 
-    def __init__(self, config, cfg=None):
-        self.inner = Inner(config, cfg)
+    def __init__(self, config, inner):
+        self.inner = inner
         self.is_v = config.get("prediction_type") == "v_prediction"
         self.sigmas = ((1 - self.inner.alphas_cumprod) / self.inner.alphas_cumprod) ** 0.5
         self.log_sigmas = self.sigmas.log()
@@ -292,7 +302,7 @@ class ComfyDenoiser:
     def __call__(self, x, sigma, **_):
         sigma = torch.as_tensor(sigma)
         out = self.inner.apply_model(x / (sigma**2 + 1) ** 0.5, self.timestep(sigma))
-        if self.inner.cfg is not None:
+        if self.inner.plain is not None:
             self.uncond = self.denoised(x, sigma, self.inner.plain)
         return self.denoised(x, sigma, out)
 
@@ -352,9 +362,9 @@ def run_comfy_own(denoiser, name, x, sigmas, noise):
     return comfy_samplers.unipc(x, ends, variant, order, clean) * (1 + 0.001**2) ** 0.5
 
 
-def run_comfy(config, name, schedule, steps, strength, is_xl, cfg=None):
+def run_comfy(config, name, schedule, steps, strength, is_xl, cfg, world):
     function = SAMPLERS[COMFY[name]][0] if name in COMFY else None
-    denoiser = ComfyDenoiser(config, cfg)
+    denoiser = ComfyDenoiser(config, world.inner(config, cfg))
     discards = name in ("dpm_2", "dpm_2_ancestral", "uni_pc", "uni_pc_bh2")
     chosen = "normal" if schedule == "Automatic" else schedule
     whole = steps if (strength or 1) > 0.9999 else int(steps / strength)
@@ -363,21 +373,21 @@ def run_comfy(config, name, schedule, steps, strength, is_xl, cfg=None):
         sigmas = torch.cat([sigmas[:-2], sigmas[-1:]])
     if strength:
         sigmas = sigmas[-(steps + 1) :]
-    noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(SEED)).double()
+    noise = world.draw(world.generator())
     is_whole = math.isclose(float(denoiser.sigmas[-1]), float(sigmas[0]), rel_tol=1e-5)
     scale = (1 + sigmas[0] ** 2) ** 0.5 if is_whole else sigmas[0]
-    x = noise * scale + (picture() if strength else 0)
-    generator = torch.Generator().manual_seed(SEED + 1)
+    x = noise * scale + (world.picture() if strength else 0)
+    generator = world.generator(1)
     options = {}
 
     def fresh(*_):
-        return torch.randn(SHAPE, generator=generator).double()
+        return world.draw(generator)
 
     if name in COMFY and COMFY[name] in NOISY:
         options["noise_sampler"] = fresh
     if name in COMFY and "sde" in name:
         least, most = sigmas[sigmas > 0].min(), sigmas.max()
-        tree = sampling.BrownianTreeNoiseSampler(noise.float(), least, most, seed=SEED)
+        tree = sampling.BrownianTreeNoiseSampler(noise.float(), least, most, seed=world.seed)
         options["noise_sampler"] = lambda *pair: tree(*pair).double()
     if name.endswith("sde_heun"):
         options["solver_type"] = "heun"
@@ -391,11 +401,7 @@ def run_comfy(config, name, schedule, steps, strength, is_xl, cfg=None):
         x = function(denoiser, x, float(sigmas[-2]), float(sigmas[0]), *steps, disable=True)
     else:
         x = function(denoiser, x, sigmas, disable=True, **options)
-    return {
-        "start": start.tolist(),
-        "timesteps": [float(t) for t in denoiser.inner.asked],
-        "latents": [float(f"{v:.8g}") for v in x.flatten().tolist()],
-    }
+    return start.tolist(), denoiser.inner, x
 
 
 def requests():
@@ -440,11 +446,12 @@ def requests():
             yield "sd15", "euler", schedule, steps, None
 
 
-def run_any(config, sampler, schedule, steps, strength, is_xl, cfg, eta):
+def run_any(config, sampler, schedule, steps, strength, is_xl, cfg, eta, world=FORMULA):
+    """By how much picture and noise were multiplied, the model, the last latents."""
     if sampler in TIMED:
-        return run_timed(config, sampler, steps, strength, cfg, eta)
+        return run_timed(config, sampler, steps, strength, cfg, eta, world)
     made = run if sampler in SAMPLERS else run_comfy
-    return made(config, sampler, schedule, steps, strength, is_xl, cfg)
+    return made(config, sampler, schedule, steps, strength, is_xl, cfg, world)
 
 
 def make(into):
@@ -456,10 +463,12 @@ def make(into):
         asked |= {"eta": eta, "strength": strength, "cfg": cfg}
         for is_xl in (False, True) if schedule == "Align Your Steps" else (False,):
             try:
-                found = run_any(
+                start, inner, x = run_any(
                     CONFIGS[name], sampler, schedule, steps, strength, is_xl, cfg, eta)
             except UnboundLocalError:  # 2M SDE and 3M SDE of one step
                 continue
+            found = {"start": start, "timesteps": [float(f"{t:.7g}") for t in inner.asked]}
+            found["latents"] = [float(f"{v:.8g}") for v in x.flatten().tolist()]
             if all(math.isfinite(v) for v in found["latents"]):
                 cases.append({**asked, "is_xl": is_xl, **found})
     whole = {"seed": SEED, "configs": {name: CONFIGS[name] for name in ("sd15", "sd2-v")}}

@@ -10,6 +10,7 @@ os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", DIFFUSERS_
 
 import torch  # noqa: E402
 
+import convention_cases  # noqa: E402
 import family_cases  # noqa: E402
 import k_cases  # noqa: E402
 import lora_cases  # noqa: E402
@@ -46,6 +47,7 @@ def main():
     vae_cases.make(into)
     sampler_cases.make(into, emoji)
     k_cases.make(into)
+    convention_cases.make(into)
     noise_cases.make(into)
     token_cases.make(into, emoji)
     taskkey_cases.make(into)

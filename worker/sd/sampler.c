@@ -295,6 +295,7 @@ static void give(struct plan *self, const struct sampler *sampler,
         .known = self->level,
         .source = sampler->traits & TRAIT_BROWNIAN ? NOISE_BROWNIAN : continued,
         .interval = self->interval,
+        .posterior = !self->is_k,
         .uncond = sampler->traits & TRAIT_UNCOND,
         .adaptive = self->adaptive,
     };

@@ -46,8 +46,9 @@ struct sampler_run {
     enum noise_source source;
     struct sampler_interval *interval; /* heap; of step i, where noise is Brownian */
     struct sampler_interval range;     /* the least and the most sigma of the run */
-    bool guided;                       /* rows without the prompt are needed */
-    bool uncond;                       /* by themselves, not for guidance only */
+    bool posterior; /* a picture's latents are drawn; else their mean */
+    bool guided;    /* rows without the prompt are needed */
+    bool uncond;    /* by themselves, not for guidance only */
     struct adaptive
         *adaptive; /* heap; NULL where steps are known before. Else `step` are
                                   those of the attempt under way (adaptive.h) */

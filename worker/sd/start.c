@@ -9,6 +9,7 @@
 /* What stands in the way of every function here. */
 struct work {
     const struct start_shape *shape;
+    const struct sampler_run *run;
     const struct image_request *request;
     const struct canvas *canvas;
     struct plans *plans;
@@ -76,22 +77,24 @@ static bool encode(struct work *self, const float *picture, struct error *error)
                          self->shape->w, self->moments, error);
 }
 
-/* The posterior of a picture for every image, each with a draw of its own; a tiny VAE's
- * latents are drawn from nothing. */
+/* The posterior of a picture for every image, each with a draw of its own; its mean as A1111's
+ * and ComfyUI's samplers have it, whose draw no seed reaches. A tiny VAE's latents are drawn
+ * from nothing. */
 static bool sample(struct work *self, const float *picture, float *latents,
                    struct error *error)
 {
     const struct start_shape *shape = self->shape;
     const struct vae_config *vae = &self->plans->vae->config;
+    bool draws = self->run->posterior && !vae->tiny;
     if (!encode(self, picture, error))
         return false;
     for (size_t i = 0; i < shape->images; i++) {
         float *into = latents + i * self->image;
-        if (!vae->tiny) {
+        if (draws) {
             draws_next(shape->draws[i], self->nchw);
             turn(self, self->drawn);
         }
-        posterior(into, self->moments, vae->tiny ? NULL : self->drawn, self->places,
+        posterior(into, self->moments, draws ? self->drawn : NULL, self->places,
                   shape->c);
         scale_latents(into, self->image, vae, !self->canvas->mask);
     }
@@ -176,6 +179,7 @@ bool start_make(struct start *self, const struct start_shape *shape,
                 const struct canvas *canvas, struct plans *plans, struct error *error)
 {
     struct work work = {.shape = shape,
+                        .run = run,
                         .request = request,
                         .canvas = canvas,
                         .plans = plans,

@@ -3,7 +3,8 @@
  * Each image draws from its own generator in diffusers' order: the posterior of the picture
  * (image to image, and inpainting with 4 channels or a strength below 1), the noise, the
  * posterior of the masked picture (inpainting, used with 9 channels only). InstructPix2Pix
- * takes the posterior's mean and draws nothing for it.
+ * takes the posterior's mean and draws nothing for it; so do all runs of A1111's and
+ * ComfyUI's samplers.
  */
 #ifndef FARM_START_H
 #define FARM_START_H
