@@ -123,6 +123,8 @@ struct checkpoint_row {
     uint32_t step;
     uint64_t epoch, counter; /* of the attempt it is of */
     const char *kind;        /* of that attempt's device */
+    bool is_from;            /* `from` is known: not stored */
+    uint32_t from;           /* number of that attempt's node */
 };
 
 struct change {

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/swarm.h"
 #include "coordinator/table.h"
 
 void checkpoints_init(struct checkpoints *self)
@@ -39,8 +40,10 @@ static void add(struct checkpoints *self, const struct checkpoint_row *row)
 }
 
 /* Its file goes at the next sweep. */
-static void drop(struct checkpoints *self, struct checkpoint_row *row)
+static void drop(struct coordinator *coordinator, struct checkpoint_row *row)
 {
+    struct checkpoints *self = &coordinator->checkpoints;
+    swarm_forget(coordinator->swarm, row->blob);
     if (self->dropped_count == self->dropped_room) {
         self->dropped_room = self->dropped_room ? 2 * self->dropped_room : 16;
         self->dropped =
@@ -70,6 +73,8 @@ static bool file_is_here(const struct coordinator *self,
                          const Farm__Checkpoint *message, struct error *error)
 {
     uint64_t size;
+    if (models_find(&self->models, message->blob.data))
+        return error_set_kind(error, ERROR_INPUT, "checkpoint: this id is a model's");
     if (message->size > WIRE_CHECKPOINT_LIMIT)
         return error_set_kind(error, ERROR_INPUT,
                               "checkpoint: %llu bytes, at most %d are kept",
@@ -88,11 +93,12 @@ bool checkpoints_take(struct coordinator *self, const struct queue_lease *lease,
 {
     struct checkpoint_row *before = zhashx_lookup(self->checkpoints.by_key, lease->key);
     if (!message->blob.len) {
-        if (before)
+        if (before && before->step == message->step) {
             log_warn("%s cannot go on from the checkpoint of a task after %u steps, "
                      "which begins anew",
                      node->name, before->step);
-        checkpoints_end(self, lease->key);
+            checkpoints_end(self, lease->key);
+        }
         return true;
     }
     if (!file_is_here(self, message, error))
@@ -107,12 +113,17 @@ bool checkpoints_take(struct coordinator *self, const struct queue_lease *lease,
         .epoch = lease->id.epoch,
         .counter = lease->id.counter,
         .kind = kind,
+        .is_from = true,
+        .from = node->number,
     };
     memcpy(row.key, lease->key, sizeof row.key);
     memcpy(row.blob, message->blob.data, BLOB_ID);
     if (before)
-        drop(&self->checkpoints, before);
+        drop(self, before);
     add(&self->checkpoints, &row);
+    if (node->session) /* others get it there */
+        swarm_have(self->swarm, row.blob, 1, node->session->peer, node->key,
+                   node->session->serves, NULL, 0, false, NULL);
     change_checkpoint(self->change, &row);
     depot_named(self->depot, row.blob);
     free(kind);
@@ -137,7 +148,7 @@ void checkpoints_end(struct coordinator *self, const uint8_t key[QUEUE_KEY])
     if (!row)
         return;
     change_checkpoint_gone(self->change, key);
-    drop(&self->checkpoints, row);
+    drop(self, row);
 }
 
 void checkpoints_end_job(struct coordinator *self, int64_t job)
@@ -146,6 +157,16 @@ void checkpoints_end_job(struct coordinator *self, int64_t job)
     for (const struct checkpoint_row *row = zlistx_first(rows); row;
          row = zlistx_next(rows))
         if (row->job == job)
+            checkpoints_end(self, row->key);
+    zlistx_destroy(&rows);
+}
+
+void checkpoints_end_node(struct coordinator *self, uint32_t node)
+{
+    zlistx_t *rows = zhashx_values(self->checkpoints.by_key);
+    for (const struct checkpoint_row *row = zlistx_first(rows); row;
+         row = zlistx_next(rows))
+        if (row->is_from && row->from == node)
             checkpoints_end(self, row->key);
     zlistx_destroy(&rows);
 }

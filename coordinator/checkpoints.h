@@ -31,7 +31,7 @@ void checkpoints_load(void *coordinator, const struct checkpoint_row *row);
 
 /* What the node sent about its live attempt. It takes the place of the one before, unless
  * that is another live attempt's and further on. ERROR_INPUT when its file is not here with
- * that size. Without a blob: the one that the attempt was given is dropped. */
+ * that size. Without a blob: the one of that step, which the attempt was given, is dropped. */
 bool checkpoints_take(struct coordinator *self, const struct queue_lease *lease,
                       const struct node *node, const Farm__Checkpoint *message,
                       struct error *error);
@@ -45,6 +45,9 @@ const struct checkpoint_row *checkpoints_for(const struct coordinator *self,
 /* The task, all tasks of a job, ended. */
 void checkpoints_end(struct coordinator *self, const uint8_t key[QUEUE_KEY]);
 void checkpoints_end_job(struct coordinator *self, int64_t job);
+
+/* What a node sent is of no use any more. */
+void checkpoints_end_node(struct coordinator *self, uint32_t node);
 
 /* Removes the files of those dropped, where nothing else names them. */
 void checkpoints_sweep(struct coordinator *self);

@@ -22,6 +22,19 @@ static size_t pieces_of(const struct model *model)
     return pieces;
 }
 
+/* Of a whole model; a checkpoint is one piece. 0 with ERROR_NOT_FOUND. */
+static size_t pieces_named(const struct coordinator *self, const uint8_t id[32],
+                           struct error *error)
+{
+    const struct model *model = models_find(&self->models, id);
+    size_t pieces = model && model->complete ? pieces_of(model) : 0;
+    if (!model && checkpoints_name(&self->checkpoints, id))
+        pieces = 1;
+    if (!pieces)
+        error_set_kind(error, ERROR_NOT_FOUND, "the farm has no such model");
+    return pieces;
+}
+
 static void send_grant(struct coordinator *self, const struct swarm_grant *grant)
 {
     Farm__Grant message = FARM__GRANT__INIT;
@@ -81,11 +94,11 @@ static void note_bad(struct coordinator *self, const struct request *request,
 bool handle_have(struct coordinator *self, struct request *request, struct error *error)
 {
     const Farm__Have *have = request->message->envelope->have;
-    const struct model *model = models_find(&self->models, have->model.data);
-    if (!model || !model->complete)
-        return error_set_kind(error, ERROR_NOT_FOUND, "the farm has no such model");
+    size_t pieces = pieces_named(self, have->model.data, error);
+    if (!pieces)
+        return false;
     struct swarm_member *member = swarm_have(
-        self->swarm, model->id, pieces_of(model), request->peer, request->member->key,
+        self->swarm, have->model.data, pieces, request->peer, request->member->key,
         request->session->serves, have->pieces.len ? have->pieces.data : NULL,
         have->pieces.len, have->fetching, error);
     if (!member)

@@ -191,6 +191,33 @@ void swarm_leave(struct swarm *self, const uint8_t peer[PEER_ID])
     }
 }
 
+static void model_destroy(struct swarm_model *model)
+{
+    struct swarm_member *member, *next;
+    for (member = TAILQ_FIRST(&model->members); member; member = next) {
+        next = TAILQ_NEXT(member, next);
+        member_leaves(member);
+    }
+    free(model->seed);
+    free(model->copies);
+    free(model);
+}
+
+void swarm_forget(struct swarm *self, const uint8_t id[32])
+{
+    struct swarm_model *model = zhashx_lookup(self->models, id);
+    struct swarm_grant *grant, *next;
+    for (grant = TAILQ_FIRST(&self->grants); grant; grant = next) {
+        next = TAILQ_NEXT(grant, next);
+        if (memcmp(grant->model, id, 32) == 0)
+            swarm_grant_drop(self, &grant);
+    }
+    if (!model)
+        return;
+    zhashx_delete(self->models, id);
+    model_destroy(model);
+}
+
 size_t swarm_pieces(const struct swarm_member *member)
 {
     return member->model->pieces;

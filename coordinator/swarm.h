@@ -58,6 +58,9 @@ struct swarm_member *swarm_have(struct swarm *self, const uint8_t model[32],
 /* A connection ended: what it had, and grants of which it is the server. */
 void swarm_leave(struct swarm *self, const uint8_t peer[PEER_ID]);
 
+/* The model, or what else went by that id, is no more: who had it, and grants for it. */
+void swarm_forget(struct swarm *self, const uint8_t model[32]);
+
 /* Others that serve and have something this one lacks, at most SWARM_SOURCES, in an order of
  * its own. A key is not sent to itself, nor to whom several accuse. */
 size_t swarm_sources(struct swarm *self, const struct swarm_member *member,

@@ -453,6 +453,7 @@ void work_order(struct coordinator *self, struct node *node, enum node_order ord
         log_warn("%s is blocked: %s", node->name, reason);
         withdraw_all(self, node);
         work_release_node(self, node, false, "the node was blocked");
+        checkpoints_end_node(self, node->number);
     }
     self->match = true;
 }

@@ -2,7 +2,9 @@
  * for it and is replaced by still newer ones, so that a slow link carries fewer rather than
  * older ones.
  *
- * Down, one range is asked for at a time: a snapshot is a few of them.
+ * Down, one range is asked for at a time: a snapshot is a few of them. Whoever made it is asked
+ * under a grant, which Have{fetching} brings about (handlers_swarm.c); the coordinator when it
+ * says that nobody else has it, when no grant comes in time, or when the other one fails.
  */
 #include "worker/checkpoints.h"
 
@@ -14,6 +16,11 @@
 enum {
     SILENCE_MS = 10000, /* without an answer, after which a range is asked for again */
     ASKED_MOST = 3,     /* times, after which there is none */
+    HAVE_MS = 300,      /* between two questions who has it */
+    GRANT_MS = 2000,    /* after which the coordinator is asked */
+    PEER_MS = 3000,     /* another worker's silence, after which likewise */
+    HIGH_WATER = 32,
+    HERE_MOST = 64 << 20, /* bytes kept for others */
 };
 #define REQUESTS (UINT64_C(1) << 63) /* ours; models' begin at 1 */
 
@@ -22,6 +29,7 @@ struct up {
     uint32_t step;
     struct spool_blob file;
     struct buffer bytes;
+    bool told; /* it is there, and stays here for others */
 };
 
 struct down {
@@ -31,23 +39,30 @@ struct down {
 };
 
 struct checkpoints {
+    const struct keypair *own;
     struct up *up;
     size_t ups, up_room;
     struct down *down; /* the first is being fetched */
     size_t downs, down_room;
-    uint64_t request;    /* of the first */
-    struct buffer bytes; /* of the first, so far */
-    int64_t asked_ms;    /* 0: no range is outstanding */
-    unsigned asked;      /* how often for this range */
+    uint64_t request;            /* of the first */
+    struct buffer bytes;         /* of the first, so far */
+    int64_t began_ms, next_have; /* 0: not yet */
+    struct link *peer;           /* the worker that is asked; NULL: none */
+    uint8_t peer_key[KEY_SIZE];
+    bool direct;      /* the coordinator is asked */
+    bool bad;         /* peer_key sent what is wrong, which is to be told */
+    int64_t asked_ms; /* 0: no range is outstanding */
+    unsigned asked;   /* how often for this range */
     bool failed;
     struct error why;
 };
 
-struct checkpoints *checkpoints_new(void)
+struct checkpoints *checkpoints_new(const struct keypair *own)
 {
     struct checkpoints *self = calloc(1, sizeof *self);
     if (!self)
         abort();
+    self->own = own;
     self->request = REQUESTS;
     return self;
 }
@@ -68,6 +83,7 @@ void checkpoints_destroy(struct checkpoints **self)
     free(own->up);
     free(own->down);
     buffer_clear(&own->bytes);
+    link_close(&own->peer);
     free(own);
     *self = NULL;
 }
@@ -164,22 +180,105 @@ static uint32_t next_length(const struct checkpoints *self)
     return left < TRANSFER_FRAME ? (uint32_t)left : TRANSFER_FRAME;
 }
 
-bool checkpoints_chunk(struct checkpoints *self, const struct message *message)
+static void take_range(struct checkpoints *self, const struct message *message)
 {
     const Farm__Chunk *chunk = message->envelope->chunk;
-    if (message->envelope->request < REQUESTS)
-        return false;
     size_t size = message->payload ? zframe_size(message->payload) : 0;
     bool wanted = self->downs && message->envelope->request == self->request &&
                   self->asked_ms && wire_is(chunk->blob, self->down[0].blob, BLOB_ID) &&
                   chunk->offset == self->bytes.size && size == next_length(self);
     if (!wanted)
-        return true;
+        return;
     if (!buffer_append(&self->bytes, zframe_data(message->payload), size, NULL))
         fail(self, "no memory for it");
     self->asked_ms = 0;
     self->asked = 0;
+}
+
+bool checkpoints_chunk(struct checkpoints *self, const struct message *message)
+{
+    if (message->envelope->request < REQUESTS)
+        return false;
+    if (self->direct)
+        take_range(self, message);
     return true;
+}
+
+/* From the beginning, by the coordinator alone. */
+static void ask_the_farm(struct checkpoints *self)
+{
+    link_close(&self->peer);
+    self->direct = true;
+    self->bytes.size = 0;
+    self->asked_ms = 0;
+    self->asked = 0;
+}
+
+void checkpoints_peers(struct checkpoints *self, const Farm__Peers *list)
+{
+    if (!self->downs || self->direct || self->peer ||
+        !wire_is(list->model, self->down[0].blob, BLOB_ID))
+        return;
+    if (!list->n_sources) {
+        if (list->seeds.len && list->seeds.data[0] & 1)
+            ask_the_farm(self);
+        return;
+    }
+    const Farm__Source *source = list->sources[0];
+    char *address = wire_string(source->address);
+    struct link_options options = {
+        .address = address,
+        .server_key = source->key.data,
+        .own = self->own,
+        .limit = WIRE_BULK_LIMIT,
+        .send_high_water = HIGH_WATER,
+    };
+    self->peer = link_open(&options, NULL);
+    memcpy(self->peer_key, source->key.data, KEY_SIZE);
+    free(address);
+    if (!self->peer)
+        ask_the_farm(self);
+}
+
+/* What the other worker says. */
+static void step_peer(struct checkpoints *self, int64_t now)
+{
+    struct message message = {0};
+    enum link_event event;
+    struct error trouble;
+    while (self->peer && (event = link_step(self->peer, now, &message))) {
+        bool refused = event == LINK_MESSAGE &&
+                       message.envelope->body_case == FARM__ENVELOPE__BODY_REFUSED;
+        if (refused)
+            ask_the_farm(self);
+        else if (event == LINK_MESSAGE &&
+                 message.envelope->body_case == FARM__ENVELOPE__BODY_CHUNK)
+            take_range(self, &message);
+        else if (event != LINK_MESSAGE)
+            self->asked_ms = 0;
+        message_clear(&message);
+    }
+    bool late = self->peer && !link_is_up(self->peer) &&
+                now - self->began_ms > GRANT_MS + PEER_MS;
+    if (self->peer && (late || link_trouble(self->peer, &trouble) ||
+                       (self->asked_ms && now - self->asked_ms > PEER_MS)))
+        ask_the_farm(self);
+}
+
+bool checkpoints_is_fetching(const struct checkpoints *self)
+{
+    return self->downs > 0;
+}
+
+size_t checkpoints_poll(struct checkpoints *self, zmq_pollitem_t items[2])
+{
+    if (!self->peer)
+        return 0;
+    items[0] =
+        (zmq_pollitem_t){zsock_resolve(link_socket(self->peer)), 0, ZMQ_POLLIN, 0};
+    items[1] =
+        (zmq_pollitem_t){zsock_resolve(link_monitor(self->peer)), 0, ZMQ_POLLIN, 0};
+    return 2;
 }
 
 bool checkpoints_refused(struct checkpoints *self, const Farm__Envelope *envelope)
@@ -197,10 +296,12 @@ bool checkpoints_refused(struct checkpoints *self, const Farm__Envelope *envelop
 void checkpoints_restart(struct checkpoints *self)
 {
     for (size_t i = 0; i < self->ups; i++) {
-        self->up[i].file.stored = false;
+        self->up[i].file.stored = self->up[i].told = false;
         self->up[i].file.offered_ms = 0;
     }
-    self->asked_ms = 0;
+    if (self->direct)
+        self->asked_ms = 0;
+    self->next_have = 0;
 }
 
 static void ask(struct checkpoints *self, struct link *link, int64_t now)
@@ -225,10 +326,6 @@ static void ask(struct checkpoints *self, struct link *link, int64_t now)
 static void report(struct checkpoints *self, struct io_event *news)
 {
     const struct down *down = &self->down[0];
-    uint8_t id[BLOB_ID];
-    blob_id(self->bytes.data, self->bytes.size, id);
-    if (!self->failed && memcmp(id, down->blob, BLOB_ID) != 0)
-        fail(self, "what came is not what its name says");
     *news = (struct io_event){.kind = self->failed ? IO_NO_CHECKPOINT : IO_CHECKPOINT,
                               .epoch = down->epoch,
                               .counter = down->counter,
@@ -239,18 +336,69 @@ static void report(struct checkpoints *self, struct io_event *news)
     }
     buffer_clear(&self->bytes);
     memmove(self->down, self->down + 1, --self->downs * sizeof *self->down);
+    link_close(&self->peer);
     self->request++;
+    self->direct = false;
+    self->began_ms = self->next_have = 0;
     self->asked_ms = 0;
     self->asked = 0;
     self->failed = false;
     self->why = (struct error){0};
 }
 
+/* One that is there stays here for others; those of its attempt before it, and the oldest
+ * of all beyond HERE_MOST, go. */
+static void drop_older(struct checkpoints *self, size_t newest)
+{
+    size_t here = 0;
+    for (size_t i = self->ups; i-- > 0;) {
+        const struct up *up = &self->up[i], *than = &self->up[newest];
+        bool older =
+            i < newest && up->epoch == than->epoch && up->counter == than->counter;
+        here += up->told ? up->bytes.size : 0;
+        if (!older && (!up->told || i == newest || here <= HERE_MOST))
+            continue;
+        up_remove(self, i);
+        newest -= i < newest;
+    }
+}
+
+/* Who has it, and whom may this one ask? */
+static bool ask_who(struct checkpoints *self, int64_t now, struct io_event *news)
+{
+    if (!self->bad &&
+        (!self->own || self->direct || self->peer || now < self->next_have))
+        return false;
+    self->next_have = now + HAVE_MS;
+    *news = (struct io_event){.kind = IO_HAVE, .fetching = !self->bad};
+    memcpy(news->model, self->down[0].blob, BLOB_ID);
+    news->bads = self->bad;
+    memcpy(news->bad[0], self->peer_key, KEY_SIZE);
+    self->bad = false;
+    return buffer_append(&news->bits, "", 1, NULL); /* one piece, not here */
+}
+
+/* All of it came: true when it is to be reported. */
+static bool is_whole(struct checkpoints *self)
+{
+    uint8_t id[BLOB_ID];
+    blob_id(self->bytes.data, self->bytes.size, id);
+    if (memcmp(id, self->down[0].blob, BLOB_ID) == 0)
+        return true;
+    if (self->direct) {
+        fail(self, "what came is not what its name says");
+        return true;
+    }
+    self->bad = true;
+    ask_the_farm(self);
+    return false;
+}
+
 static bool report_stored(struct checkpoints *self, struct io_event *news)
 {
     for (size_t i = 0; i < self->ups; i++) {
         const struct up *up = &self->up[i];
-        if (!up->file.stored)
+        if (!up->file.stored || up->told)
             continue;
         *news = (struct io_event){.kind = IO_CHECKPOINTED,
                                   .epoch = up->epoch,
@@ -258,7 +406,8 @@ static bool report_stored(struct checkpoints *self, struct io_event *news)
                                   .step = up->step,
                                   .size = up->file.size};
         memcpy(news->blob, up->file.id, BLOB_ID);
-        up_remove(self, i);
+        self->up[i].told = true;
+        drop_older(self, i);
         return true;
     }
     return false;
@@ -271,11 +420,19 @@ bool checkpoints_next(struct checkpoints *self, struct link *link, int64_t now_m
         return true;
     if (!self->downs)
         return false;
+    if (!self->began_ms)
+        self->began_ms = now_ms;
+    if (!self->own || (!self->peer && now_ms - self->began_ms >= GRANT_MS))
+        self->direct = true;
+    step_peer(self, now_ms);
+    uint64_t size = self->down[0].size;
+    if (self->failed || (self->bytes.size == size && is_whole(self))) {
+        report(self, news);
+        return true;
+    }
     bool due = !self->asked_ms || now_ms - self->asked_ms >= SILENCE_MS;
-    if (!self->failed && self->bytes.size < self->down[0].size && due && link)
-        ask(self, link, now_ms);
-    if (!self->failed && self->bytes.size < self->down[0].size)
-        return false;
-    report(self, news);
-    return true;
+    struct link *from = self->direct ? link : self->peer;
+    if (from && due && (self->direct || link_is_up(from)))
+        ask(self, from, now_ms);
+    return ask_who(self, now_ms, news);
 }

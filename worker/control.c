@@ -133,11 +133,13 @@ bool control_preview(struct link *link, const struct attempt *attempt, uint32_t 
     return send_it(link, &envelope);
 }
 
-bool control_no_checkpoint(struct link *link, const struct attempt *attempt)
+bool control_no_checkpoint(struct link *link, const struct attempt *attempt,
+                           uint32_t step)
 {
     Farm__AttemptId id = id_of(attempt);
     Farm__Checkpoint checkpoint = FARM__CHECKPOINT__INIT;
     checkpoint.attempt = &id;
+    checkpoint.step = step;
     return send_checkpoint(link, &checkpoint);
 }
 

@@ -19,7 +19,8 @@ bool control_returned(struct link *link, struct attempt *const *attempts, size_t
 bool control_checkpoint(struct link *link, const struct io_event *there);
 bool control_preview(struct link *link, const struct attempt *attempt, uint32_t step,
                      const struct buffer *png);
-bool control_no_checkpoint(struct link *link, const struct attempt *attempt);
+bool control_no_checkpoint(struct link *link, const struct attempt *attempt,
+                           uint32_t step);
 bool control_commit(struct link *link, Farm__Commit *commit);
 bool control_have(struct link *link,
                   const struct io_event *have); /* IO_HAVE, IO_MODEL */

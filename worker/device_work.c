@@ -196,7 +196,7 @@ static void on_preview(struct device *self, const struct render_event *event)
 }
 
 /* The coordinator must not give that snapshot to anybody again. */
-static void begin_anew(struct device *self, struct attempt *attempt,
+static void begin_anew(struct device *self, struct attempt *attempt, uint32_t step,
                        const struct error *why)
 {
     device_about(self, attempt);
@@ -205,7 +205,7 @@ static void begin_anew(struct device *self, struct attempt *attempt,
     device_about(self, NULL);
     attempt_start_anew(attempt);
     if (self->greeted)
-        control_no_checkpoint(self->link, attempt);
+        control_no_checkpoint(self->link, attempt, step);
 }
 
 static void on_anew(struct device *self, const struct render_event *event)
@@ -213,7 +213,7 @@ static void on_anew(struct device *self, const struct render_event *event)
     for (size_t i = 0; i < self->attempts.count; i++) {
         struct attempt *attempt = self->attempts.item[i];
         if (attempt->state == FARM__ATTEMPT_STATE__ATTEMPT_RENDERING)
-            begin_anew(self, attempt, &event->error);
+            begin_anew(self, attempt, attempt->start.step, &event->error);
     }
 }
 
@@ -373,11 +373,12 @@ static void on_checkpoint(struct device *self, struct attempt *attempt,
                           const struct io_event *event)
 {
     struct error error = event->error;
+    uint32_t step = attempt ? attempt->start.step : 0;
     if (!attempt || attempt->start.state != START_COMING)
         return;
     if (event->kind == IO_NO_CHECKPOINT ||
         !attempt_start_from(attempt, event->bits.data, event->bits.size, &error))
-        begin_anew(self, attempt, &error);
+        begin_anew(self, attempt, step, &error);
     device_want(self, attempt);
 }
 

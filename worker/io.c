@@ -167,6 +167,7 @@ static void take_order(struct io *self, int64_t now)
         break;
     case ORDER_PEERS:
         download_peers(self->download, order->peers, now);
+        checkpoints_peers(self->checkpoints, order->peers);
         break;
     case ORDER_GRANT:
         take_grant(self, order, now);
@@ -226,7 +227,7 @@ static void step_link(struct io *self, int64_t now)
 
 static void wait_for_something(struct io *self, int64_t now)
 {
-    zmq_pollitem_t items[4 + PEERS_ITEMS] = {
+    zmq_pollitem_t items[6 + PEERS_ITEMS] = {
         {zsock_resolve(self->pipe), 0, ZMQ_POLLIN, 0}};
     int count = 1;
     long patience = TICK_MS;
@@ -236,7 +237,9 @@ static void wait_for_something(struct io *self, int64_t now)
         patience = serve_is_waiting(self->serve) ? WAITING_MS : patience;
     }
     count += (int)download_poll(self->download, items + count);
-    if (count > 2 && patience > FETCHING_MS)
+    count += (int)checkpoints_poll(self->checkpoints, items + count);
+    if ((count > 2 || checkpoints_is_fetching(self->checkpoints)) &&
+        patience > FETCHING_MS)
         patience = FETCHING_MS;
     if (self->link) {
         items[count++] =
@@ -335,13 +338,14 @@ struct io *io_new(const struct io_options *options, struct error *error)
         self->pieces =
             pieces_open(options->cache, options->depot, options->cache_limit, error);
     bool ok = self->pieces != NULL;
+    self->checkpoints = checkpoints_new(options->peer_bind ? &self->own : NULL);
     if (ok && options->peer_bind) {
-        self->serve = serve_new(&self->own, options->peer_bind, options->peer_port,
-                                self->pieces, &self->peer_port, error);
+        self->serve =
+            serve_new(&self->own, options->peer_bind, options->peer_port, self->pieces,
+                      self->checkpoints, &self->peer_port, error);
         ok = self->serve != NULL;
     }
     if (ok) {
-        self->checkpoints = checkpoints_new();
         self->upload = upload_new(self->spool, self->checkpoints);
         self->download =
             download_new(self->pieces, options->peer_bind ? &self->own : NULL);

@@ -27,7 +27,7 @@ struct client {
 struct grant {
     uint8_t key[KEY_SIZE], model[BLOB_ID];
     int64_t until_ms;
-    Farm__Manifest *manifest;
+    Farm__Manifest *manifest; /* NULL: it is a snapshot's */
 };
 
 /* A range that its asker's queue had no room for. */
@@ -42,6 +42,7 @@ struct serve {
     zsock_t *socket;
     struct gate *gate;
     struct pieces *pieces;
+    struct checkpoints *checkpoints;
     struct grant grant[GRANTS_MOST];
     size_t grants;
     struct waiting waiting[WAITING_MOST];
@@ -79,12 +80,14 @@ static bool open_socket(struct serve *self, const struct keypair *own, const cha
 }
 
 struct serve *serve_new(const struct keypair *own, const char *bind, int port,
-                        struct pieces *pieces, int *bound, struct error *error)
+                        struct pieces *pieces, struct checkpoints *checkpoints,
+                        int *bound, struct error *error)
 {
     struct serve *self = calloc(1, sizeof *self);
     if (!self)
         abort();
     self->pieces = pieces;
+    self->checkpoints = checkpoints;
     self->gate = gate_new(NULL, 0, error);
     if (!self->gate || !open_socket(self, own, bind, port, bound, error))
         serve_destroy(&self);
@@ -132,7 +135,7 @@ bool serve_grant(struct serve *self, const uint8_t key[KEY_SIZE],
                               GRANTS_MOST);
     struct grant grant = {.until_ms = until_ms};
     grant.manifest = pieces_known(self->pieces, model);
-    if (!grant.manifest)
+    if (!grant.manifest && !checkpoints_size(self->checkpoints, model))
         return error_set_kind(error, ERROR_NOT_FOUND, "this model is not here");
     memcpy(grant.key, key, KEY_SIZE);
     memcpy(grant.model, model, BLOB_ID);
@@ -214,7 +217,9 @@ static bool may_have(const struct serve *self, const uint8_t key[KEY_SIZE],
         const Farm__Manifest *manifest = self->grant[g].manifest;
         if (memcmp(self->grant[g].key, key, KEY_SIZE) != 0)
             continue;
-        for (size_t f = 0; f < manifest->n_files; f++)
+        if (!manifest && memcmp(self->grant[g].model, blob, BLOB_ID) == 0)
+            return true;
+        for (size_t f = 0; manifest && f < manifest->n_files; f++)
             if (memcmp(manifest->files[f]->blob.data, blob, BLOB_ID) == 0)
                 return true;
     }
@@ -242,14 +247,22 @@ static void spoil(struct serve *self)
         self->range[0] ^= 1;
 }
 
+static bool read_range(struct serve *self, const struct waiting *want,
+                       struct error *error)
+{
+    return checkpoints_size(self->checkpoints, want->blob)
+               ? checkpoints_read(self->checkpoints, want->blob, want->offset,
+                                  self->range, want->length, error)
+               : pieces_read(self->pieces, want->blob, want->offset, self->range,
+                             want->length, error);
+}
+
 /* False when the asker's queue has no room now. */
 static bool answer(struct serve *self, zframe_t *peer, const struct waiting *want)
 {
     struct error error = {0};
     if (!may_have(self, want->key, want->blob, &error) ||
-        !has_time(self, want->key, &error) ||
-        !pieces_read(self->pieces, want->blob, want->offset, self->range, want->length,
-                     &error)) {
+        !has_time(self, want->key, &error) || !read_range(self, want, &error)) {
         refuse(self, peer, want->request, &error);
         return true;
     }

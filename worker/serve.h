@@ -1,7 +1,7 @@
-/* Giving pieces of models to other workers, each under a grant of the coordinator.
+/* Giving pieces of models, and snapshots, to other workers, each under a grant of the coordinator.
  *
  * A grant is (key, model, expiry). It lets the key through the gate, and is looked at again
- * for every range that key asks for: only files of that model are given. The port is this
+ * for every range that key asks for: only files of that model, or that snapshot, are given. The port is this
  * process's own, a CURVE server with the worker's key.
  */
 #ifndef FARM_SERVE_H
@@ -10,14 +10,16 @@
 #include <czmq.h>
 
 #include "proto/keys.h"
+#include "worker/checkpoints.h"
 #include "worker/pieces.h"
 
 struct serve;
 
 /* Binds (port 0: the kernel's choice, *bound gets it). One a process: it is the process's
- * gate. Borrows the piece cache. */
+ * gate. Borrows the piece cache and the snapshots. */
 struct serve *serve_new(const struct keypair *own, const char *bind, int port,
-                        struct pieces *pieces, int *bound, struct error *error);
+                        struct pieces *pieces, struct checkpoints *checkpoints,
+                        int *bound, struct error *error);
 void serve_destroy(struct serve **self);
 
 /* Takes a grant, or makes the one there last longer. ERROR_NOT_FOUND: the model is not

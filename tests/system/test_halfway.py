@@ -4,6 +4,8 @@ import re
 import sqlite3
 import struct
 
+from zmq.utils import z85
+
 import peer as peers
 from farm import BIN, alive, children, unsigned, until
 
@@ -132,3 +134,40 @@ def test_a_snapshot_that_is_none_of_the_task_is_refused_and_it_begins_anew(farm)
     assert "not as long as its size says" in log and "these bytes are none" in log
     assert "of another task" in log
     assert farm.done_count(job) == 3 and begun_at(one) == []
+
+
+def test_a_second_attempt_gets_the_snapshot_from_the_worker_that_made_it(farm):
+    """Two attempts at one task: the later is an impostor's, so fast that it is given one."""
+    stranger, key = impostor(farm)
+    quick = stranger.peer(key)
+    farm.worker("one")
+    node = until(lambda: farm.ctl_json("nodes"), "it is here")[0]
+    farm.ctl("drain", node["name"])
+    quick.hello(device=peers.pb.Device(name=b"quick", kind=node["device"]["kind"].encode()))
+    quick.ready(1)
+    farm.submit("--steps", 1, "--seed", 1, "a dog")
+    attempt = quick.wait("assign").attempts[0]
+    picture = b"a picture"
+    bulk = stranger.bulk(key)
+    bulk.send(picture, offer=peers.pb.Offer(blob=peers.blake2b(picture), size=len(picture)))
+    bulk.wait("stored")
+    result = peers.pb.Result(png=peers.blake2b(picture), png_size=len(picture), seconds=1e-6,
+                             pixels=bytes(32))
+    quick.ask(commit=peers.pb.Commit(attempt=attempt.id, job=attempt.job, index=attempt.index,
+                                     key=attempt.key, result=result))
+    quick.ready(0)
+    farm.ctl("undrain", node["name"])
+    farm.submit("--steps", 900, "--seed", 1, "--checkpoint-every", 300, "a cat")
+    until(lambda: checkpoints(farm), "it is half way")
+    quick.ready(1)
+    given = quick.wait("assign").attempts[0].checkpoint
+    fetching = peers.pb.Have(model=given.blob, pieces=b"\0", fetching=True)
+    (source,) = until(lambda: quick.ask(have=fetching).sources, "it is granted", 10)
+    other = peers.Peer(source.address.decode(), z85.encode(source.key), key)
+    other.send(want=peers.pb.Want(blob=given.blob, offset=0, length=given.size))
+    _, chunk, content, _ = other.receive()
+    assert chunk.blob == given.blob and peers.blake2b(content) == given.blob
+    assert content.startswith(b"clfarm half\n")
+    other.send(want=peers.pb.Want(blob=peers.blake2b(picture), offset=0, length=1))
+    assert "no grant" in other.wait("refused").text.decode()
+    other.close()

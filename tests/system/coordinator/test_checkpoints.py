@@ -101,7 +101,21 @@ def test_one_of_no_use_is_given_to_nobody_again(farm, admin):
         worker.ready(1)
         attempt = worker.wait("assign").attempts[0]
         assert attempt.HasField("checkpoint") == given
-        worker.send(checkpoint=pb.Checkpoint(attempt=attempt.id))
+        worker.send(checkpoint=pb.Checkpoint(attempt=attempt.id, step=5))
+    until_gone(path_of(farm, b"half"))
+
+
+def test_a_blocked_node_s_is_given_to_nobody(farm, admin):
+    worker, other = (worker_of(farm, farm.member(admin, pb.ROLE_WORKER), credit=c)
+                     for c in (1, 0))
+    submit(admin)
+    attempt = worker.wait("assign").attempts[0]
+    upload(farm, worker, b"half")
+    tell(worker, attempt, 5, b"half")
+    node = next(n.name for n in admin.ask(node_list=pb.NodeList()).nodes if n.leased)
+    admin.ask(node_steer=pb.NodeSteer(node=node, order=pb.NODE_BLOCK, text=b"a test"))
+    other.ready(1)
+    assert not other.wait("assign").attempts[0].HasField("checkpoint")
     until_gone(path_of(farm, b"half"))
 
 
