@@ -70,8 +70,7 @@ static void answer_peers(struct coordinator *self, const struct request *request
         one->pieces = wire_bytes(sources[s]->have, bytes);
         list[peers.n_sources++] = one;
     }
-    /* One that nobody can give anything yet only waits. */
-    uint8_t *seeds = swarm_seeds(self->swarm, member, starved && count, self->now);
+    uint8_t *seeds = swarm_seeds(self->swarm, member, starved, self->now);
     peers.seeds = wire_bytes(seeds, bytes);
     tell_answer(self, request, ANSWER(peers, PEERS, &peers));
     free(seeds);

@@ -1,6 +1,8 @@
 #include "coordinator/limits.h"
 
 #include <dirent.h>
+#include <inttypes.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -53,7 +55,9 @@ void limits_door_init(struct limits_door *self, zsock_t *socket)
     snprintf(self->endpoint, sizeof self->endpoint, "%s", endpoint ? endpoint : "");
     zstr_free(&endpoint);
     char name[64];
-    snprintf(name, sizeof name, "inproc://door-%p", (void *)socket);
+    uint64_t unique; /* a name lives some moments longer than its socket */
+    randombytes_buf(&unique, sizeof unique);
+    snprintf(name, sizeof name, "inproc://door-%016" PRIx64, unique);
     if (zmq_socket_monitor(zsock_resolve(socket), name,
                            ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
                                ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) != 0)

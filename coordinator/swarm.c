@@ -8,7 +8,7 @@
 
 enum {
     SEEDS_LONE = 8,   /* pieces on their way to the only one who fetches */
-    SEEDS_ALL = 3,    /* to all of several together */
+    SEEDS_ALL = 4,    /* to all of several together */
     SEEDS_EACH = 2,   /* of these to each */
     SEED_MS = 120000, /* after which a piece given away did not arrive */
     ALONE_MS = 60000,
@@ -326,6 +326,17 @@ static size_t choose(const struct swarm_model *model, const struct swarm_member 
     return SIZE_MAX;
 }
 
+/* Others have something and do not give it: they are accused, out of reach, or serve nobody.
+ * Where nobody has anything yet it only waits. */
+static bool lacks_what_others_have(const struct swarm_member *member)
+{
+    const struct swarm_model *model = member->model;
+    size_t p = 0;
+    while (p < model->pieces && (bit_of(member->have, p) || !model->copies[p]))
+        p++;
+    return p < model->pieces;
+}
+
 uint8_t *swarm_seeds(struct swarm *self, struct swarm_member *member, bool starved,
                      int64_t now)
 {
@@ -334,7 +345,7 @@ uint8_t *swarm_seeds(struct swarm *self, struct swarm_member *member, bool starv
     member->asked = now;
     uint8_t *bits = need(calloc((model->pieces + 7) / 8 + 1, 1));
     struct supply supply = supply_of(model, member, now);
-    if (starved)
+    if (starved && lacks_what_others_have(member))
         member->alone_until = now + ALONE_MS;
     bool alone = member->alone_until > now || supply.fetching <= 1;
     size_t each = alone ? SEEDS_LONE : SEEDS_EACH;

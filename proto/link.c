@@ -18,6 +18,8 @@
 #include "proto/link.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <sodium.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -40,7 +42,6 @@ struct link {
     int64_t silence_ms;
 
     zsock_t *socket, *monitor;
-    unsigned generation;
     bool handshaken, greeted;
     bool announce;       /* LINK_REOPENED is to be returned */
     unsigned unfinished; /* handshakes the server cut, in a row */
@@ -101,13 +102,14 @@ static void set_options(const struct link *self, zsock_t *socket)
     zsock_set_ipv6(socket, 1);
 }
 
-/* A PAIR that hears what happens to the socket. The name lives in this process: the link's
- * own address makes it unique there. */
-static zsock_t *open_monitor(struct link *self, zsock_t *socket)
+/* A PAIR that hears what happens to the socket. Its name lives in this process, some moments
+ * longer than a link that is closed: no other may have it. */
+static zsock_t *open_monitor(zsock_t *socket)
 {
     char name[80];
-    snprintf(name, sizeof name, "inproc://link-%p-%u", (void *)self,
-             self->generation++);
+    uint64_t unique;
+    randombytes_buf(&unique, sizeof unique);
+    snprintf(name, sizeof name, "inproc://link-%016" PRIx64, unique);
     if (zmq_socket_monitor(zsock_resolve(socket), name,
                            ZMQ_EVENT_CONNECT_RETRIED | ZMQ_EVENT_DISCONNECTED |
                                ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
@@ -127,7 +129,7 @@ static bool open_sockets(struct link *self, struct error *error)
     zsock_t *socket = zsock_new(ZMQ_DEALER), *monitor = NULL;
     if (socket) {
         set_options(self, socket);
-        monitor = open_monitor(self, socket);
+        monitor = open_monitor(socket);
     }
     if (!monitor) {
         error_set(error, "%s: no socket: %s", self->address, zmq_strerror(errno));

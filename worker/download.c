@@ -131,6 +131,12 @@ bool download_works(const struct download *self)
     return self->models && pieces_works(self->pieces);
 }
 
+void download_polled(struct download *self, const zmq_pollitem_t *items)
+{
+    if (self->peers)
+        peers_polled(self->peers, items);
+}
+
 static void next_model(struct download *self)
 {
     self->models--;

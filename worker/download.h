@@ -35,6 +35,7 @@ void download_peers(struct download *self, const Farm__Peers *list, int64_t now_
 
 /* What a poller waits for besides the link; gives their number. */
 size_t download_poll(struct download *self, zmq_pollitem_t items[PEERS_ITEMS]);
+void download_polled(struct download *self, const zmq_pollitem_t *items);
 
 /* Files are being hashed: download_next is to be called again at once. */
 bool download_works(const struct download *self);

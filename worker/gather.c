@@ -346,7 +346,9 @@ bool gather_take(struct gather *self, size_t number, const uint8_t blob[BLOB_ID]
     if (!file || !file->transfer || offset >= file->file->size)
         return true;
     struct piece *piece = &self->piece[file->first + (size_t)(offset / BLOB_PIECE)];
-    if (piece->state != COMING || piece->source != number)
+    if (piece->state != COMING || piece->source != number ||
+        !transfer_is_asked(file->transfer,
+                           offset)) /* an answer from before a release */
         return true;
     if (source->outstanding)
         source->outstanding--;

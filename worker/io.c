@@ -236,6 +236,7 @@ static void wait_for_something(struct io *self, int64_t now)
                                           ZMQ_POLLIN, 0};
         patience = serve_is_waiting(self->serve) ? WAITING_MS : patience;
     }
+    int first = count;
     count += (int)download_poll(self->download, items + count);
     count += (int)checkpoints_poll(self->checkpoints, items + count);
     if ((count > 2 || checkpoints_is_fetching(self->checkpoints)) &&
@@ -252,6 +253,7 @@ static void wait_for_something(struct io *self, int64_t now)
                                                                             : patience;
     }
     zmq_poll(items, count, download_works(self->download) ? 0 : patience);
+    download_polled(self->download, items + first);
 }
 
 static void list_models(struct io *self)

@@ -10,7 +10,9 @@ enum {
     SILENCE_MS = 20000, /* something was asked and nothing came: leave it */
     LEFT_MS = 30000,    /* then not spoken to for so long */
     SHUNNED_MOST = 32,
-    BUSY_MS = 500,  /* until one without time is asked again, and as much by chance */
+    BUSY_MS = 250, /* until one without time is asked again, and as much by chance */
+    STEP_MS =
+        100, /* between looks at a link the poll found nothing on: each is a call */
     ASKED_MOST = 3, /* at a time: a piece in one go is given on earlier than in many */
     HIGH_WATER = 32,
 };
@@ -19,6 +21,8 @@ struct peer {
     uint8_t key[KEY_SIZE];
     struct link *link; /* NULL: this place is free */
     int64_t heard_ms, not_before_ms;
+    bool ready;         /* the poll found something */
+    int64_t stepped_ms; /* when it was last looked at */
 };
 
 /* Somebody not to be spoken to until then. */
@@ -119,6 +123,7 @@ static size_t meet(struct peers *self, const Farm__Source *source, int64_t now)
     free(address);
     memcpy(self->peer[s].key, source->key.data, KEY_SIZE);
     self->peer[s].heard_ms = now;
+    self->peer[s].ready = true;
     return self->peer[s].link ? s : 0;
 }
 
@@ -194,6 +199,8 @@ static void receive(struct peers *self, size_t source, int64_t now, size_t *piec
                     struct error *error)
 {
     struct peer *peer = &self->peer[source];
+    peer->ready = false;
+    peer->stepped_ms = now;
     enum link_event event;
     struct message message = {0};
     while (peer->link && (event = link_step(peer->link, now, &message))) {
@@ -235,7 +242,8 @@ bool peers_step(struct peers *self, int64_t now_ms, size_t *pieces, struct error
         size_t s = 1 + (first + i) % PEERS_MOST; /* nobody is everybody's first */
         struct peer *peer = &self->peer[s];
         struct error trouble = {0};
-        receive(self, s, now_ms, pieces, &why);
+        if (peer->ready || now_ms - peer->stepped_ms >= STEP_MS)
+            receive(self, s, now_ms, pieces, &why);
         if (!peer->link)
             continue;
         bool silent =
@@ -290,4 +298,14 @@ size_t peers_poll(struct peers *self, zmq_pollitem_t items[PEERS_ITEMS])
             (zmq_pollitem_t){zsock_resolve(link_monitor(link)), 0, ZMQ_POLLIN, 0};
     }
     return count;
+}
+
+void peers_polled(struct peers *self, const zmq_pollitem_t *items)
+{
+    for (size_t s = 1; s < GATHER_SOURCES; s++)
+        if (self->peer[s].link) {
+            self->peer[s].ready =
+                self->peer[s].ready || items[0].revents || items[1].revents;
+            items += 2;
+        }
 }

@@ -38,4 +38,7 @@ size_t peers_take_bad(struct peers *self, uint8_t bad[PEERS_MOST][KEY_SIZE]);
 /* What a poller waits for; gives their number. */
 size_t peers_poll(struct peers *self, zmq_pollitem_t items[PEERS_ITEMS]);
 
+/* What the poll found on those items: only links with something on them are looked at. */
+void peers_polled(struct peers *self, const zmq_pollitem_t *items);
+
 #endif

@@ -346,6 +346,12 @@ bool transfer_has_piece(const struct transfer *self, size_t piece)
     return true;
 }
 
+bool transfer_is_asked(const struct transfer *self, uint64_t offset)
+{
+    uint64_t frame = offset / TRANSFER_FRAME;
+    return frame < self->frame_count && self->frame[frame] == FRAME_ASKED;
+}
+
 bool transfer_read(const struct transfer *self, uint64_t offset, void *into,
                    size_t size, struct error *error)
 {

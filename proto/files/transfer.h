@@ -46,6 +46,9 @@ bool transfer_next_of(struct transfer *self, size_t piece, uint64_t *offset,
                       uint32_t *length);
 bool transfer_has_piece(const struct transfer *self, size_t piece);
 
+/* Whether a range from that offset on was asked for and did not come. */
+bool transfer_is_asked(const struct transfer *self, uint64_t offset);
+
 /* A range within one piece that is here. */
 bool transfer_read(const struct transfer *self, uint64_t offset, void *into,
                    size_t size, struct error *error);

@@ -24,6 +24,19 @@ def run(*command):
     subprocess.run([str(part) for part in command], check=True)
 
 
+# Removes namespaces, and what still runs in them, when its input ends: when we do, however.
+REMOVE = """
+import os, signal, subprocess, sys
+sys.stdin.read()
+for name in sys.argv[2:]:
+    pids = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True).stdout
+    for pid in pids.split():
+        if pid != sys.argv[1]:
+            os.kill(int(pid), signal.SIGKILL)
+    subprocess.run(["ip", "netns", "del", name], stderr=subprocess.DEVNULL)
+"""
+
+
 class Network:
     """Namespaces on one switch; the first is the coordinator's."""
 
@@ -31,6 +44,9 @@ class Network:
         self.prefix = f"clf{os.getpid() % 10000}"
         self.names = [f"{self.prefix}-{host}" for host in range(hosts)]
         self.switch = f"{self.prefix}-sw"
+        self.remover = subprocess.Popen(
+            [sys.executable, "-c", REMOVE, str(os.getpid()), *self.names, self.switch],
+            stdin=subprocess.PIPE, start_new_session=True)
         run("ip", "netns", "add", self.switch)
         inside = ("ip", "netns", "exec", self.switch)
         run(*inside, "ip", "link", "add", "switch", "type", "bridge")
@@ -52,10 +68,10 @@ class Network:
     def address(host):
         return f"10.77.{host // 200}.{host % 200 + 1}"
 
-    def sent(self):
-        """Bytes the coordinator sent."""
+    def sent(self, host=0):
+        """Bytes the host sent; 0 is the coordinator."""
         path = "/sys/class/net/eth0/statistics/tx_bytes"
-        done = subprocess.run(["ip", "netns", "exec", self.names[0], "cat", path],
+        done = subprocess.run(["ip", "netns", "exec", self.names[host], "cat", path],
                               capture_output=True, text=True, check=True)
         return int(done.stdout)
 
@@ -66,8 +82,7 @@ class Network:
                 raise OSError(ctypes.get_errno(), "setns")
 
     def close(self):
-        for name in (*self.names, self.switch):
-            subprocess.run(["ip", "netns", "del", name], check=False)
+        self.remover.communicate()
 
 
 def add_model(pb, farm, admin, mib):

@@ -30,8 +30,13 @@ static void begin(void)
         abort();
     bulk = zsock_new(ZMQ_ROUTER);
     zsock_set_router_mandatory(bulk, 1);
-    zsock_t *pipe = zsock_new_pair("@inproc://fuzz");
-    sink = zsock_new_pair(">inproc://fuzz");
+    char *name = path_format("@inproc://fuzz-%u", age);
+    zsock_t *pipe = zsock_new_pair(name);
+    *name = '>';
+    sink = zsock_new_pair(name);
+    free(name);
+    if (!pipe || !sink)
+        abort();
     uploads = (struct uploads){.bulk = bulk,
                                .pipe = pipe,
                                .folder = folder,

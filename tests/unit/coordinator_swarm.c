@@ -110,6 +110,32 @@ static void one_to_whom_nobody_gives_is_fed_though_others_have_it(void **state)
     free(seeds);
 }
 
+static void one_is_fed_when_all_who_have_it_are_accused(void **state)
+{
+    uint8_t none[BITS] = {0}, bad[32] = {1}, a[32] = {2}, b[32] = {3};
+    struct swarm_member *sources[SWARM_SOURCES];
+    have(1, NULL, false);
+    have(3, none, true);
+    struct swarm_member *member = have(2, none, true);
+    swarm_accuse(swarm, bad, a);
+    swarm_accuse(swarm, bad, b);
+    assert_int_equal(swarm_sources(swarm, member, sources), 0);
+    uint8_t *seeds = swarm_seeds(swarm, member, true, 1000);
+    assert_true(count(seeds) > 0);
+    free(seeds);
+}
+
+static void one_that_waits_for_the_first_pieces_only_waits(void **state)
+{
+    uint8_t none[BITS] = {0};
+    struct swarm_member *first = have(1, none, true), *second = have(2, none, true);
+    free(swarm_seeds(swarm, first, false, 1000));
+    free(swarm_seeds(swarm, first, false, 1000));
+    uint8_t *seeds = swarm_seeds(swarm, second, true, 1000);
+    assert_true(count(seeds) <= 2);
+    free(seeds);
+}
+
 static void one_that_gave_up_does_not_slow_the_one_that_goes_on(void **state)
 {
     uint8_t none[BITS] = {0};
@@ -191,6 +217,8 @@ int main(void)
         SWARM_TEST(one_that_fetches_alone_is_fed_all_of_it),
         SWARM_TEST(a_swarm_of_twenty_is_fed_about_once),
         SWARM_TEST(one_to_whom_nobody_gives_is_fed_though_others_have_it),
+        SWARM_TEST(one_is_fed_when_all_who_have_it_are_accused),
+        SWARM_TEST(one_that_waits_for_the_first_pieces_only_waits),
         SWARM_TEST(one_that_gave_up_does_not_slow_the_one_that_goes_on),
         SWARM_TEST(what_was_given_to_one_that_left_is_given_again),
         SWARM_TEST(nobody_is_sent_to_itself_or_to_whom_two_accuse),

@@ -174,6 +174,23 @@ static void what_comes_from_whom_nobody_asked_is_dropped(void **state)
     assert_int_equal(gather_missing(gather), PIECES);
 }
 
+static void an_answer_from_before_a_release_accuses_nobody(void **state)
+{
+    struct error error = {0};
+    bool piece;
+    has(1, 0x01);
+    for (int i = 0; i < TRANSFER_WINDOW; i++)
+        assert_int_equal(ask(1), 0);
+    gather_release(gather, 1);
+    assert_int_equal(ask(1), 0); /* the first frame alone */
+    assert_true(gather_take(gather, 1, id, 5 * TRANSFER_FRAME,
+                            content + 5 * TRANSFER_FRAME, TRANSFER_FRAME, &piece,
+                            &error));
+    assert_int_equal(gather_outstanding(gather, 1), 1);
+    assert_true(gather_take(gather, 1, id, 0, content, TRANSFER_FRAME, &piece, &error));
+    assert_int_equal(serve(1, content, &error), 1);
+}
+
 static void verified_pieces_can_be_given_on_before_the_file_is_whole(void **state)
 {
     uint8_t range[1000];
@@ -207,6 +224,7 @@ int main(void)
         GATHER_TEST(a_source_is_asked_only_for_what_it_has),
         GATHER_TEST(a_wrong_piece_names_its_source_and_is_asked_of_another),
         GATHER_TEST(what_comes_from_whom_nobody_asked_is_dropped),
+        GATHER_TEST(an_answer_from_before_a_release_accuses_nobody),
         GATHER_TEST(verified_pieces_can_be_given_on_before_the_file_is_whole),
         GATHER_TEST(bits_of_another_size_are_refused),
     };
