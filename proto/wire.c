@@ -193,6 +193,10 @@ static size_t width_of(ProtobufCType type)
 static bool check_message(const ProtobufCMessage *message, struct error *error)
 {
     const ProtobufCMessageDescriptor *type = message->descriptor;
+    for (unsigned i = 0; i < message->n_unknown_fields; i++)
+        if (message->unknown_fields[i].tag == 0) /* packed again it could not be read */
+            return error_set_kind(error, ERROR_INPUT, "%s has a field of number 0",
+                                  type->name);
     for (unsigned i = 0; i < type->n_fields; i++) {
         const ProtobufCFieldDescriptor *field = &type->fields[i];
         const uint8_t *member = (const uint8_t *)message + field->offset;

@@ -236,6 +236,19 @@ static void a_message_without_what_it_needs_is_refused_by_name(void **state)
                         "farm.Ready.models has 2 bytes, expected 32");
 }
 
+static void what_could_not_be_read_after_it_was_stored_is_refused(void **state)
+{
+    struct error error = {0};
+    static const uint8_t field_zero[] = {0x08, 0x01, 0x82, 0x00, 0x01, 'x'};
+    static const uint8_t later_field[] = {0x08, 0x01, 0x82, 0x7d, 0x01, 'x'};
+    assert_null(wire_unpack(field_zero, sizeof field_zero, &error));
+    assert_int_equal(error.kind, ERROR_INPUT);
+    assert_non_null(strstr(error.text, "number 0"));
+    Farm__Envelope *envelope = wire_unpack(later_field, sizeof later_field, &error);
+    assert_non_null(envelope); /* of a later version */
+    farm__envelope__free_unpacked(envelope, NULL);
+}
+
 static void a_small_message_that_unpacks_to_much_memory_is_refused(void **state)
 {
     /* Settings of two bytes each on the wire, 64 or so in memory. */
@@ -290,6 +303,7 @@ int main(void)
         WITH_PAIR(a_full_queue_is_busy_and_an_unknown_peer_unreachable),
         cmocka_unit_test(text_is_utf8_without_zeros),
         cmocka_unit_test(a_message_without_what_it_needs_is_refused_by_name),
+        cmocka_unit_test(what_could_not_be_read_after_it_was_stored_is_refused),
         cmocka_unit_test(a_small_message_that_unpacks_to_much_memory_is_refused),
         cmocka_unit_test(a_copy_has_everything_of_its_own),
     };
