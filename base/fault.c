@@ -2,10 +2,12 @@
 
 #ifdef FARM_FAULTS
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -43,6 +45,18 @@ void fault_point(const char *name)
         return;
     log_warn("fault %s: killing this process", name);
     raise(SIGKILL);
+}
+
+void fault_delay(const char *name)
+{
+    const char *at = getenv("FARM_DELAY");
+    size_t length = strlen(name);
+    if (!at || strncmp(at, name, length) != 0 || at[length] != ':')
+        return;
+    long ms = strtol(at + length + 1, NULL, 10);
+    struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR)
+        ;
 }
 
 #endif

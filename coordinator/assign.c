@@ -358,16 +358,17 @@ void assign_all(struct coordinator *self)
 {
     struct queue_job *job, *next;
     uint64_t ready = 0;
-    for (job = TAILQ_FIRST(&self->queue->open); job; job = next) {
-        next = TAILQ_NEXT(job, open);
-        work_settle(self, job);
-        job->lone =
-            *((const struct job *)job->tag)->device_kind && work_nodes(self, job) <= 1;
-        ready += job->paused ? 0 : queue_ready(job);
-    }
     uint32_t workers = 0;
     for (size_t n = 0; n < self->registry.count; n++)
         workers += node_works(self->registry.node[n], self->now);
+    for (job = TAILQ_FIRST(&self->queue->open); job; job = next) {
+        next = TAILQ_NEXT(job, open);
+        work_settle(self, job);
+        job->takers = *((const struct job *)job->tag)->device_kind
+                          ? work_nodes(self, job)
+                          : workers;
+        ready += job->paused ? 0 : queue_ready(job);
+    }
     bool served = ready > 0 && workers > 0;
     for (int round = 0; served && round < ROUNDS_MOST; round++) {
         served = false;

@@ -152,7 +152,8 @@ bool queue_next(const struct queue_job *job, uint32_t node, bool alone, int64_t 
     for (size_t r = 0; r < job->returned_count; r++) {
         *index = job->returned[r].index;
         if (job->returned[r].not_before <= now &&
-            (alone || job->lone || !queue_failed_on(job, *index, node)))
+            (alone || queue_failed_everywhere(job, *index) ||
+             !queue_failed_on(job, *index, node)))
             return true;
     }
     *index = job->cursor;

@@ -44,9 +44,9 @@ struct queue_job {
     uint64_t tasks;
     uint64_t cursor; /* tasks from here on never left ready */
     uint64_t done, failed, canceled, leased, sharing;
-    bool latents; /* its results must hold latents */
-    bool paused;  /* nothing new of it is leased */
-    bool lone;    /* one node at most may take its tasks: also those it failed */
+    bool latents;    /* its results must hold latents */
+    bool paused;     /* nothing new of it is leased */
+    uint32_t takers; /* nodes that may take its tasks: the owner's to keep true */
     int32_t priority;
     enum queue_state state;
     void *tag; /* the owner's; not freed here */
@@ -124,7 +124,7 @@ struct queue_job *queue_find(const struct queue *self, const uint8_t id[QUEUE_JO
 uint64_t queue_ready(const struct queue_job *job);
 
 /* The next task `node` may take now; false when there is none. Tasks with a fault on that
- * node are kept for others, unless `alone` says that there are none. */
+ * node are kept for others while there are any; `alone` says that there are none. */
 bool queue_next(const struct queue_job *job, uint32_t node, bool alone, int64_t now,
                 uint64_t *index);
 
@@ -160,6 +160,8 @@ void queue_release(struct queue *self, struct queue_lease **lease, int64_t not_b
 bool queue_fault(struct queue_lease *lease, unsigned nodes, uint64_t mark,
                  const char *text);
 bool queue_failed_on(const struct queue_job *job, uint64_t index, uint32_t node);
+/* Nobody of those who may take it is left who has not tried: then all may again. */
+bool queue_failed_everywhere(const struct queue_job *job, uint64_t index);
 const struct queue_trouble *queue_trouble(const struct queue_job *job, uint64_t index);
 
 typedef void(queue_task_fn)(void *context, struct queue_job *job, uint64_t index);

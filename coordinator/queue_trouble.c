@@ -49,6 +49,12 @@ bool queue_failed_on(const struct queue_job *job, uint64_t index, uint32_t node)
     return false;
 }
 
+bool queue_failed_everywhere(const struct queue_job *job, uint64_t index)
+{
+    const struct queue_trouble *trouble = queue_trouble(job, index);
+    return trouble && trouble->count >= job->takers;
+}
+
 static struct queue_trouble *trouble_add(struct queue_job *job, uint64_t index,
                                          uint32_t node, uint64_t mark, const char *text)
 {

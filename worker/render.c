@@ -238,8 +238,10 @@ static void on_preview(void *owner, size_t image, const struct pixels *picture)
 static bool on_progress(void *owner, size_t done, size_t of)
 {
     struct render *self = owner;
-    if (done > 0)
+    if (done > 0) {
         fault_point("worker-mid-denoise");
+        fault_delay("worker-step");
+    }
     if (done > 0 && fault_wanted("worker-hangs"))
         pause();
     tell(self, &(struct render_event){.kind = RENDER_STEP, .done = done, .of = of});

@@ -1,13 +1,17 @@
 /* Tasks a second through a whole farm, rendering aside.
  *
  *     bench_farm [--workers 500] [--tasks 20000] [--blob 16384] [--state DIR] [--json]
- *                [--kill] COORDINATOR
+ *                [--kill] [--stalled 100] COORDINATOR
+ *     bench_farm --idle 20 | --restart 1000000 [--state DIR] [--json] COORDINATOR
  *
  * Starts the real coordinator on loopback and, in this process, that many workers: two CURVE
  * connections each, the real messages, everything but the picture. Each task is assigned,
  * its blob (distinct, or with --blob 0 one that is there already) offered on the bulk link,
  * hashed, synced, committed and answered. --kill ends the coordinator by SIGKILL after the
- * last answer, starts it again and counts what it remembers.
+ * last answer, starts it again and counts what it remembers. --stalled adds that many
+ * watchers that read nothing of what they ask for; --idle takes the coordinator's processor
+ * time with that many workers and no work, --restart how long it takes to start with that
+ * many tasks done and as many queued.
  */
 #include <getopt.h>
 #include <signal.h>
@@ -22,8 +26,11 @@
 #include "base/path.h"
 #include "tests/bench/farm_client.h"
 #include "tests/bench/farm_peers.h"
+#include "tests/bench/farm_stand.h"
 
 enum { CREDIT = 2, HEARTBEAT_MS = 2000, HELD_MOST = CREDIT };
+
+static const double IDLE_S = 20;
 
 struct worker {
     zsock_t *control, *bulk;
@@ -37,6 +44,8 @@ struct worker {
 struct bench {
     struct farm_client client;
     size_t workers, tasks, blob;
+    size_t stalled, idle, restart;
+    double memory_mib; /* the coordinator's, at the most */
     bool json, kill_it;
     uint8_t stored[BLOB_ID]; /* without blobs, every task's result */
     struct worker *worker;
@@ -263,37 +272,77 @@ static uint64_t done_after_kill(struct bench *self, const uint8_t job[16])
     return done;
 }
 
+/* The same machine's parts, alone, in the same run. */
+static void print_peers(struct bench *self)
+{
+    double router = farm_peer_router(512),
+           sqlite = farm_peer_sqlite(self->client.state);
+    double files = farm_peer_files(self->client.state, self->blob ? self->blob : 4096);
+    if (self->json)
+        printf("\"router_trips_per_s\": %.0f, \"sqlite_commits_per_s\": %.0f, "
+               "\"synced_files_per_s\": %.0f}\n",
+               router, sqlite, files);
+    else
+        printf("beside it, alone: %.0f CURVE round trips/s, %.0f SQLite commits/s, "
+               "%.0f synced files/s\n",
+               router, sqlite, files);
+}
+
 static void report(struct bench *self, double seconds, uint64_t remembered)
 {
     qsort(self->wait_ms, self->waits, sizeof *self->wait_ms, compare);
     double p99 = self->waits ? self->wait_ms[self->waits * 99 / 100] : 0;
     double rate = (double)self->tasks / seconds;
-    double router = farm_peer_router(512),
-           sqlite = farm_peer_sqlite(self->client.state);
-    double files = farm_peer_files(self->client.state, self->blob ? self->blob : 4096);
     if (self->json)
         printf("{\"work\": \"farm\", \"workers\": %zu, \"tasks\": %zu, \"blob\": %zu, "
                "\"tasks_per_s\": %.0f, \"assign_p99_ms\": %.1f, \"turn_p99_ms\": %.1f, "
                "\"commit_p99_ms\": %.1f, \"worker_wait_p99_ms\": %.1f, "
-               "\"remembered\": %llu, "
-               "\"router_trips_per_s\": %.0f, \"sqlite_commits_per_s\": %.0f, "
-               "\"synced_files_per_s\": %.0f}\n",
+               "\"remembered\": %llu, \"stalled\": %zu, \"memory_mib\": %.0f, ",
                self->workers, self->tasks, self->blob, rate, self->assign_ms,
                self->turn_ms, self->commit_ms, p99, (unsigned long long)remembered,
-               router, sqlite, files);
+               self->stalled, self->memory_mib);
     else
         printf("%zu workers, %zu tasks, blobs of %zu bytes: %.0f tasks/s\n"
                "in the coordinator p99: credit read to Assign sent %.1f ms, a turn "
                "%.1f ms, a commit %.1f ms\n"
                "at the workers p99: Ready sent to Assign taken %.1f ms\n%s%llu%s"
-               "beside it, alone: %.0f CURVE round trips/s, %.0f SQLite commits/s, "
-               "%.0f synced files/s\n",
+               "beside %zu stalled watchers the coordinator took %.0f MiB\n",
                self->workers, self->tasks, self->blob, rate, self->assign_ms,
                self->turn_ms, self->commit_ms, p99,
                self->kill_it ? "after kill -9 and restart: " : "",
                (unsigned long long)remembered,
-               self->kill_it ? " of them done\n" : " answered\n", router, sqlite,
-               files);
+               self->kill_it ? " of them done\n" : " answered\n", self->stalled,
+               self->memory_mib);
+    print_peers(self);
+}
+
+static void end(struct bench *self)
+{
+    zsock_destroy(&self->client.admin);
+    kill(self->client.process, SIGTERM);
+    waitpid(self->client.process, NULL, 0);
+}
+
+static void run_idle(struct bench *self)
+{
+    double part = farm_stand_idle(&self->client, self->idle, IDLE_S);
+    printf(self->json
+               ? "{\"work\": \"idle\", \"workers\": %zu, \"core_percent\": %.3f, "
+               : "%zu idle workers: %.3f %% of a core\n",
+           self->idle, 100 * part);
+    end(self);
+    print_peers(self);
+}
+
+static void run_restart(struct bench *self)
+{
+    double seconds = farm_stand_restart(&self->client, self->restart);
+    printf(self->json
+               ? "{\"work\": \"restart\", \"tasks\": %zu, \"seconds\": %.2f, "
+               : "a start with that many tasks done and as many queued, %zu: %.2f s\n",
+           self->restart, seconds);
+    end(self);
+    print_peers(self);
 }
 
 static void parse(struct bench *self, int argc, char **argv)
@@ -304,6 +353,9 @@ static void parse(struct bench *self, int argc, char **argv)
                                             {"state", required_argument, NULL, 's'},
                                             {"json", no_argument, NULL, 'j'},
                                             {"kill", no_argument, NULL, 'k'},
+                                            {"stalled", required_argument, NULL, 'l'},
+                                            {"idle", required_argument, NULL, 'i'},
+                                            {"restart", required_argument, NULL, 'r'},
                                             {0}};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (c == 'w')
@@ -318,6 +370,12 @@ static void parse(struct bench *self, int argc, char **argv)
             self->json = true;
         else if (c == 'k')
             self->kill_it = true;
+        else if (c == 'l')
+            self->stalled = strtoul(optarg, NULL, 10);
+        else if (c == 'i')
+            self->idle = strtoul(optarg, NULL, 10);
+        else if (c == 'r')
+            self->restart = strtoul(optarg, NULL, 10);
         else
             exit(2);
     }
@@ -326,10 +384,38 @@ static void parse(struct bench *self, int argc, char **argv)
         self->blob > 1 << 18 || (self->blob && self->blob < 32)) {
         fprintf(stderr,
                 "usage: bench_farm [--workers N] [--tasks N] [--blob 32..262144 "
-                "or 0] [--state DIR] [--json] [--kill] COORDINATOR\n");
+                "or 0] [--state DIR] [--json] [--kill] [--stalled N] COORDINATOR\n"
+                "       bench_farm --idle N | --restart N [--state DIR] [--json] "
+                "COORDINATOR\n");
         exit(2);
     }
     self->client.coordinator = argv[optind];
+}
+
+static bool run_load(struct bench *self)
+{
+    uint8_t job[16];
+    farm_client_offer(&self->client, &self->client.worker_key[0], "x", 1, self->stored);
+    connect_workers(self);
+    zsock_t **stalled = farm_stand_stall(&self->client, self->stalled);
+    farm_client_submit(&self->client, self->tasks, job);
+    int64_t start = clock_us();
+    run(self);
+    double seconds = (double)(clock_us() - start) / 1e6;
+    self->assign_ms = farm_client_quantile(&self->client, "assign_seconds", 0.99);
+    self->turn_ms = farm_client_quantile(&self->client, "turn_seconds", 0.99);
+    self->commit_ms = farm_client_quantile(&self->client, "commit_seconds", 0.99);
+    self->memory_mib = farm_stand_memory(self->client.process);
+    uint64_t remembered =
+        self->kill_it ? done_after_kill(self, job) : (uint64_t)self->committed;
+    end(self);
+    report(self, seconds, remembered);
+    for (size_t i = 0; i < self->workers; i++) {
+        zsock_destroy(&self->worker[i].control);
+        zsock_destroy(&self->worker[i].bulk);
+    }
+    farm_stand_release(&stalled, self->stalled);
+    return remembered == self->tasks;
 }
 
 int main(int argc, char **argv)
@@ -345,32 +431,19 @@ int main(int argc, char **argv)
     self.worker = calloc(self.workers, sizeof *self.worker);
     self.wait_ms = calloc(self.tasks, sizeof *self.wait_ms);
 
-    uint8_t job[16];
+    bool ok = true;
     farm_client_start(&self.client);
     farm_client_join(&self.client);
     farm_client_add_model(&self.client);
-    farm_client_offer(&self.client, &self.client.worker_key[0], "x", 1, self.stored);
-    connect_workers(&self);
-    farm_client_submit(&self.client, self.tasks, job);
-    int64_t start = clock_us();
-    run(&self);
-    double seconds = (double)(clock_us() - start) / 1e6;
-    self.assign_ms = farm_client_quantile(&self.client, "assign_seconds", 0.99);
-    self.turn_ms = farm_client_quantile(&self.client, "turn_seconds", 0.99);
-    self.commit_ms = farm_client_quantile(&self.client, "commit_seconds", 0.99);
-    uint64_t remembered =
-        self.kill_it ? done_after_kill(&self, job) : (uint64_t)self.committed;
-    kill(self.client.process, SIGTERM);
-    waitpid(self.client.process, NULL, 0);
-    report(&self, seconds, remembered);
-    for (size_t i = 0; i < self.workers; i++) {
-        zsock_destroy(&self.worker[i].control);
-        zsock_destroy(&self.worker[i].bulk);
-    }
-    zsock_destroy(&self.client.admin);
+    if (self.idle)
+        run_idle(&self);
+    else if (self.restart)
+        run_restart(&self);
+    else
+        ok = run_load(&self);
     path_remove_tree(self.client.state);
     free(self.client.state);
     free(self.worker);
     free(self.wait_ms);
-    return remembered == self.tasks ? 0 : 1;
+    return ok ? 0 : 1;
 }

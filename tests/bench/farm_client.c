@@ -62,16 +62,22 @@ void farm_client_start(struct farm_client *self)
     free(file);
 }
 
-zsock_t *farm_client_connect(struct farm_client *self, const struct keypair *key,
-                             const char *address)
+void farm_client_open(struct farm_client *self, zsock_t *socket,
+                      const struct keypair *key, const char *address)
 {
-    zsock_t *socket = zsock_new(ZMQ_DEALER);
     zsock_set_curve_serverkey_bin(socket, self->farm.server_key);
     zsock_set_curve_publickey_bin(socket, key->public_key);
     zsock_set_curve_secretkey_bin(socket, key->secret_key);
     zsock_set_linger(socket, 0);
     if (zsock_connect(socket, "%s", address) != 0)
         farm_client_die(address, NULL);
+}
+
+zsock_t *farm_client_connect(struct farm_client *self, const struct keypair *key,
+                             const char *address)
+{
+    zsock_t *socket = zsock_new(ZMQ_DEALER);
+    farm_client_open(self, socket, key, address);
     return socket;
 }
 

@@ -41,6 +41,10 @@ void farm_client_start(struct farm_client *self);
 /* Joins as administrator, greets, and joins the workers' keys. */
 void farm_client_join(struct farm_client *self);
 
+/* Connects a socket of the caller's over CURVE. */
+void farm_client_open(struct farm_client *self, zsock_t *socket,
+                      const struct keypair *key, const char *address);
+
 /* A CURVE DEALER; the caller's. */
 zsock_t *farm_client_connect(struct farm_client *self, const struct keypair *key,
                              const char *address);

@@ -322,14 +322,16 @@ static void add_model(struct change *change, unsigned number)
     file.blob = file.sha256 = piece;
     file.pieces = &piece;
     file.n_pieces = 1;
+    char name[16];
+    snprintf(name, sizeof name, "model%u", number);
     Farm__Manifest manifest = FARM__MANIFEST__INIT;
+    manifest.name = wire_text(name);
     manifest.kind = wire_text("diffusers");
+    manifest.family = wire_text("sd1");
     manifest.files = files;
     manifest.n_files = 1;
     manifest.factor = 8;
     manifest.width = manifest.height = 64;
-    char name[16];
-    snprintf(name, sizeof name, "model%u", number);
     struct models models;
     models_init(&models);
     memcpy(world->model[number], models_add(&models, &manifest, name, true, 1)->id, 32);

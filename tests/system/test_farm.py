@@ -1,4 +1,5 @@
 """The whole path through real processes, and what survives their deaths."""
+import json
 import os
 import signal
 import struct
@@ -217,3 +218,17 @@ def test_a_farm_in_five_commands(bare_farm, built_kernels):
              "--steps", 2)
     farm.ctl("wait", "last", patience=900)
     assert len(farm.fetch("last", farm.folder / "pictures")) == 12
+
+
+def test_a_fast_node_gets_its_share_and_tries_again_what_a_slow_one_holds_last(farm):
+    """Speeds are unknown at first; a slow node must not keep the last picture waiting."""
+    farm.worker("fast", "--batch", 1)
+    farm.worker("slow", "--batch", 1, FARM_DELAY="worker-step:4000")
+    until(lambda: [n["state"] for n in farm.ctl_json("nodes")] == ["ok"] * 2, "both work")
+    job = farm.submit("--steps", 4, "--seed", "0..11", "a cat")
+    farm.ctl("wait", job)
+    tasks = farm.tasks(job)
+    assert [task["state"] for task in tasks] == ["done"] * TASKS
+    assert max(images_of(farm).values()) >= TASKS - 2
+    ended = [json.loads(line)["ended"] for line in farm.ctl("logs", job, "--json").splitlines()]
+    assert "done elsewhere" in ended

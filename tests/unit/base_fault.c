@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/path.h"
 
@@ -33,11 +34,25 @@ static void a_fault_with_a_file_happens_once(void **state)
     free(flag);
 }
 
+static void a_delay_is_for_the_named_place_only(void **state)
+{
+    setenv("FARM_DELAY", "worker-step:60", 1);
+    int64_t began = clock_ms();
+    fault_delay("worker");
+    fault_delay("worker-steps");
+    int64_t between = clock_ms();
+    fault_delay("worker-step");
+    assert_true(clock_ms() - between >= 60);
+    assert_true(between - began < 60);
+    unsetenv("FARM_DELAY");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_the_named_faults_are_wanted),
         cmocka_unit_test(a_fault_with_a_file_happens_once),
+        cmocka_unit_test(a_delay_is_for_the_named_place_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

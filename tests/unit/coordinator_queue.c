@@ -178,10 +178,34 @@ static void canceling_a_job_that_waits_for_another_leaves_that_one_alone(void **
     assert_int_equal(calls, 1);
 }
 
+static void a_task_that_failed_on_every_node_there_is_goes_to_them_again(void **state)
+{
+    struct queue_job *job = add(1, 2, false);
+    uint64_t index;
+    for (uint32_t node = 1; node <= 2; node++) {
+        uint8_t key[QUEUE_KEY] = {1};
+        struct queue_lease *lease = queue_lease(queue, job, 0, key, node, 0);
+        assert_false(queue_fault(lease, 2, 0, "broken"));
+        queue_release(queue, &lease, 0);
+    }
+    job->takers = 3; /* a third one has not tried */
+    assert_true(queue_next(job, 1, false, 0, &index));
+    assert_int_equal(index, 1);
+    job->takers = 2; /* and is gone */
+    assert_true(queue_next(job, 1, false, 0, &index));
+    assert_int_equal(index, 0);
+    uint8_t key[QUEUE_KEY] = {1};
+    struct queue_lease *lease = queue_lease(queue, job, 0, key, 1, 0);
+    assert_true(queue_fault(lease, 2, 0, "broken"));
+    queue_give_up(queue, &lease, count_task, NULL);
+    assert_int_equal(job->failed, 1);
+}
+
 static void faults_on_three_nodes_use_up_a_task(void **state)
 {
     struct queue_job *job = add(1, 2, false);
     uint64_t index;
+    job->takers = 5;
     for (uint32_t node = 1; node <= 3; node++) {
         assert_true(queue_next(job, node, false, 0, &index));
         assert_int_equal(index, 0);
@@ -346,6 +370,7 @@ int main(void)
         QUEUE_TEST(a_result_without_latents_is_enough_for_who_asks_for_none),
         QUEUE_TEST(canceling_one_sharer_keeps_the_rendering_for_the_other),
         QUEUE_TEST(canceling_a_job_that_waits_for_another_leaves_that_one_alone),
+        QUEUE_TEST(a_task_that_failed_on_every_node_there_is_goes_to_them_again),
         QUEUE_TEST(faults_on_three_nodes_use_up_a_task),
         QUEUE_TEST(a_single_node_gets_three_tries),
         QUEUE_TEST(what_a_crash_left_before_the_cursor_is_ready_again),
