@@ -260,10 +260,11 @@ bool job_task(const Farm__Job *job, const struct models *models, uint64_t index,
         into->width = model->manifest->width;
         into->height = model->manifest->height;
     }
-    if (!*into->init)
+    bool enlarges = into->hires_scale > 0 || into->hires_width;
+    if (!*into->init && !enlarges)
         into->strength = 0;
     else if (!(into->strength > 0))
-        into->strength = *into->mask ? 1 : 0.8;
+        into->strength = enlarges ? 0.7 : *into->mask ? 1 : 0.8;
     return true;
 }
 

@@ -67,6 +67,26 @@ static const struct pixels *given(const struct pixels *pixels)
     return pixels->rgb ? pixels : NULL;
 }
 
+/* "same" is NULL. */
+static const char *unless_same(const char *name)
+{
+    return strcmp(name, "same") == 0 ? NULL : name;
+}
+
+static struct hires_request hires_of(const struct task *task)
+{
+    return (struct hires_request){
+        .scale = task->hires_scale,
+        .width = task->hires_width,
+        .height = task->hires_height,
+        .upscaler = task->hires_upscaler,
+        .steps = task->hires_steps,
+        .cfg = task->hires_cfg,
+        .sampler = unless_same(task->hires_sampler),
+        .schedule = unless_same(task->hires_schedule),
+    };
+}
+
 void brought_request(const struct brought *self, const struct task *task,
                      struct image_request *into)
 {
@@ -78,6 +98,7 @@ void brought_request(const struct brought *self, const struct task *task,
     into->mask = given(&self->mask);
     into->image = given(&self->image);
     into->strength = task->strength;
+    into->hires = hires_of(task);
     into->mask_blur = task->mask_blur;
     into->image_cfg = task->image_cfg;
     into->tile = strcmp(task->tile, "on") == 0;

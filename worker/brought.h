@@ -17,7 +17,8 @@ bool brought_read(struct brought *self, const struct inputs *inputs,
                   const struct task *task, struct error *error);
 void brought_clear(struct brought *self);
 
-/* Fills the request's fields of these; they are borrowed from self. */
+/* Fills the request's fields of these, and what is made of them or of a first pass; they are
+ * borrowed from self, texts from the task. */
 void brought_request(const struct brought *self, const struct task *task,
                      struct image_request *into);
 

@@ -17,8 +17,8 @@ static bool write_png(struct result *self, const struct result_origin *origin,
     struct buffer text = {0};
     struct task task = {0};
     task_copy(&task, &origin->attempt->task);
-    task.width = image->width;
-    task.height = image->height;
+    task.width = image->asked_width;
+    task.height = image->asked_height;
     bool ok =
         params_write(&task, origin->model_name, origin->model_hash, &text, error) &&
         (!image->truncated || buffer_printf(&text, error, ", " PARAMS_TRUNCATED));
@@ -44,7 +44,7 @@ struct result *result_make(const struct result_origin *origin,
     memcpy(result->key, attempt->key, sizeof result->key);
     result->seconds = origin->seconds;
     result->at_once = origin->at_once;
-    result->step_pixels = attempt->task.steps * image->width * image->height;
+    result->step_pixels = image->step_pixels;
     const struct snapshot *start = &attempt->start.snapshot;
     if (attempt->start.state == START_HERE) /* of what was done here */
         result->step_pixels =

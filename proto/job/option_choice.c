@@ -117,7 +117,9 @@ bool option_set_sampler(const struct option *option, void *field, const char *va
     free(name);
     if (ok && schedule) {
         struct task *task = (struct task *)((char *)field - option->offset);
-        option_replace(&task->schedule, option_text("%s", schedule));
+        bool is_first = option->offset == offsetof(struct task, sampler);
+        option_replace(is_first ? &task->schedule : &task->hires_schedule,
+                       option_text("%s", schedule));
     }
     return ok;
 }
@@ -160,4 +162,39 @@ char *option_get_variation(const struct option *option, const void *field)
     char *text = option_text("%" PRIu64 ":%s", value.seed, strength);
     free(strength);
     return text;
+}
+
+/* The upscale pass: how many times larger, or the width and the height behind that */
+
+struct hires {
+    double scale;
+    uint64_t size[2];
+};
+static_assert(offsetof(struct task, hires_width) ==
+                  offsetof(struct task, hires_scale) + offsetof(struct hires, size),
+              "the size lies behind the scale");
+
+bool option_set_hires(const struct option *option, void *field, const char *value,
+                      struct error *error)
+{
+    struct hires read = {0};
+    struct option scale = {.name = option->name, .least = 1, .most = option->most};
+    struct option size = {.name = option->name, .least = 8, .most = 8192};
+    bool ok = true;
+    if (strchr(value, 'x'))
+        ok = option_set_size(&size, read.size, value, error);
+    else if (*value)
+        ok = option_set_number(&scale, &read.scale, value, error);
+    if (ok)
+        memcpy(field, &read, sizeof read);
+    return ok;
+}
+
+char *option_get_hires(const struct option *option, const void *field)
+{
+    struct hires value;
+    memcpy(&value, field, sizeof value);
+    if (value.scale > 0)
+        return option_get_number(option, &value.scale);
+    return value.size[0] ? option_get_size(option, value.size) : option_text("%s", "");
 }

@@ -24,6 +24,14 @@ bool option_set_choice(const struct option *option, void *field, const char *val
 bool option_set_sampler(const struct option *option, void *field, const char *value,
                         struct error *error);
 
+bool option_set_size(const struct option *option, void *field, const char *value,
+                     struct error *error);
+char *option_get_size(const struct option *option, const void *field);
+
+bool option_set_hires(const struct option *option, void *field, const char *value,
+                      struct error *error);
+char *option_get_hires(const struct option *option, const void *field);
+
 bool option_set_variation(const struct option *option, void *field, const char *value,
                           struct error *error);
 char *option_get_variation(const struct option *option, const void *field);

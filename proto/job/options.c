@@ -71,6 +71,21 @@ const struct option options[OPTION_COUNT_ALL + 1] = {
     {"guidance-rescale", OPTION_NUMBER, FIELD(guidance_rescale), "0", 0, 1, NULL, "X",
      "share of the guided output that is scaled back to the text's deviation",
      KEY_ALWAYS},
+    {"hires", OPTION_HIRES, FIELD(hires_scale), "", 0, 8, NULL, "SCALE|WxH",
+     "a second pass over the picture enlarged so many times, or to this size",
+     KEY_UNLESS_DEFAULT},
+    {"hires-cfg", OPTION_NUMBER, FIELD(hires_cfg), "0", 0, 100, NULL, "X",
+     "its guidance; 0: as --cfg", KEY_UNLESS_DEFAULT},
+    {"hires-sampler", OPTION_SAMPLER, FIELD(hires_sampler), "same", 0, 0,
+     "same|" SAMPLERS, "NAME", "its sampling method", KEY_UNLESS_DEFAULT},
+    {"hires-schedule", OPTION_CHOICE, FIELD(hires_schedule), "same", 0, 0,
+     "same|" SCHEDULES, "NAME", "its noise schedule", KEY_UNLESS_DEFAULT},
+    {"hires-steps", OPTION_COUNT, FIELD(hires_steps), "0", 0, 1000, NULL, "N",
+     "its steps; 0: as --steps", KEY_UNLESS_DEFAULT},
+    {"hires-upscaler", OPTION_CHOICE, FIELD(hires_upscaler), "Latent", 0, 0,
+     "Latent|Latent (antialiased)|Latent (bicubic)|Latent (bicubic antialiased)"
+     "|Latent (nearest)|Latent (nearest-exact)|Lanczos|Nearest|None",
+     "NAME", "how it enlarges: latents, or the decoded picture", KEY_UNLESS_DEFAULT},
     {"image", OPTION_FILE, FIELD(image), "", 0, 1, "picture", "FILE",
      "the picture to edit, for models that edit by instruction (InstructPix2Pix)",
      KEY_ALWAYS},
@@ -120,7 +135,9 @@ const struct option options[OPTION_COUNT_ALL + 1] = {
     {"steps", OPTION_COUNT, FIELD(steps), "20", 1, 1000, NULL, "N", "denoising steps",
      KEY_ALWAYS},
     {"strength", OPTION_NUMBER, FIELD(strength), "0", 0, 1, NULL, "X",
-     "share of the steps that is run on --init; 0: 0.8, and 1 with --mask", KEY_ALWAYS},
+     "share of the steps that is run on --init or in the second pass of --hires; 0: "
+     "0.8, 1 with --mask, 0.7 with --hires",
+     KEY_ALWAYS},
     {"syntax", OPTION_CHOICE, FIELD(syntax), "auto", 0, 0, "auto|a1111|comfy|plain",
      "NAME", "how prompts are read; auto: as where the sampler's name comes from",
      KEY_ALWAYS},
@@ -261,16 +278,7 @@ char *option_get_number(const struct option *option, const void *field)
 
 /* Sizes: width, and height behind it; both 0 is the model's own */
 
-/* Two whole numbers with `between` them. */
-static bool read_pair(const char *value, char between, uint64_t *first,
-                      uint64_t *second)
-{
-    const char *at = strchr(value, between);
-    return at && option_digits(value, at, first) &&
-           option_digits(at + 1, at + strlen(at), second);
-}
-
-static bool set_size(const struct option *option, void *field, const char *value,
+bool option_set_size(const struct option *option, void *field, const char *value,
                      struct error *error)
 {
     uint64_t *size = field;
@@ -279,7 +287,9 @@ static bool set_size(const struct option *option, void *field, const char *value
         return true;
     }
     uint64_t width, height;
-    if (!read_pair(value, 'x', &width, &height))
+    const char *cross = strchr(value, 'x');
+    if (!cross || !option_digits(value, cross, &width) ||
+        !option_digits(cross + 1, cross + strlen(cross), &height))
         return error_set_kind(error, ERROR_INPUT,
                               "%s: \"%.40s\" is not WIDTHxHEIGHT, like 512x512",
                               option->name, value);
@@ -295,7 +305,7 @@ static bool set_size(const struct option *option, void *field, const char *value
     return true;
 }
 
-static char *get_size(const struct option *option, const void *field)
+char *option_get_size(const struct option *option, const void *field)
 {
     (void)option;
     const uint64_t *size = field;
@@ -310,7 +320,9 @@ static bool set_point(const struct option *option, void *field, const char *valu
                       struct error *error)
 {
     uint64_t *point = field, most = (uint64_t)option->most, x, y;
-    if (!read_pair(value, ',', &x, &y) || x > most || y > most)
+    const char *comma = strchr(value, ',');
+    if (!comma || !option_digits(value, comma, &x) ||
+        !option_digits(comma + 1, comma + strlen(comma), &y) || x > most || y > most)
         return error_set_kind(error, ERROR_INPUT,
                               "%s: \"%.40s\" is not X,Y, two whole numbers up to "
                               "%" PRIu64,
@@ -352,11 +364,12 @@ static const struct kind {
     [OPTION_TEXT] = {set_text, get_text, true},
     [OPTION_COUNT] = {set_count, get_count, false},
     [OPTION_NUMBER] = {option_set_number, option_get_number, false},
-    [OPTION_SIZE] = {set_size, get_size, false},
+    [OPTION_SIZE] = {option_set_size, option_get_size, false},
     [OPTION_POINT] = {set_point, get_point, false},
     [OPTION_CHOICE] = {option_set_choice, get_text, true},
     [OPTION_SAMPLER] = {option_set_sampler, get_text, true},
     [OPTION_VARIATION] = {option_set_variation, option_get_variation, false},
+    [OPTION_HIRES] = {option_set_hires, option_get_hires, false},
     [OPTION_FILE] = {set_file, get_text, true},
 };
 

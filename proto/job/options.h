@@ -45,11 +45,17 @@ struct task {
     double variation;                   /* 0 to 1, behind the seed */
     uint64_t noise_width, noise_height; /* pixels the seed's noise is for; 0: these */
     uint64_t ensd;
-    char *tile;      /* "off", "on" */
-    char *embedding; /* files; "" none */
-    char *lora;      /* files with weights; "" none */
-    char *vae;       /* file; "": the model's own */
-    char *precision; /* "auto", "f32", "f16" */
+    double hires_scale; /* of the upscale pass, or its size; all 0: none */
+    uint64_t hires_width, hires_height;
+    char *hires_upscaler;                 /* "Latent", "Lanczos" */
+    uint64_t hires_steps;                 /* 0: as many */
+    double hires_cfg;                     /* 0: the same */
+    char *hires_sampler, *hires_schedule; /* "same", or another */
+    char *tile;                           /* "off", "on" */
+    char *embedding;                      /* files; "" none */
+    char *lora;                           /* files with weights; "" none */
+    char *vae;                            /* file; "": the model's own */
+    char *precision;                      /* "auto", "f32", "f16" */
 };
 
 enum option_type {
@@ -61,6 +67,7 @@ enum option_type {
     OPTION_CHOICE,
     OPTION_SAMPLER,   /* a choice, and what follows it in brackets */
     OPTION_VARIATION, /* "SEED:STRENGTH", two fields; "": none */
+    OPTION_HIRES,     /* "2" or "768x1024", three fields; "": none */
     OPTION_FILE,      /* proto/job/files.h */
 };
 
@@ -86,7 +93,7 @@ struct option {
 
 /* All options, sorted by name; a null name ends them. `seed` and `prompt` are among them:
  * an axis may range over any. OPTION_COUNT_ALL is their number. */
-enum { OPTION_COUNT_ALL = 38 };
+enum { OPTION_COUNT_ALL = 44 };
 extern const struct option options[];
 const struct option *option_find(const char *name);
 

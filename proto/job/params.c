@@ -23,6 +23,10 @@ const char *const params_rare[][2] = {
     {"Prediction", "prediction"},
     {"Zero SNR", "zsnr"},
     {"Empty negative", "empty-negative"},
+    {"Hires steps", "hires-steps"},
+    {"Hires sampler", "hires-sampler"},
+    {"Hires schedule type", "hires-schedule"},
+    {"Hires CFG Scale", "hires-cfg"},
     {NULL, NULL},
 };
 
@@ -110,6 +114,23 @@ static bool write_rare(struct buffer *into, const struct task *task,
     return ok;
 }
 
+/* What is made of a picture that is given, and of the first pass's. */
+static bool write_pictures(struct buffer *into, const struct task *task,
+                           struct error *error)
+{
+    bool enlarges = task->hires_scale > 0 || task->hires_width;
+    const char *hires = task->hires_width ? "Hires resize" : "Hires upscale";
+    return ((!*task->init && !enlarges) ||
+            write_option(into, "Denoising strength", "strength", task, error)) &&
+           (!enlarges ||
+            (write_option(into, hires, "hires", task, error) &&
+             write_option(into, "Hires upscaler", "hires-upscaler", task, error))) &&
+           (!(task->mask_blur > 0) ||
+            write_option(into, "Mask blur", "mask-blur", task, error)) &&
+           (!*task->mask || !strcmp(task->inpaint_fill, "original") ||
+            write_option(into, "Inpaint fill", "inpaint-fill", task, error));
+}
+
 bool params_write(const struct task *task, const char *model_name,
                   const char *model_hash, struct buffer *into, struct error *error)
 {
@@ -126,12 +147,7 @@ bool params_write(const struct task *task, const char *model_name,
            write_field(into, "Model", model_name, error) &&
            (task->clip_skip <= 1 ||
             write_option(into, "Clip skip", "clip-skip", task, error)) &&
-           (!*task->init ||
-            write_option(into, "Denoising strength", "strength", task, error)) &&
-           (!(task->mask_blur > 0) ||
-            write_option(into, "Mask blur", "mask-blur", task, error)) &&
-           (!*task->mask || !strcmp(task->inpaint_fill, "original") ||
-            write_option(into, "Inpaint fill", "inpaint-fill", task, error)) &&
+           write_pictures(into, task, error) &&
            (!strcmp(task->tile, "off") ||
             write_option(into, "Tiled VAE", "tile", task, error)) &&
            (!*task->image ||

@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(text, data, size);
     for (int syntax = PROMPT_A1111; syntax <= PROMPT_PLAIN; syntax++) {
         read_runs(text, (enum prompt_syntax)syntax);
-        if (!prompt_read(&prompt, text, (enum prompt_syntax)syntax, true, STEPS,
+        if (!prompt_read(&prompt, text, (enum prompt_syntax)syntax, true, 0, STEPS,
                          &error))
             continue;
         for (size_t p = 0; p < prompt.count; p++) {

@@ -66,6 +66,17 @@ double pixel_distance(const struct image *image, struct golden_tensor want)
     return sum / (double)want.count;
 }
 
+void assert_refused(struct pipeline *pipeline, const struct image_request *request,
+                    const char *says)
+{
+    struct error refusal = {0};
+    struct image image;
+    assert_false(pipeline_render(pipeline, request, 1, NULL, NULL, &image, &refusal));
+    assert_int_equal(refusal.kind, ERROR_INPUT);
+    if (!strstr(refusal.text, says))
+        fail_msg("\"%s\" does not say \"%s\"", refusal.text, says);
+}
+
 void worst_render(struct worst *worst, struct pipeline *pipeline, const json_t *run,
                   const struct image_request *request)
 {

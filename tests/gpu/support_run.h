@@ -21,6 +21,10 @@ struct pixels golden_pixels(const json_t *golden, const char *role);
 /* Mean difference of two pictures, of 255; frees the golden one. */
 double pixel_distance(const struct image *image, struct golden_tensor want);
 
+/* Fails unless the request is refused as a user's mistake, in words with `says` among them. */
+void assert_refused(struct pipeline *pipeline, const struct image_request *request,
+                    const char *says);
+
 /* The farthest of all runs, and where. */
 struct worst {
     double latents, pixels;

@@ -25,6 +25,7 @@ import tiny_model  # noqa: E402
 import token_cases  # noqa: E402
 import vae_cases  # noqa: E402
 import variant_model  # noqa: E402
+import webui_cases  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,6 +56,7 @@ def main():
     family_cases.make(into, emoji)
     sweep_cases.make(into)
     tiny_model.write_json(into / "pictures.json", picture_cases.make(into))
+    webui_cases.make(into)
 
 
 if __name__ == "__main__":

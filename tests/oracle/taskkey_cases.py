@@ -50,7 +50,14 @@ DEFAULTS = {
     "vae": "",
 }
 # Options of later have a line only where they are set to another than their default.
-LATE = {}
+LATE = {
+    "hires": "",
+    "hires-cfg": 0.0,
+    "hires-sampler": "same",
+    "hires-schedule": "same",
+    "hires-steps": "0",
+    "hires-upscaler": "Latent",
+}
 ENGINE = 2
 
 CASES = [
@@ -64,6 +71,9 @@ CASES = [
     ({"prompt": "cat", "class": "3", "crop": "8,16", "original-size": "1024x768",
       "aesthetic": "7.5", "prediction": "v", "zsnr": "on", "empty-negative": "text"}, None),
     ({"prompt": "cat", "init": "5e" * 32, "mask": "5f" * 32, "strength": "0.75"}, None),
+    ({"prompt": "cat", "hires": "1.5", "hires-cfg": "3.5", "hires-steps": "0",
+      "hires-upscaler": "Lanczos"}, None),
+    ({"prompt": "cat", "hires": "768x1024", "hires-sampler": "Euler a"}, None),
 ]
 
 

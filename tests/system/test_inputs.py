@@ -45,3 +45,18 @@ def test_a_file_the_farm_does_not_have_is_refused_at_submit(farm):
         "submit", "--model", "tiny", "--init", "nosuch", "a cat", status=2)
     assert "nosuch.png: No such file" in farm.ctl(
         "submit", "--model", "tiny", "--init", "nosuch.png", "a cat", status=2)
+
+
+def test_a_second_pass_is_rendered_and_reads_back_as_a_job(farm):
+    farm.worker("one")
+    job = farm.submit("--hires", "1.5", "--hires-upscaler", "Lanczos", "--hires-steps", "2",
+                      "--sampler", "Euler a", "--seed", "1", "--steps", "3", "--size", "64x64",
+                      "a cat")
+    farm.ctl("wait", job)
+    name, made = next((name, file) for name, file in farm.fetch(job, farm.folder / "out").items()
+                      if name.endswith(".png"))
+    assert struct.unpack(">II", made[16:24]) == (96, 96)
+    assert (b"Size: 64x64, " in made and b"Denoising strength: 0.7, Hires upscale: 1.5, "
+            b"Hires upscaler: Lanczos" in made and b"Hires steps: 2" in made)
+    asked = farm.ctl_json("info", farm.folder / "out" / name)
+    assert asked["job"]["hires"] == "1.5" and asked["job"]["strength"] == "0.7"

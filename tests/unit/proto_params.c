@@ -60,6 +60,41 @@ static void what_is_written_reads_back(void **state)
     task_clear(&task);
 }
 
+static void a_second_pass_is_written_in_the_web_uis_words(void **state)
+{
+    static const char *const set[][2] = {
+        {"prompt", "a cat"},   {"hires", "1.5"},
+        {"strength", "0.55"},  {"hires-upscaler", "Latent (nearest-exact)"},
+        {"hires-steps", "12"}, {"hires-sampler", "DPM++ 2M Karras"},
+    };
+    static const char *const want[][2] = {
+        {"Hires upscale", "1.5"},
+        {"Hires upscaler", "Latent (nearest-exact)"},
+        {"Hires steps", "12"},
+        {"Hires sampler", "DPM++ 2M"},
+        {"Hires schedule type", "Karras"},
+        {"Denoising strength", "0.55"},
+    };
+    struct task task;
+    struct buffer text = {0};
+    struct params params;
+    task_init(&task);
+    for (size_t i = 0; i < sizeof set / sizeof *set; i++)
+        assert_true(task_set(&task, set[i][0], set[i][1], NULL));
+    assert_true(params_write(&task, "emoji", "0", &text, NULL));
+    assert_true(params_read(buffer_text(&text), &params, NULL));
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++)
+        assert_string_equal(field(&params, want[i][0]), want[i][1]);
+    assert_string_equal(field(&params, "Schedule type"), "Automatic");
+    params_clear(&params);
+    buffer_clear(&text);
+    assert_true(task_set(&task, "hires", "768x1024", NULL));
+    assert_true(params_write(&task, "emoji", "0", &text, NULL));
+    assert_non_null(strstr(buffer_text(&text), ", Hires resize: 768x1024, "));
+    buffer_clear(&text);
+    task_clear(&task);
+}
+
 static void a_text_of_the_web_ui_with_quoted_fields_reads(void **state)
 {
     struct params params;
@@ -123,6 +158,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_task_is_written_as_the_ecosystem_writes_it),
         cmocka_unit_test(what_is_written_reads_back),
+        cmocka_unit_test(a_second_pass_is_written_in_the_web_uis_words),
         cmocka_unit_test(a_text_of_the_web_ui_with_quoted_fields_reads),
         cmocka_unit_test(odd_texts_are_prompts),
         cmocka_unit_test(fields_without_a_prompt_and_a_broken_quote_read),

@@ -58,7 +58,8 @@ static void states_of_edited_prompts_are_a1111s(void **state)
     {
         struct prompt_schedule schedule;
         const char *text = text_of(test);
-        assert_true(prompt_schedule_read(&schedule, text, strlen(text), STEPS, NULL));
+        assert_true(
+            prompt_schedule_read(&schedule, text, strlen(text), 0, STEPS, NULL));
         check_count(test, "states", schedule.count);
         for (size_t s = 0; s < schedule.count; s++)
             check_pair(test, "states", s, schedule.state[s].text,
@@ -74,13 +75,15 @@ static void parts_joined_by_and_are_a1111s(void **state)
     json_array_foreach(golden, i, test)
     {
         struct prompt prompt;
-        assert_true(prompt_read(&prompt, text_of(test), PROMPT_A1111, true, 1, NULL));
+        assert_true(
+            prompt_read(&prompt, text_of(test), PROMPT_A1111, true, 0, 1, NULL));
         check_count(test, "parts", prompt.count);
         for (size_t p = 0; p < prompt.count; p++) {
             const json_t *part = json_array_get(json_object_get(test, "parts"), p);
             const char *text = json_string_value(json_array_get(part, 0));
             struct prompt_schedule expected;
-            assert_true(prompt_schedule_read(&expected, text, strlen(text), 1, NULL));
+            assert_true(
+                prompt_schedule_read(&expected, text, strlen(text), 0, 1, NULL));
             assert_string_equal(prompt.part[p].schedule.state[0].text,
                                 expected.state[0].text);
             assert_float_equal(prompt.part[p].weight,
@@ -128,7 +131,7 @@ static void plain_text_keeps_its_markup(void **state)
     struct prompt prompt;
     struct emphasis emphasis;
     const char *text = "a (b:1.2) AND [c:d:3] BREAK \\( :2";
-    assert_true(prompt_read(&prompt, text, PROMPT_PLAIN, true, STEPS, NULL));
+    assert_true(prompt_read(&prompt, text, PROMPT_PLAIN, true, 0, STEPS, NULL));
     assert_int_equal(prompt.count, 1);
     assert_int_equal(prompt.part[0].schedule.count, 1);
     assert_string_equal(prompt.part[0].schedule.state[0].text, text);
@@ -153,7 +156,8 @@ static void only_a_word_break_of_its_own_weight_ends_a_chunk(void **state)
 static void negative_prompts_are_not_parted(void **state)
 {
     struct prompt prompt;
-    assert_true(prompt_read(&prompt, "a AND b :2", PROMPT_A1111, false, STEPS, NULL));
+    assert_true(
+        prompt_read(&prompt, "a AND b :2", PROMPT_A1111, false, 0, STEPS, NULL));
     assert_int_equal(prompt.count, 1);
     assert_string_equal(prompt.part[0].schedule.state[0].text, "a AND b :2");
     assert_float_equal(prompt.part[0].weight, 1, 0);
@@ -164,13 +168,35 @@ static void negative_prompts_are_not_parted(void **state)
 static void a_state_holds_up_to_the_call_of_its_end(void **state)
 {
     struct prompt_schedule schedule;
-    assert_true(prompt_schedule_read(&schedule, "[a:b:3]", 7, STEPS, NULL));
+    assert_true(prompt_schedule_read(&schedule, "[a:b:3]", 7, 0, STEPS, NULL));
     assert_int_equal(prompt_schedule_at(&schedule, 0), 0);
     assert_int_equal(prompt_schedule_at(&schedule, 3), 0);
     assert_int_equal(prompt_schedule_at(&schedule, 4), 1);
     assert_int_equal(prompt_schedule_at(&schedule, 10), 1);
     assert_int_equal(prompt_schedule_at(&schedule, 11), 0);
     prompt_schedule_clear(&schedule);
+}
+
+/* The examples that webui's prompt_parser.py gives for a second pass of 10 after 10. */
+static void a_second_pass_counts_on_from_the_first(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t count, end;
+        const char *first;
+    } cases[] = {{"a [b:.5] c", 1, 10, "a b c"},
+                 {"a [b:1.5] c", 2, 5, "a  c"},
+                 {"a [b:7] c", 1, 10, "a b c"},
+                 {"a [b:13] c", 2, 3, "a  c"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct prompt_schedule schedule;
+        const char *text = cases[i].text;
+        assert_true(prompt_schedule_read(&schedule, text, strlen(text), 10, 10, NULL));
+        assert_int_equal(schedule.count, cases[i].count);
+        assert_int_equal(schedule.state[0].end, cases[i].end);
+        assert_string_equal(schedule.state[0].text, cases[i].first);
+        prompt_schedule_clear(&schedule);
+    }
 }
 
 static void auto_syntax_follows_the_samplers_name(void **state)
@@ -212,14 +238,16 @@ static void hostile_nesting_and_growth_are_refused(void **state)
     struct prompt_schedule schedule;
     struct emphasis emphasis;
     memset(text, '(', sizeof text - 1);
-    assert_false(prompt_schedule_read(&schedule, text, sizeof text - 1, STEPS, &error));
+    assert_false(
+        prompt_schedule_read(&schedule, text, sizeof text - 1, 0, STEPS, &error));
     assert_non_null(strstr(error.text, "nested more than 200 deep"));
     memset(text + 30000, ')', 30000);
     assert_false(emphasis_read(&emphasis, text, PROMPT_COMFY, &error));
     assert_non_null(strstr(error.text, "nested more than 200 deep"));
     memset(text, 'a', sizeof text - 1);
     memcpy(text, "[a|b]", 5);
-    assert_false(prompt_schedule_read(&schedule, text, sizeof text - 1, 1000, &error));
+    assert_false(
+        prompt_schedule_read(&schedule, text, sizeof text - 1, 0, 1000, &error));
     assert_non_null(strstr(error.text, "shorten the text"));
 }
 
@@ -234,6 +262,7 @@ int main(void)
         cmocka_unit_test(only_a_word_break_of_its_own_weight_ends_a_chunk),
         cmocka_unit_test(negative_prompts_are_not_parted),
         cmocka_unit_test(a_state_holds_up_to_the_call_of_its_end),
+        cmocka_unit_test(a_second_pass_counts_on_from_the_first),
         cmocka_unit_test(auto_syntax_follows_the_samplers_name),
         cmocka_unit_test(editing_counts_two_calls_a_step_where_a_sampler_makes_two),
         cmocka_unit_test(hostile_nesting_and_growth_are_refused),

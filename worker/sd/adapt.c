@@ -54,12 +54,14 @@ bool rendering_adapt(struct rendering *self, struct denoiser *denoiser,
                             request->sampler);
     double done = 0;
     for (size_t call = 0; ok && done < 1; call += ADAPTIVE_EVALUATIONS) {
-        if (progress && !progress(owner, (size_t)(done * (double)steps), steps))
+        if (progress &&
+            !progress(owner, self->done + (size_t)(done * (double)steps), self->of))
             ok = error_set_kind(error, ERROR_BUSY, "stopped");
         ok = ok && attempt(self, denoiser, call, latents, error);
         done = adaptive_done(self->run.adaptive);
     }
-    if (ok && progress && !progress(owner, steps, steps))
+    bool ends = self->done + self->length == self->of;
+    if (ok && progress && ends && !progress(owner, self->of, self->of))
         ok = error_set_kind(error, ERROR_BUSY, "stopped");
     free(latents);
     return ok && denoiser_latents(denoiser, self->nhwc, error);
@@ -83,7 +85,9 @@ bool pipeline_render(struct pipeline *self, const struct image_request *requests
                      size_t count, pipeline_progress *progress, void *owner,
                      struct image *images, struct error *error)
 {
-    if (count < 2 || !sampler_adapts(requests->sampler))
+    const char *second = requests->hires.sampler;
+    if (count < 2 ||
+        !(sampler_adapts(requests->sampler) || (second && sampler_adapts(second))))
         return rendering_together(self, requests, count, progress, owner, images,
                                   error);
     for (size_t i = 0; i < count; i++) {

@@ -84,7 +84,8 @@ static bool encode_negative(struct conditions *self, struct conditions_row *row,
     struct prompt prompt;
     if (!text)
         return true;
-    if (!prompt_read(&prompt, text, options->form.syntax, false, options->calls, error))
+    if (!prompt_read(&prompt, text, options->form.syntax, false, options->before,
+                     options->calls, error))
         return false;
     bool ok = encode_states(self, row, &prompt.part[0].schedule, options, error);
     prompt_clear(&prompt);
@@ -98,7 +99,7 @@ static bool read_prompts(struct conditions *self, const struct conditions_image 
 {
     for (size_t i = 0; i < count; i++) {
         if (!prompt_read(&prompts[i], images[i].prompt, options->form.syntax, true,
-                         options->calls, error))
+                         options->before, options->calls, error))
             return error_prefix(error, "prompt");
         if (prompts[i].count > 1 || prompts[i].part[0].weight != 1)
             self->composes = true;

@@ -18,7 +18,8 @@ struct conditions_image {
 
 struct conditions_options {
     struct conditioning_form form;
-    size_t calls; /* of the UNet over all steps: what editing's steps are counted in */
+    size_t calls;  /* of the UNet over all steps: what editing's steps are counted in */
+    size_t before; /* calls of the first pass, where this is the second; else 0 */
     bool guided;
 };
 

@@ -12,7 +12,7 @@ struct draws {
     enum noise_source source;
     struct sampler_interval range;
     size_t c, h, w;
-    struct noise noise;
+    struct noise noise, aside;
     struct brownian *brownian;
     float *whole; /* a draw of the whole batch */
 };
@@ -58,6 +58,7 @@ struct draws *draws_new(const struct draws_options *options,
     self->h = h;
     self->w = w;
     seed(self, &self->noise, options->seed);
+    noise_seed(&self->aside, options->seed);
     return self;
 }
 
@@ -90,6 +91,11 @@ void draws_again(struct draws *self, float *values)
     seed(self, &noise, self->options.seed);
     noise_normal(&noise, self->whole, self->options.batch * count_of(self));
     take_part(self, values);
+}
+
+void draws_aside(struct draws *self, float *values, size_t count)
+{
+    noise_normal(&self->aside, values, count);
 }
 
 /* A1111's slerp over tensors [c, h, w], whose vectors run along h: between a and b by the

@@ -33,6 +33,11 @@ void draws_next(struct draws *self, float *values);
 /* The seed's numbers from their beginning; what is drawn next stays as it is. */
 void draws_again(struct draws *self, float *values);
 
+/* The next `count` numbers of torch's CPU generator of the seed that nothing else draws from:
+ * what A1111's posteriors are drawn from, whatever the kind of the noise, in pictures of one
+ * seed made one after the other. */
+void draws_aside(struct draws *self, float *values, size_t count);
+
 /* The first noise (interval NULL; once), or that of a step over an interval of sigma. */
 bool draws_step(struct draws *self, const struct sampler_interval *interval,
                 float *values, struct error *error);

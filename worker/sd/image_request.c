@@ -8,6 +8,11 @@ static const char *or_auto(const char *text)
     return text ? text : "auto";
 }
 
+static bool alike_text(const char *a, const char *b)
+{
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
 bool image_request_same_files(const struct image_request *a,
                               const struct image_request *b)
 {
@@ -18,8 +23,15 @@ bool image_request_same_files(const struct image_request *a,
                strcmp(a->loras[i].path, b->loras[i].path) == 0;
     for (size_t i = 0; same && i < a->embedding_count; i++)
         same = strcmp(a->embeddings[i].path, b->embeddings[i].path) == 0;
-    const char *vae = a->vae_path ? a->vae_path : "";
-    return same && strcmp(vae, b->vae_path ? b->vae_path : "") == 0;
+    return same && alike_text(a->vae_path, b->vae_path);
+}
+
+static bool alike_hires(const struct hires_request *a, const struct hires_request *b)
+{
+    return a->scale == b->scale && a->width == b->width && a->height == b->height &&
+           a->steps == b->steps && a->cfg == b->cfg &&
+           alike_text(a->upscaler, b->upscaler) && alike_text(a->sampler, b->sampler) &&
+           alike_text(a->schedule, b->schedule);
 }
 
 bool image_request_alike(const struct image_request *a, const struct image_request *b)
@@ -30,9 +42,10 @@ bool image_request_alike(const struct image_request *a, const struct image_reque
            a->crop_y == b->crop_y && a->class == b->class &&
            a->aesthetic == b->aesthetic && a->eta == b->eta &&
            a->clip_skip == b->clip_skip && a->init == b->init &&
-           a->strength == b->strength && a->mask == b->mask &&
-           a->mask_blur == b->mask_blur && a->inpaint_fill == b->inpaint_fill &&
-           a->image == b->image && a->image_cfg == b->image_cfg && a->tile == b->tile &&
+           a->strength == b->strength && alike_hires(&a->hires, &b->hires) &&
+           a->mask == b->mask && a->mask_blur == b->mask_blur &&
+           a->inpaint_fill == b->inpaint_fill && a->image == b->image &&
+           a->image_cfg == b->image_cfg && a->tile == b->tile &&
            strcmp(a->sampler, b->sampler) == 0 &&
            strcmp(a->schedule, b->schedule) == 0 &&
            strcmp(or_auto(a->syntax), or_auto(b->syntax)) == 0 &&

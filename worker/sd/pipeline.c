@@ -3,6 +3,8 @@
  *     prompts -> context      conditioning.c, each distinct text once
  *     seeds -> noise          draws.c, on the host, one generator an image
  *     steps -> latents        denoiser.c, all images in one batch
+ *     latents -> latents      hires.c, where a second pass is wanted, which is a rendering
+ *                             of its own: the same requests with what differs put in
  *     latents -> pixels       tiles.c, one image at a time: the VAE's largest tensors
  *                             are a hundred times the UNet's
  *
@@ -14,12 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/sd/hires.h"
 #include "worker/sd/pixels.h"
-#include "worker/sd/prompt.h"
 #include "worker/sd/rendering.h"
 #include "worker/sd/tiles.h"
-
-enum { SIDE_MOST = 4096, BATCH_MOST = 64 };
 
 /* ---- The door */
 
@@ -83,324 +83,7 @@ void image_clear(struct image *self)
     *self = (struct image){0};
 }
 
-/* ---- One rendering */
-
-/* Puts the request's VAE, LoRAs and embeddings in their places. */
-static bool take_files(struct rendering *self, struct error *error)
-{
-    struct pipeline *pipeline = self->pipeline;
-    const struct image_request *request = self->request;
-    if (vae_other_differs(&pipeline->vae, request->vae_path)) {
-        plans_drop(&pipeline->plans);
-        pipeline->preview = (struct preview_map){0};
-    }
-    return vae_other_put(&pipeline->vae, &pipeline->model, request->vae_path,
-                         request->vae_name, error) &&
-           adapters_set(pipeline->adapters, request->loras, request->lora_count,
-                        &self->adapters, error) &&
-           embedding_cache_load(&pipeline->embeddings, &pipeline->model.text,
-                                request->embeddings, request->embedding_count, error);
-}
-
-static bool check_side(const char *name, size_t pixels, size_t factor,
-                       struct error *error)
-{
-    if (pixels % factor)
-        return error_set_kind(error, ERROR_INPUT,
-                              "%s %zu: this model's sizes are multiples of %zu", name,
-                              pixels, factor);
-    if (pixels > SIDE_MOST)
-        return error_set_kind(error, ERROR_INPUT, "%s %zu: the most is %d", name,
-                              pixels, SIDE_MOST);
-    return true;
-}
-
-static bool check_requests(struct rendering *self, struct error *error)
-{
-    const struct image_request *request = self->request;
-    size_t factor = pipeline_factor(self->pipeline), width, height;
-    if (self->count < 1 || self->count > BATCH_MOST)
-        return error_set_kind(error, ERROR_INPUT, "a batch of %zu: from 1 to %d images",
-                              self->count, BATCH_MOST);
-    for (size_t i = 1; i < self->count; i++)
-        if (!image_request_alike(&request[0], &request[i]))
-            return error_set_kind(error, ERROR_INPUT,
-                                  "images of one batch differ in more than prompt, "
-                                  "negative prompt and seed");
-    if (!(fabs(request->cfg) <= 1000))
-        return error_set_kind(error, ERROR_INPUT, "cfg %g: from -1000 to 1000",
-                              request->cfg);
-    if (self->pipeline->model.pixels)
-        factor = (size_t)1 << (self->pipeline->model.unet.config.levels - 1);
-    pipeline_default_size(self->pipeline, &width, &height);
-    width = request->width ? request->width : width;
-    height = request->height ? request->height : height;
-    if (!check_side("width", width, factor, error) ||
-        !check_side("height", height, factor, error))
-        return false;
-    self->w = width / pipeline_factor(self->pipeline);
-    self->h = height / pipeline_factor(self->pipeline);
-    return model_knows_class(&self->pipeline->model, request->class, error);
-}
-
-/* Which pictures the model needs is told by its UNet's channels: those of the latents alone;
- * with a mask and masked latents; or with the latents of a picture to be edited. */
-static bool choose_mode(struct rendering *self, struct error *error)
-{
-    const struct image_request *request = self->request;
-    const struct model *model = &self->pipeline->model;
-    size_t channels = model->unet.config.in_channels;
-    size_t c = self->c = model->pixels ? model->unet.config.out_channels
-                                       : model->vae.config.latent_channels;
-    bool inpaints = channels == 2 * c + 1 && !model->pixels;
-    bool edits = channels == 2 * c && !model->pixels;
-    self->extra = channels - c;
-    if (model->pixels && (request->init || request->mask || request->image))
-        return error_set_kind(error, ERROR_INPUT,
-                              "init: a model of pixels begins from noise alone");
-    if (inpaints && !request->mask)
-        return error_set_kind(error, ERROR_INPUT,
-                              "this model repaints pictures: it needs init and mask");
-    if (edits != (request->image != NULL))
-        return error_set_kind(error, ERROR_INPUT,
-                              edits ? "this model edits a picture: it needs image"
-                                    : "image: this model does not edit pictures by "
-                                      "instruction; init begins with one");
-    if (edits && (request->init || request->mask))
-        return error_set_kind(error, ERROR_INPUT,
-                              "init: this model edits a picture; give it as image");
-    if (edits && self->run.uncond)
-        return error_set_kind(error, ERROR_INPUT,
-                              "sampler %s: a model that edits pictures takes none with "
-                              "CFG++",
-                              request->sampler);
-    self->guided =
-        edits ? request->cfg > 1 && request->image_cfg >= 1 : self->run.guided;
-    self->edits = edits && self->guided;
-    self->keeps = request->mask && !inpaints;
-    return true;
-}
-
-static bool prepare(struct rendering *self, struct error *error)
-{
-    const struct image_request *request = self->request;
-    const struct model *model = &self->pipeline->model;
-    struct sampler_options options = {.schedule = request->schedule,
-                                      .steps = request->steps,
-                                      .eta = request->eta,
-                                      .guidance = request->cfg,
-                                      .guidance_rescale = request->guidance_rescale,
-                                      .is_xl = model->unet.config.time_ids > 0,
-                                      .strength = request->init ? request->strength : 1,
-                                      .from_image = request->init && !request->mask};
-    struct schedule_config schedule;
-    if (!check_requests(self, error) || !take_files(self, error) ||
-        !model_schedule(model, request->prediction, request->zsnr, &schedule, error) ||
-        !sampler_plan(&self->run, request->sampler, &schedule, &options, error) ||
-        !choose_mode(self, error))
-        return false;
-    size_t values = self->count * self->c * self->h * self->w;
-    self->draws = calloc(self->count, sizeof *self->draws);
-    self->nchw = calloc(values, sizeof *self->nchw);
-    self->nhwc = calloc(values, sizeof *self->nhwc);
-    if (!self->draws || !self->nchw || !self->nhwc)
-        return error_set_kind(error, ERROR_MEMORY, "no memory for %zu images",
-                              self->count);
-    return true;
-}
-
-static bool encode_texts(struct rendering *self, struct error *error)
-{
-    const struct image_request *request = self->request;
-    const struct model *model = &self->pipeline->model;
-    const struct text_stack *text = &model->text;
-    enum prompt_syntax syntax = prompt_syntax_of(request->syntax, request->sampler);
-    struct conditions_options options = {
-        .form = {.syntax = syntax,
-                 .clip_skip = request->clip_skip,
-                 .adapters = self->adapters,
-                 .embeddings = &self->pipeline->embeddings.set,
-                 .words = self->pipeline->embeddings.id},
-        .calls = prompt_calls(request->sampler, request->steps),
-        .guided = self->guided,
-    };
-    struct conditions_image *images = calloc(self->count, sizeof *images);
-    for (size_t i = 0; images && i < self->count; i++) {
-        const char *negative = self->request[i].negative;
-        /* A1111 takes an empty one for none */
-        if (model->zero_negative && syntax == PROMPT_A1111 && negative && !*negative)
-            negative = NULL;
-        if ((!model->zero_negative || syntax == PROMPT_COMFY) && !negative)
-            negative = "";
-        images[i] = (struct conditions_image){self->request[i].prompt, negative};
-    }
-    bool ok = images || error_set_kind(error, ERROR_MEMORY, "no memory for prompts");
-    if (ok && model->pixels)
-        ok = conditions_none(&self->conditions, self->count, error);
-    else if (ok)
-        ok = conditions_make(&self->conditions, self->pipeline->conditioning, text->c,
-                             text->tokens, images, self->count, &options, error);
-    free(images);
-    if (!ok)
-        return false;
-    if (model->unet.config.in_channels == 2 * self->c && self->conditions.composes)
-        return error_set_kind(error, ERROR_INPUT,
-                              "prompt: a model that edits pictures takes no AND");
-    self->rows = self->conditions.count + (self->edits ? self->count : 0);
-    size_t row = self->conditions.keys * text->c;
-    self->context = calloc(self->rows * row + 1, sizeof *self->context);
-    self->added =
-        calloc(self->rows * unet_added_width(&model->unet) + 1, sizeof *self->added);
-    return (self->context && self->added) ||
-           error_set_kind(error, ERROR_MEMORY, "no memory for prompts");
-}
-
-/* SDXL's numbers beside the pooled text: (original height and width, crop top and left,
- * height and width), in its refiner the aesthetic score for the last two. */
-static void add_time_ids(struct rendering *self, size_t row, const float *pooled)
-{
-    const struct model *model = &self->pipeline->model;
-    const struct image_request *request = self->request;
-    const struct unet_config *c = &model->unet.config;
-    size_t factor = pipeline_factor(self->pipeline);
-    float h = (float)(self->h * factor), w = (float)(self->w * factor);
-    bool asked = request->original_height && request->original_width;
-    bool negative = self->conditions.guided && row < self->count;
-    float ids[6] = {asked ? (float)request->original_height : h,
-                    asked ? (float)request->original_width : w,
-                    (float)request->crop_y,
-                    (float)request->crop_x,
-                    h,
-                    w};
-    if (model->aesthetic)
-        ids[4] = negative ? 2.5F : (float)request->aesthetic;
-    unet_added_values(&model->unet, pooled, ids, model->aesthetic ? 5 : 6,
-                      self->added + row * c->added);
-}
-
-/* The condition of a row: of three rows an image the first two are without the prompt. */
-static size_t condition_of(const struct rendering *self, size_t row)
-{
-    return self->edits && row >= self->count ? row - self->count : row;
-}
-
-bool rendering_attend(struct rendering *self, struct denoiser *denoiser, size_t call,
-                      bool first, struct error *error)
-{
-    const struct conditions *conditions = &self->conditions;
-    if (!first && !conditions_change(conditions, call))
-        return true;
-    size_t negatives = self->count * conditions->keys * conditions->c;
-    float *second = self->context + (self->edits ? negatives : 0);
-    conditions_write(conditions, call, second);
-    if (self->edits)
-        memcpy(self->context, second, negatives * sizeof *second);
-    const struct unet *unet = &self->pipeline->model.unet;
-    for (size_t row = 0; row < self->rows; row++) {
-        if (unet->config.time_ids)
-            add_time_ids(self, row,
-                         conditions_pooled(conditions, condition_of(self, row), call));
-        if (unet->config.classes || unet->config.class_steps)
-            unet_class_values(unet, self->request->class,
-                              self->added + row * unet_added_width(unet));
-    }
-    return denoiser_attend(denoiser, self->context, self->added, error);
-}
-
-/* The denoiser with everything that holds for all steps. */
-static bool start_denoiser(struct rendering *self, struct denoiser *denoiser,
-                           struct error *error)
-{
-    const struct start *start = &self->start;
-    struct denoiser_row *rows = calloc(self->rows, sizeof *rows);
-    for (size_t i = 0; rows && i < self->rows; i++) {
-        const struct conditions_row *row = &self->conditions.row[condition_of(self, i)];
-        rows[i] = (struct denoiser_row){row->image, row->weight, row->keys};
-    }
-    bool ok =
-        rows ? denoiser_start(denoiser, start->latents, rows, error) &&
-                   (!self->extra || denoiser_extra(denoiser, start->extra, rows, error))
-             : error_set_kind(error, ERROR_MEMORY, "no memory for prompts");
-    ok = ok && (!self->keeps || denoiser_keep(denoiser, self->canvas.mask, start->known,
-                                              start->noise, error));
-    denoiser_image_guidance(denoiser, self->request->image_cfg);
-    free(rows);
-    return ok;
-}
-
-/* The latents before the first step, from the generators' first draws. */
-static bool begin(struct rendering *self, struct error *error)
-{
-    const struct image_request *request = self->request;
-    size_t factor = pipeline_factor(self->pipeline);
-    struct start_shape shape = {.images = self->count,
-                                .c = self->c,
-                                .h = self->h,
-                                .w = self->w,
-                                .extra = self->extra,
-                                .draws = self->draws};
-    bool pictured = request->init || request->mask || request->image;
-    bool ok =
-        image_request_draws(request, &shape, &self->run, factor, self->draws, error) &&
-        (!pictured || canvas_make(&self->canvas, request, self->w * factor,
-                                  self->h * factor, factor, error)) &&
-        start_make(&self->start, &shape, &self->run, request,
-                   pictured ? &self->canvas : NULL, &self->pipeline->plans, error);
-    if (ok && self->pipeline->model.class_width)
-        model_class_channels(&self->pipeline->model, request->class,
-                             self->count * self->h * self->w, self->start.extra);
-    return ok;
-}
-
-/* Leaves the last latents in nhwc. */
-static bool denoise(struct rendering *self, pipeline_progress *progress, void *owner,
-                    struct error *error)
-{
-    struct denoiser_shape shape = {
-        .images = self->count,
-        .h = self->h,
-        .w = self->w,
-        .guided = self->conditions.guided,
-        .composes = self->conditions.composes,
-        .edits = self->edits,
-        .extra = self->extra,
-        .keeps = self->keeps,
-        .rows = self->rows,
-        .tokens = self->conditions.keys,
-    };
-    struct pipeline *pipeline = self->pipeline;
-    size_t first;
-    if (pipeline->watch.preview_every && !pipeline->model.pixels &&
-        !pipeline->preview.c)
-        preview_fit(&pipeline->preview, &pipeline->plans, NULL); /* else none are had */
-    /* pictures are encoded first, since that may cost the denoiser's plan */
-    struct denoiser *denoiser =
-        begin(self, error) ? plans_denoiser(&self->pipeline->plans, &shape, error)
-                           : NULL;
-    if (!denoiser || !start_denoiser(self, denoiser, error) ||
-        !rendering_resume(self, denoiser, &first, error))
-        return false;
-    if (self->run.adaptive)
-        return rendering_adapt(self, denoiser, progress, owner, error);
-    for (size_t done = first; done < self->run.count; done++) {
-        const struct step *step = &self->run.step[done];
-        if (progress && !progress(owner, done, self->run.count))
-            return rendering_stopped(self, denoiser, done, error);
-        if (!rendering_attend(self, denoiser, done, done == first, error))
-            return false;
-        bool noisy = step->noise != 0;
-        if (noisy && !rendering_draw(self, done, error))
-            return false;
-        denoiser_level(denoiser, self->run.known[done].image,
-                       self->run.known[done].noise);
-        if (!denoiser_step(denoiser, step, noisy ? self->nhwc : NULL, error) ||
-            !rendering_watch(self, denoiser, done + 1, error))
-            return false;
-    }
-    if (progress && !progress(owner, self->run.count, self->run.count))
-        return error_set_kind(error, ERROR_BUSY, "stopped");
-    return denoiser_latents(denoiser, self->nhwc, error);
-}
+/* ---- A rendering, of one pass or two */
 
 static bool finish_image(struct rendering *self, size_t i, struct image *image,
                          struct error *error)
@@ -408,7 +91,11 @@ static bool finish_image(struct rendering *self, size_t i, struct image *image,
     size_t factor = pipeline_factor(self->pipeline);
     size_t values = self->c * self->h * self->w;
     const float *latents = self->nhwc + i * values;
-    *image = (struct image){.width = self->w * factor,
+    size_t pixels = self->w * factor * self->h * factor;
+    *image = (struct image){.asked_width = self->w * factor,
+                            .asked_height = self->h * factor,
+                            .step_pixels = self->request->steps * pixels,
+                            .width = self->w * factor,
                             .height = self->h * factor,
                             .c = self->c,
                             .h = self->h,
@@ -433,36 +120,129 @@ static bool finish_image(struct rendering *self, size_t i, struct image *image,
                          self->w, image->rgb, error);
 }
 
-static void rendering_clear(struct rendering *self)
+/* The requests as the second pass has them. */
+static bool prepare_second(struct rendering *self, const struct rendering *first,
+                           const struct hires_size *size, struct error *error)
 {
-    sampler_run_clear(&self->run);
-    conditions_clear(&self->conditions);
-    canvas_clear(&self->canvas);
-    start_clear(&self->start);
-    for (size_t i = 0; self->draws && i < self->count; i++)
-        draws_destroy(&self->draws[i]);
-    free(self->draws);
-    free(self->context);
-    free(self->added);
-    free(self->nchw);
-    free(self->nhwc);
+    const struct hires_request *asked = &first->request->hires;
+    size_t factor = pipeline_factor(first->pipeline);
+    struct image_request *own = calloc(first->count, sizeof *own);
+    *self = (struct rendering){.pipeline = first->pipeline,
+                               .request = own,
+                               .own = own,
+                               .count = first->count,
+                               .first = first,
+                               .done = first->length};
+    if (!own)
+        return error_set_kind(error, ERROR_MEMORY, "no memory for a second pass");
+    for (size_t i = 0; i < first->count; i++) {
+        own[i] = first->request[i];
+        own[i].hires = (struct hires_request){0};
+        own[i].steps = asked->steps ? asked->steps : own[i].steps;
+        own[i].cfg = asked->cfg > 0 ? asked->cfg : own[i].cfg;
+        own[i].sampler = asked->sampler ? asked->sampler : own[i].sampler;
+        own[i].schedule = asked->schedule ? asked->schedule : own[i].schedule;
+        own[i].width = size->out_w * factor;
+        own[i].height = size->out_h * factor;
+        if (own[i].resume && own[i].resume->step <= first->length)
+            own[i].resume = NULL;
+    }
+    return rendering_prepare(self, error);
+}
+
+/* Both passes, where there are two; what is left in the last one's nhwc are its latents. */
+struct passes {
+    struct rendering first, second;
+    struct hires_size size;
+    bool enlarges;
+};
+
+static bool prepare(struct passes *self, struct error *error)
+{
+    struct rendering *first = &self->first;
+    const struct image_request *request = first->request;
+    size_t factor = pipeline_factor(first->pipeline);
+    self->enlarges = hires_wanted(&request->hires);
+    if (!rendering_prepare(first, error))
+        return false;
+    if (!self->enlarges)
+        return true;
+    if (request->init || request->image || first->pipeline->model.pixels)
+        return error_set_kind(error, ERROR_INPUT,
+                              "hires: a second pass is for pictures made from noise by "
+                              "models of latents");
+    if (!hires_plan(&self->size, &request->hires, first->w * factor, first->h * factor,
+                    factor, error) ||
+        !prepare_second(&self->second, first, &self->size, error))
+        return error_prefix(error, "second pass");
+    first->of += self->second.length;
+    self->second.of = first->of;
+    return true;
+}
+
+/* The first pass's latents, enlarged, for the second to begin with. */
+static bool enlarge(struct passes *self, struct error *error)
+{
+    const struct rendering *first = &self->first;
+    struct rendering *second = &self->second;
+    size_t c = first->c, from = first->h * first->w * c;
+    size_t values = second->h * second->w * c;
+    second->given = calloc(first->count * values, sizeof *second->given);
+    if (!second->given)
+        return error_set_kind(error, ERROR_MEMORY, "no memory for latents");
+    for (size_t i = 0; i < first->count; i++) {
+        bool drawn = second->run.ways != WAYS_COMFY;
+        if (!hires_enlarge(
+                &self->size, first->request->hires.upscaler, first->nhwc + i * from,
+                first->h, first->w, c, &first->pipeline->plans, first->request->tile,
+                drawn ? first->draws[i] : NULL, second->given + i * values, error))
+            return error_prefix(error, "second pass");
+    }
+    return true;
+}
+
+static bool denoise(struct passes *self, pipeline_progress *progress, void *owner,
+                    struct error *error)
+{
+    const struct snapshot *resume = self->first.request->resume;
+    bool skips = self->enlarges && resume && resume->step > self->first.length;
+    if (!skips && (!rendering_encode(&self->first, error) ||
+                   !rendering_denoise(&self->first, progress, owner, error)))
+        return false;
+    if (!self->enlarges)
+        return true;
+    return (skips || enlarge(self, error)) && rendering_encode(&self->second, error) &&
+           rendering_denoise(&self->second, progress, owner, error);
+}
+
+/* What the first of two passes adds to what is said of an image. */
+static void count_first(const struct rendering *first, struct image *image)
+{
+    size_t factor = pipeline_factor(first->pipeline);
+    image->asked_width = first->w * factor;
+    image->asked_height = first->h * factor;
+    image->step_pixels +=
+        first->request->steps * image->asked_width * image->asked_height;
 }
 
 bool rendering_together(struct pipeline *self, const struct image_request *requests,
                         size_t count, pipeline_progress *progress, void *owner,
                         struct image *images, struct error *error)
 {
-    struct rendering rendering = {
-        .pipeline = self, .request = requests, .count = count};
+    struct passes passes = {
+        .first = {.pipeline = self, .request = requests, .count = count}};
     size_t filled = 0;
-    bool ok = prepare(&rendering, error) && encode_texts(&rendering, error) &&
-              denoise(&rendering, progress, owner, error);
+    bool ok = prepare(&passes, error) && denoise(&passes, progress, owner, error);
+    struct rendering *last = passes.enlarges ? &passes.second : &passes.first;
     while (ok && filled < count) {
-        ok = finish_image(&rendering, filled, &images[filled], error);
+        ok = finish_image(last, filled, &images[filled], error);
+        if (passes.enlarges)
+            count_first(&passes.first, &images[filled]);
         filled++;
     }
     for (size_t i = 0; !ok && i < filled; i++)
         image_clear(&images[i]);
-    rendering_clear(&rendering);
+    rendering_clear(&passes.first);
+    rendering_clear(&passes.second);
     return ok;
 }

@@ -17,6 +17,16 @@
  * noise, or nothing. */
 enum inpaint_fill { INPAINT_ORIGINAL, INPAINT_NOISE, INPAINT_NOTHING };
 
+/* A second pass over the picture enlarged (hires.h): so many times, or to this size. */
+struct hires_request {
+    double scale;
+    size_t width, height;           /* with scale 0; all 0: no second pass */
+    const char *upscaler;           /* "Latent", "Lanczos" */
+    size_t steps;                   /* 0: as many as the first has */
+    double cfg;                     /* 0: likewise */
+    const char *sampler, *schedule; /* NULL: likewise */
+};
+
 /* One image. Texts and pictures are borrowed; negative NULL: none was given, which SDXL
  * tells from an empty one. Images rendered together may differ in prompt, negative
  * and seed only. */
@@ -37,7 +47,8 @@ struct image_request {
     size_t noise_width, noise_height; /* pixels the noise is drawn for; 0: the size */
     unsigned clip_skip;               /* 1: last layer */
     const struct pixels *init; /* image to image begins with it; NULL: with noise */
-    double strength;           /* share of the steps that is run, with init */
+    double strength;           /* share of the steps that is run, with init or hires */
+    struct hires_request hires;
     const struct pixels *mask; /* inpainting: white is repainted; init's size */
     double mask_blur;          /* deviation in pixels of the mask */
     enum inpaint_fill inpaint_fill;
@@ -61,7 +72,9 @@ bool image_request_same_files(const struct image_request *a,
 
 struct image {
     size_t width, height;
-    uint8_t *rgb; /* height x width x 3, heap */
+    uint8_t *rgb;                     /* height x width x 3, heap */
+    size_t asked_width, asked_height; /* of the first pass */
+    uint64_t step_pixels;             /* steps asked for times pixels, of all passes */
     size_t c, h, w;
     float *latents; /* [c, h, w] as the sampler left them, heap */
     bool truncated; /* plain syntax: the text had more than 75 tokens */

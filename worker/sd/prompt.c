@@ -65,7 +65,8 @@ static size_t part_end(const char *text, size_t size, double *weight)
 }
 
 static bool add_part(struct prompt *self, const char *text, size_t size, double weight,
-                     enum prompt_syntax syntax, size_t steps, struct error *error)
+                     enum prompt_syntax syntax, size_t before, size_t steps,
+                     struct error *error)
 {
     struct prompt_part *part = &self->part[self->count];
     if (self->count == PARTS_MOST)
@@ -74,12 +75,12 @@ static bool add_part(struct prompt *self, const char *text, size_t size, double 
     self->count++;
     part->weight = weight;
     return syntax == PROMPT_A1111
-               ? prompt_schedule_read(&part->schedule, text, size, steps, error)
+               ? prompt_schedule_read(&part->schedule, text, size, before, steps, error)
                : prompt_schedule_constant(&part->schedule, text, size, steps, error);
 }
 
 bool prompt_read(struct prompt *self, const char *text, enum prompt_syntax syntax,
-                 bool composes, size_t steps, struct error *error)
+                 bool composes, size_t before, size_t steps, struct error *error)
 {
     size_t size = strlen(text), at = 0, end;
     double weight = 1;
@@ -91,7 +92,7 @@ bool prompt_read(struct prompt *self, const char *text, enum prompt_syntax synta
     do {
         size_t next = composes ? find_and(text, at, size) : size;
         end = composes ? at + part_end(text + at, next - at, &weight) : size;
-        ok = add_part(self, text + at, end - at, weight, syntax, steps, error);
+        ok = add_part(self, text + at, end - at, weight, syntax, before, steps, error);
         more = next < size;
         at = next + strlen(and_word);
     } while (ok && more);

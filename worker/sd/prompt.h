@@ -22,9 +22,10 @@ struct prompt {
 };
 
 /* `composes`: AND parts it and a weight may end each part (A1111's positive prompt); else
- * it is one part. ERROR_INPUT says what is wrong with the text. */
+ * it is one part. `before` and `steps` as prompt_schedule_read takes them. ERROR_INPUT says
+ * what is wrong with the text. */
 bool prompt_read(struct prompt *self, const char *text, enum prompt_syntax syntax,
-                 bool composes, size_t steps, struct error *error);
+                 bool composes, size_t before, size_t steps, struct error *error);
 void prompt_clear(struct prompt *self);
 
 /* "a1111", "comfy", "plain", or "auto" (or NULL): as the sampler's ecosystem has it, which its name

@@ -40,7 +40,7 @@ struct list {
 
 struct reader {
     const char *text;
-    size_t size, at, steps;
+    size_t size, at, before, steps;
     struct node *node; /* node 0 is none */
     size_t count, capacity;
     bool *dead; /* a group that opens here does not close */
@@ -130,6 +130,8 @@ static bool read_when(struct reader *self, long *when)
     if (end == self->size || self->text[end] != ']')
         return false;
     double value = strtod(self->text + number, NULL);
+    if (self->before)
+        value -= point ? 1 : (double)self->before;
     value *= point ? (double)self->steps : 1;
     *when = value >= (double)self->steps ? (long)self->steps
             : value <= -1                ? -1
@@ -328,11 +330,15 @@ static bool write_states(struct prompt_schedule *self, const struct reader *from
 }
 
 bool prompt_schedule_read(struct prompt_schedule *self, const char *text, size_t size,
-                          size_t steps, struct error *error)
+                          size_t before, size_t steps, struct error *error)
 {
     *self = (struct prompt_schedule){0};
-    struct reader reader = {
-        .text = text, .size = size, .steps = steps, .count = 1, .error = error};
+    struct reader reader = {.text = text,
+                            .size = size,
+                            .before = before,
+                            .steps = steps,
+                            .count = 1,
+                            .error = error};
     struct list whole = {0};
     bool ok = false, *ends = calloc(steps + 1, sizeof *ends);
     reader.dead = calloc(size + 1, sizeof *reader.dead);

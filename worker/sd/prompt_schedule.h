@@ -24,9 +24,11 @@ struct prompt_schedule {
 
 /* What stable-diffusion-webui 1.6 and later make of `size` bytes of text over `steps` steps
  * (at least 1), with lark 1.3.1: text its grammar does not take is one state, as it stands.
+ * `before`, not 0: of the upscale pass, after so many steps of the first; `when` counts on
+ * from those, a share from 1.
  * ERROR_INPUT where brackets are nested too deep or the states would fill memory. */
 bool prompt_schedule_read(struct prompt_schedule *self, const char *text, size_t size,
-                          size_t steps, struct error *error);
+                          size_t before, size_t steps, struct error *error);
 
 /* One state that holds all the time. */
 bool prompt_schedule_constant(struct prompt_schedule *self, const char *text,

@@ -1,4 +1,5 @@
-/* The inside of a rendering, for pipeline.c, watch.c and adapt.c alone. */
+/* The inside of a rendering: one pass over a batch of images, for pipeline.c, rendering*.c,
+ * watch.c and adapt.c alone. */
 #ifndef FARM_RENDERING_H
 #define FARM_RENDERING_H
 
@@ -27,8 +28,12 @@ struct rendering {
     struct pipeline *pipeline;
     const struct image_request *request;
     size_t count;
-    size_t c, h, w;    /* latents of an image */
-    uint64_t adapters; /* the set that is on */
+    const struct rendering *first; /* of a second pass: the one before it; */
+    struct image_request *own;     /* its requests, where they were made for it, */
+    float *given;                  /* and the latents it begins with [count, h, w, c] */
+    size_t done, length, of; /* steps before this pass, of it, of the whole rendering */
+    size_t c, h, w;          /* latents of an image */
+    uint64_t adapters;       /* the set that is on */
     struct sampler_run run;
     bool edits; /* by InstructPix2Pix's three rows */
     bool keeps; /* latents outside a mask are the picture's */
@@ -49,12 +54,26 @@ bool rendering_together(struct pipeline *self, const struct image_request *reque
                         size_t count, pipeline_progress *progress, void *owner,
                         struct image *images, struct error *error);
 
-/* A step's noise of every image into nhwc. */
-bool rendering_draw(struct rendering *self, size_t step, struct error *error);
+/* Checks the requests and plans the steps; of `pipeline`, `request`, `count` and what is said
+ * of a second pass. */
+bool rendering_prepare(struct rendering *self, struct error *error);
+void rendering_clear(struct rendering *self);
 
-/* The UNet's text for its call-th call, where it is another than before. */
+/* rendering_texts.c: encodes the prompts; gives the denoiser what its rows attend to at call
+ * `call` where it is another than before, or is the first. */
+bool rendering_encode(struct rendering *self, struct error *error);
 bool rendering_attend(struct rendering *self, struct denoiser *denoiser, size_t call,
                       bool first, struct error *error);
+
+/* The condition of a row: of three rows an image the first two are without the prompt. */
+size_t rendering_condition(const struct rendering *self, size_t row);
+
+/* All steps; leaves the last latents in nhwc. */
+bool rendering_denoise(struct rendering *self, pipeline_progress *progress, void *owner,
+                       struct error *error);
+
+/* A step's noise of every image into nhwc. */
+bool rendering_draw(struct rendering *self, size_t step, struct error *error);
 
 /* The steps of one image, where they are found on the way (adaptive.h). */
 bool rendering_adapt(struct rendering *self, struct denoiser *denoiser,

@@ -183,16 +183,24 @@ static bool copy(struct pixels *into, const struct pixels *from, struct error *e
     return true;
 }
 
+static size_t clamp(long at, size_t count)
+{
+    return at < 0 ? 0 : (size_t)at < count ? (size_t)at : count - 1;
+}
+
+/* Where a pixel falls between two, Pillow's sum of steps decides. */
 static bool nearest(struct pixels *into, const struct pixels *from, struct error *error)
 {
     double across = (double)from->width / (double)into->width;
     double down = (double)from->height / (double)into->height;
+    double at_y = down * 0.5, at_x;
     if (!make(into, error))
         return false;
-    for (size_t y = 0; y < into->height; y++) {
-        size_t from_y = (size_t)(((double)y + 0.5) * down);
-        for (size_t x = 0; x < into->width; x++) {
-            size_t from_x = (size_t)(((double)x + 0.5) * across);
+    for (size_t y = 0; y < into->height; y++, at_y += down) {
+        size_t from_y = clamp((long)at_y, from->height);
+        at_x = across * 0.5;
+        for (size_t x = 0; x < into->width; x++, at_x += across) {
+            size_t from_x = clamp((long)at_x, from->width);
             memcpy(into->rgb + (y * into->width + x) * CHANNELS,
                    from->rgb + (from_y * from->width + from_x) * CHANNELS, CHANNELS);
         }
@@ -265,11 +273,6 @@ static struct box box_of(double deviation)
     box.full = (uint32_t)((float)(1 << BLUR_PRECISION) / (radius * 2 + 1));
     box.edge = ((1U << BLUR_PRECISION) - (2 * (uint32_t)box.radius + 1) * box.full) / 2;
     return box;
-}
-
-static size_t clamp(long at, size_t count)
-{
-    return at < 0 ? 0 : (size_t)at < count ? (size_t)at : count - 1;
 }
 
 /* The line as if its ends went on for ever; `line` is scratch of `count` bytes. */

@@ -244,6 +244,8 @@ static bool place_as_k(struct plan *self, const struct sampler *sampler,
     for (size_t i = 0; i < self->steps; i++)
         self->timesteps[i] = sampler_timestep(self, self->levels[i]);
     size_t run = (size_t)(fmin(self->strength, 0.999) * (double)asked) + 1;
+    if (self->asked)
+        run = self->asked;
     size_t skipped = asked - run; /* of the steps asked for, where there are more too */
     if (self->is_comfy)
         skipped = self->steps > options->steps ? self->steps - options->steps : 0;
@@ -288,6 +290,9 @@ static void give(struct plan *self, const struct sampler *sampler,
     struct sampler_level start = self->start.noise > 0 ? self->start : self->level[0];
     enum noise_source continued = self->is_comfy ? NOISE_RESEEDED : NOISE_CONTINUED;
     *run = (struct sampler_run){
+        .ways = self->is_comfy ? WAYS_COMFY
+                : self->is_k   ? WAYS_A1111
+                               : WAYS_DIFFUSERS,
         .step = self->step,
         .count = self->count,
         .start_image = self->from_image ? start.image : 0,
@@ -344,7 +349,7 @@ bool sampler_plan(struct sampler_run *self, const char *name,
                         .eta = options->eta,
                         .strength = options->strength,
                         .guidance = 1,
-                        .from_image = options->from_image || options->strength < 1};
+                        .from_image = options->from_image};
     const struct sampler *sampler = find_sampler(name, error);
     const char *bracket = strchr(name, '(');
     *self = (struct sampler_run){0};
@@ -353,9 +358,17 @@ bool sampler_plan(struct sampler_run *self, const char *name,
         return false;
     plan.is_k = sampler->traits & TRAIT_K;
     plan.is_comfy = sampler->traits & TRAIT_COMFY;
+    if (options->strength < 1)
+        plan.from_image = true;
+    else if (options->inpaints && !plan.is_k)
+        plan.from_image = false;
     fill_defaults(&own, sampler);
     if (plan.is_comfy && options->strength < 0.9999)
         plan.steps = (size_t)((double)options->steps / options->strength);
+    if (plan.is_k && !plan.is_comfy && options->is_second) {
+        plan.asked = options->steps;
+        plan.steps = (size_t)((double)options->steps / fmin(options->strength, 0.999));
+    }
     if (prepare(&plan, sampler, &alphas, &sigmas, error)) {
         good = (plan.is_k ? place_as_k : place_as_diffusers)(&plan, sampler, options,
                                                              error) &&

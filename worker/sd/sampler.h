@@ -17,7 +17,11 @@ struct sampler_options {
     double guidance_rescale; /* likewise */
     double strength; /* share of the steps that is run, the last ones: 0 < s <= 1 */
     bool from_image; /* the run begins with a picture's latents, at strength 1 too */
-    bool is_xl;      /* the model is of SDXL's family */
+    bool
+        inpaints; /* of which a part is kept: diffusers begins with noise at strength 1 */
+    bool
+        is_second; /* the upscale pass: A1111 then runs as many steps as are asked for */
+    bool is_xl;    /* the model is of SDXL's family */
 };
 
 /* Latents at some step of a run, of a picture's own latents z and noise n:
@@ -36,7 +40,11 @@ struct sampler_interval {
  * (worker/sd/brownian.h). */
 enum noise_source { NOISE_CONTINUED, NOISE_RESEEDED, NOISE_BROWNIAN };
 
+/* Whose ways the sampler's name picks. */
+enum sampler_ways { WAYS_DIFFUSERS, WAYS_A1111, WAYS_COMFY };
+
 struct sampler_run {
+    enum sampler_ways ways;
     struct step *step; /* heap; one a UNet evaluation */
     size_t count;
     double start_image;          /* first latents = this times the picture's latents */
@@ -58,7 +66,8 @@ struct sampler_run {
  *   diffusers' classes ("DPMSolverMultistepScheduler", "Scheduler" may be left out), with
  *   what replaces the configuration behind ("HeunDiscrete(timestep_spacing=trailing)");
  *   from a picture int(steps strength) steps, as StableDiffusionImg2ImgPipeline;
- *   A1111's labels ("DPM++ 2M"): int(min(strength, 0.999) steps) + 1 steps;
+ *   A1111's labels ("DPM++ 2M"): int(min(strength, 0.999) steps) + 1 steps, in the upscale
+ *   pass `steps` of int(steps / min(strength, 0.999));
  *   ComfyUI's names ("dpmpp_2m"): `steps` steps.
  * Other spellings in case are taken where no name is spelt so. ERROR_INPUT lists names. */
 bool sampler_plan(struct sampler_run *self, const char *name,

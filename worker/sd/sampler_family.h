@@ -18,6 +18,7 @@ struct plan {
     size_t stride; /* whole training timesteps to a step */
     double strength;
     bool from_image;
+    size_t asked; /* steps to be run from a picture; 0: as strength says */
     size_t first; /* of the steps, the first that is run */
     double eta;
     enum curve curve;     /* that replaces the model's sigmas */

@@ -150,6 +150,8 @@ static bool stretch(struct plan *self, size_t *count, struct error *error)
             fmin((double)((*count - 1 - i) * self->stride + 1), (double)train - 1);
     if (self->from_image) {
         size_t run = (size_t)(fmin(self->strength, 0.999) * (double)self->steps);
+        if (self->asked)
+            run = self->asked - 1;
         skipped = *count - run;
         double alpha = self->alphas[(size_t)self->timesteps[skipped - 1]];
         self->start = (struct sampler_level){sqrt(alpha), sqrt(1 - alpha)};

@@ -27,10 +27,8 @@ void start_clear(struct start *self)
     *self = (struct start){0};
 }
 
-/* latents [h w, c] from moments of `count` places: the mean, or with `noise` (like latents)
- * mean + exp(clamp(log variance, -30, 20) / 2) noise. */
-static void posterior(float *latents, const float *moments, const float *noise,
-                      size_t count, size_t c)
+void start_posterior(float *latents, const float *moments, const float *noise,
+                     size_t count, size_t c)
 {
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < c; k++) {
@@ -44,10 +42,8 @@ static void posterior(float *latents, const float *moments, const float *noise,
         }
 }
 
-/* To latents as the UNet sees them. Inpainting of diffusers leaves latents_mean and
- * latents_std alone here. */
-static void scale_latents(float *latents, size_t count, const struct vae_config *vae,
-                          bool normalise)
+void start_scale(float *latents, size_t count, const struct vae_config *vae,
+                 bool normalise)
 {
     for (size_t i = 0; i < count; i++) {
         size_t k = i % vae->latent_channels;
@@ -94,9 +90,10 @@ static bool sample(struct work *self, const float *picture, float *latents,
             draws_next(shape->draws[i], self->nchw);
             turn(self, self->drawn);
         }
-        posterior(into, self->moments, draws ? self->drawn : NULL, self->places,
-                  shape->c);
-        scale_latents(into, self->image, vae, !self->canvas->mask);
+        start_posterior(into, self->moments, draws ? self->drawn : NULL, self->places,
+                        shape->c);
+        start_scale(into, self->image, vae,
+                    !self->canvas->mask || self->run->ways != WAYS_DIFFUSERS);
     }
     return true;
 }
@@ -145,8 +142,8 @@ static bool add_edited(struct work *self, struct start *start, struct error *err
     if (!encode(self, self->canvas->picture, error))
         return false;
     for (size_t i = 0; i < shape->images; i++)
-        posterior(start->extra + i * self->image, self->moments, NULL, self->places,
-                  shape->c);
+        start_posterior(start->extra + i * self->image, self->moments, NULL,
+                        self->places, shape->c);
     return true;
 }
 
@@ -194,6 +191,9 @@ bool start_make(struct start *self, const struct start_shape *shape,
         ok = sample(&work, canvas->picture, self->known, error);
         fill(&work, self->known);
     }
+    if (ok && shape->given)
+        memcpy(self->known, shape->given,
+               shape->images * work.image * sizeof *self->known);
     for (size_t i = 0; ok && i < shape->images; i++) {
         ok = draws_step(shape->draws[i], NULL, work.nchw, error);
         turn(&work, self->noise + i * work.image);

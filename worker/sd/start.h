@@ -19,6 +19,8 @@ struct start_shape {
     size_t images, c, h, w;
     size_t extra; /* input channels of the UNet beside the latents' */
     struct draws *const *draws;
+    const float
+        *given; /* [images, h, w, c]: latents in the place of a picture's; or NULL */
 };
 
 /* Each request's noise, at its beginning; `factor` pixels a latent. */
@@ -39,5 +41,15 @@ bool start_make(struct start *self, const struct start_shape *shape,
                 const struct sampler_run *run, const struct image_request *request,
                 const struct canvas *canvas, struct plans *plans, struct error *error);
 void start_clear(struct start *self);
+
+/* latents [h w, c] from moments of `count` places: the mean, or with `noise` (like latents)
+ * mean + exp(clamp(log variance, -30, 20) / 2) noise. */
+void start_posterior(float *latents, const float *moments, const float *noise,
+                     size_t count, size_t c);
+
+/* `count` values to latents as the UNet sees them. Not to be normalised where diffusers'
+ * inpainting leaves latents_mean and latents_std alone. */
+void start_scale(float *latents, size_t count, const struct vae_config *vae,
+                 bool normalise);
 
 #endif

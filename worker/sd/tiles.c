@@ -227,6 +227,12 @@ static void round_to_bytes(uint8_t *rgb, const float *pixels, size_t count)
     }
 }
 
+bool tiles_values(struct plans *plans, bool tiled, const float *latents, size_t h,
+                  size_t w, float *pixels, struct error *error)
+{
+    return pass(plans, VAE_DECODES, tiled, latents, h, w, pixels, error);
+}
+
 bool tiles_picture(struct plans *plans, bool tiled, const float *latents, size_t h,
                    size_t w, uint8_t *rgb, struct error *error)
 {
@@ -235,7 +241,7 @@ bool tiles_picture(struct plans *plans, bool tiled, const float *latents, size_t
     if (!pixels)
         return error_set_kind(error, ERROR_MEMORY, "no memory for a picture of %zux%zu",
                               w * f, h * f);
-    bool ok = pass(plans, VAE_DECODES, tiled, latents, h, w, pixels, error);
+    bool ok = tiles_values(plans, tiled, latents, h, w, pixels, error);
     if (ok)
         round_to_bytes(rgb, pixels, count);
     free(pixels);

@@ -22,7 +22,9 @@ bool tiles_encode(struct plans *plans, size_t tile, const float *picture, size_t
 size_t tiles_side(const struct vae *vae);
 
 /* Whole where `tiled` does not ask otherwise and the device's memory allows; in tiles of
- * tiles_side() then. The first rounds to bytes. */
+ * tiles_side() then. The second rounds to bytes. */
+bool tiles_values(struct plans *plans, bool tiled, const float *latents, size_t h,
+                  size_t w, float *pixels, struct error *error);
 bool tiles_picture(struct plans *plans, bool tiled, const float *latents, size_t h,
                    size_t w, uint8_t *rgb, struct error *error);
 bool tiles_moments(struct plans *plans, bool tiled, const float *picture, size_t h,

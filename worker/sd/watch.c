@@ -53,14 +53,16 @@ static bool fits(const struct rendering *self, size_t i, struct error *error)
         return error_set_kind(error, ERROR_INPUT,
                               "snapshot: images of one batch stand at different steps");
     if (from->c == self->c && from->h == self->h && from->w == self->w &&
-        from->steps == self->run.count && from->seed == self->request[i].seed &&
-        from->step <= from->steps && from->draws == draws_before(self, from->step))
+        from->steps == self->of && from->step >= self->done &&
+        from->seed == self->request[i].seed &&
+        from->step - self->done <= self->run.count &&
+        from->draws == draws_before(self, from->step - self->done))
         return true;
     return error_set_kind(error, ERROR_INPUT,
                           "snapshot: it is of another picture than seed %llu, %zux%zu "
                           "latents, %zu steps",
                           (unsigned long long)self->request[i].seed, self->w, self->h,
-                          self->run.count);
+                          self->of);
 }
 
 bool rendering_resume(struct rendering *self, struct denoiser *denoiser, size_t *first,
@@ -88,7 +90,7 @@ bool rendering_resume(struct rendering *self, struct denoiser *denoiser, size_t 
     free(values);
     if (!ok)
         return false;
-    *first = self->request[0].resume->step;
+    *first = self->request[0].resume->step - self->done;
     for (size_t step = 0; ok && step < *first; step++)
         if (self->run.step[step].noise != 0)
             ok = rendering_draw(self, step, error);
@@ -103,8 +105,8 @@ static bool keep(struct rendering *self, float *values, size_t done,
     struct snapshot snapshot = {.c = self->c,
                                 .h = self->h,
                                 .w = self->w,
-                                .step = done,
-                                .steps = self->run.count,
+                                .step = self->done + done,
+                                .steps = self->of,
                                 .draws = draws_before(self, done)};
     if (!snapshot_make(&snapshot, error))
         return false;
