@@ -183,6 +183,21 @@ bool gpu_list(struct gpu_info **infos, size_t *count, struct error *error)
     return true;
 }
 
+/* "6G", "512M", "4096K" or bytes: as if the device had no more. */
+static void limit_memory(struct gpu_info *info, const char *limit)
+{
+    static const char units[] = "KMG";
+    char *end = NULL;
+    uint64_t bytes = limit ? strtoull(limit, &end, 10) : 0;
+    const char *unit = bytes && *end ? strchr(units, *end) : NULL;
+    if (unit)
+        bytes <<= 10 * (unit - units + 1);
+    if (bytes && bytes < info->memory)
+        info->memory = bytes;
+    if (info->largest_allocation > info->memory)
+        info->largest_allocation = info->memory;
+}
+
 struct gpu *gpu_open(size_t index, struct error *error)
 {
     struct found found[DEVICES_MOST];
@@ -217,6 +232,7 @@ struct gpu *gpu_open(size_t index, struct error *error)
         self->cpu_path = strncmp(path, "cpu", 3) == 0;
     if (path && strcmp(path, "cpu16") == 0)
         self->info.native_width = 16;
+    limit_memory(&self->info, getenv("FARM_GPU_MEMORY"));
 
     cl_int code;
     cl_context_properties properties[] = {
@@ -260,6 +276,13 @@ cl_mem gpu_allocate(struct gpu *self, size_t bytes, struct error *error)
             error, ERROR_MEMORY,
             "%s: a buffer of %zu MiB, the device gives at most %zu MiB at once",
             self->info.name, bytes >> 20, self->info.largest_allocation >> 20);
+        return NULL;
+    }
+    if (bytes > self->info.memory - self->allocated) {
+        error_set_kind(error, ERROR_MEMORY,
+                       "%s: a buffer of %zu MiB, of the device's %zu MiB %zu are taken",
+                       self->info.name, bytes >> 20, self->info.memory >> 20,
+                       self->allocated >> 20);
         return NULL;
     }
     cl_int code;

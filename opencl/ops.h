@@ -196,6 +196,20 @@ void sample_update(struct stream *s, struct tensor x, struct tensor e,
 void blend_known(struct stream *s, struct tensor x, struct tensor z,
                  struct tensor noise, struct tensor mask, float a, float b);
 
+/* What stands outside the mask in the place of the UNet's input x and output e, by the
+ * picture's own latents z: x + sees (z - x), and of_e e + of_z z + of_x x. */
+struct hold {
+    float sees, of_e, of_z, of_x;
+};
+
+/* y [n, h, w, c] = the input, where the mask is 1 x; x, z like y, mask [1, h, w, 1], f32. */
+void hold_input(struct stream *s, struct tensor y, struct tensor x, struct tensor z,
+                struct tensor mask, const struct hold *hold);
+
+/* e [rows, h, w, c] in place, row r beside x and z of image r % n. */
+void hold_output(struct stream *s, struct tensor e, struct tensor x, struct tensor z,
+                 struct tensor mask, const struct hold *hold);
+
 /* y [n, h, w, c] = sum of factors[k] e[k n ...] over three sets of n rows. */
 void mix_three(struct stream *s, struct tensor y, struct tensor e,
                const float factors[3]);

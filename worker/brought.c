@@ -87,6 +87,18 @@ static struct hires_request hires_of(const struct task *task)
     };
 }
 
+static enum inpaint_fill fill_of(const char *name)
+{
+    static const char *const names[] = {[INPAINT_ORIGINAL] = "original",
+                                        [INPAINT_FILL] = "fill",
+                                        [INPAINT_NOISE] = "latent-noise",
+                                        [INPAINT_NOTHING] = "latent-nothing"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], name) == 0)
+            return (enum inpaint_fill)i;
+    return INPAINT_ORIGINAL;
+}
+
 void brought_request(const struct brought *self, const struct task *task,
                      struct image_request *into)
 {
@@ -100,10 +112,10 @@ void brought_request(const struct brought *self, const struct task *task,
     into->strength = task->strength;
     into->hires = hires_of(task);
     into->mask_blur = task->mask_blur;
+    into->mask_invert = strcmp(task->mask_invert, "on") == 0;
+    into->full_res = strcmp(task->inpaint_full_res, "on") == 0;
+    into->full_res_padding = task->inpaint_padding;
     into->image_cfg = task->image_cfg;
     into->tile = strcmp(task->tile, "on") == 0;
-    into->inpaint_fill = strcmp(task->inpaint_fill, "latent-noise") == 0 ? INPAINT_NOISE
-                         : strcmp(task->inpaint_fill, "latent-nothing") == 0
-                             ? INPAINT_NOTHING
-                             : INPAINT_ORIGINAL;
+    into->inpaint_fill = fill_of(task->inpaint_fill);
 }

@@ -51,6 +51,9 @@ struct task {
     uint64_t hires_steps;                 /* 0: as many */
     double hires_cfg;                     /* 0: the same */
     char *hires_sampler, *hires_schedule; /* "same", or another */
+    char *inpaint_full_res;               /* "off", "on" */
+    uint64_t inpaint_padding;             /* pixels round the mask, with that */
+    char *mask_invert;                    /* "off", "on" */
     char *tile;                           /* "off", "on" */
     char *embedding;                      /* files; "" none */
     char *lora;                           /* files with weights; "" none */
@@ -93,7 +96,7 @@ struct option {
 
 /* All options, sorted by name; a null name ends them. `seed` and `prompt` are among them:
  * an axis may range over any. OPTION_COUNT_ALL is their number. */
-enum { OPTION_COUNT_ALL = 44 };
+enum { OPTION_COUNT_ALL = 47 };
 extern const struct option options[];
 const struct option *option_find(const char *name);
 

@@ -119,6 +119,10 @@ static bool write_pictures(struct buffer *into, const struct task *task,
                            struct error *error)
 {
     bool enlarges = task->hires_scale > 0 || task->hires_width;
+    const char *content = !strcmp(task->inpaint_fill, "latent-noise") ? "latent noise"
+                          : !strcmp(task->inpaint_fill, "latent-nothing")
+                              ? "latent nothing"
+                              : task->inpaint_fill;
     const char *hires = task->hires_width ? "Hires resize" : "Hires upscale";
     return ((!*task->init && !enlarges) ||
             write_option(into, "Denoising strength", "strength", task, error)) &&
@@ -128,7 +132,13 @@ static bool write_pictures(struct buffer *into, const struct task *task,
            (!(task->mask_blur > 0) ||
             write_option(into, "Mask blur", "mask-blur", task, error)) &&
            (!*task->mask || !strcmp(task->inpaint_fill, "original") ||
-            write_option(into, "Inpaint fill", "inpaint-fill", task, error));
+            write_field(into, "Masked content", content, error)) &&
+           (strcmp(task->mask_invert, "on") != 0 ||
+            write_field(into, "Mask mode", "Inpaint not masked", error)) &&
+           (strcmp(task->inpaint_full_res, "on") != 0 ||
+            (write_field(into, "Inpaint area", "Only masked", error) &&
+             write_option(into, "Masked area padding", "inpaint-padding", task,
+                          error)));
 }
 
 bool params_write(const struct task *task, const char *model_name,

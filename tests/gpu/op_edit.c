@@ -39,6 +39,53 @@ static void outside_the_mask_lies_the_known_picture(void **state)
     stream_destroy(&s);
 }
 
+static void
+outside_the_mask_input_and_output_are_held_to_the_known_picture(void **state)
+{
+    static const struct hold hold = {0.5F, 0.25F, 2, -3};
+    float x[COUNT], z[COUNT], e[2 * COUNT], mask[H * W], none[COUNT] = {0};
+    for (int i = 0; i < 2 * COUNT; i++)
+        e[i] = sinf((float)i * 5);
+    for (int i = 0; i < COUNT; i++) {
+        x[i] = sinf((float)i);
+        z[i] = cosf((float)i * 2);
+    }
+    for (int i = 0; i < H * W; i++)
+        mask[i] = (float)(i % 3) / 2;
+    for (int half = 0; half < 2; half++) {
+        enum dtype dtype = half ? DTYPE_F16 : DTYPE_F32;
+        struct tensor device[] = {tensor_from(DTYPE_F32, N, H, W, C, x),
+                                  tensor_from(DTYPE_F32, N, H, W, C, z),
+                                  tensor_from(DTYPE_F32, 1, H, W, 1, mask),
+                                  tensor_from(DTYPE_F32, N, H, W, C, none),
+                                  tensor_from(dtype, 2 * N, H, W, C, e)};
+        struct error error = {0};
+        struct stream *s = stream_new(gpu, dtype, &error);
+        assert_non_null(s);
+        for (int runs = 0; runs < 2; runs++) {
+            (runs ? stream_run : stream_plan)(s);
+            hold_input(s, device[3], device[0], device[1], device[2], &hold);
+            hold_output(s, device[4], device[0], device[1], device[2], &hold);
+            assert_true(runs ? stream_end(s, &error) : stream_ready(s, &error));
+        }
+        float *input = tensor_values(&device[3]), *output = tensor_values(&device[4]);
+        for (int i = 0; i < 2 * COUNT; i++) {
+            int j = i % COUNT;
+            float m = mask[j / C % (H * W)];
+            float held = 0.25F * e[i] + 2 * z[j] - 3 * x[j];
+            float want = m * e[i] + (1 - m) * held;
+            assert_true(fabsf(output[i] - want) < (half ? 1e-2F : 1e-5F));
+            want = x[j] + (1 - m) * 0.5F * (z[j] - x[j]);
+            assert_true(fabsf(input[j] - want) < 1e-6F);
+        }
+        free(input);
+        free(output);
+        for (int i = 0; i < 5; i++)
+            tensor_destroy(&device[i], gpu);
+        stream_destroy(&s);
+    }
+}
+
 static void three_sets_of_rows_are_mixed_by_their_factors(void **state)
 {
     float e[3 * COUNT], none[COUNT] = {0};
@@ -74,6 +121,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(outside_the_mask_lies_the_known_picture),
+        cmocka_unit_test(
+            outside_the_mask_input_and_output_are_held_to_the_known_picture),
         cmocka_unit_test(three_sets_of_rows_are_mixed_by_their_factors),
     };
     return cmocka_run_group_tests(tests, open_cpu_path, close_gpu);

@@ -1,5 +1,6 @@
 /* What a rendering hands out on its way: snapshots from which another goes on bit for bit,
  * and previews. And the VAE in tiles. */
+#include "base/path.h"
 #include "tests/gpu/support_model.h"
 #include "worker/sd/model.h"
 #include "worker/sd/plans.h"
@@ -258,6 +259,44 @@ static void a_picture_of_one_tile_is_the_same_in_tiles(void **state)
     pipeline_destroy(&pipeline);
 }
 
+/* A device of so much memory as would do for tiles but not for the whole picture. */
+static void a_picture_too_big_for_the_memory_is_made_in_tiles(void **state)
+{
+    struct gpu *usual = gpu;
+    struct image_request request[IMAGES];
+    struct image tiled, forced;
+    size_t needs[2];
+    fill(request, "DDIMScheduler");
+    request->width = request->height = 256;
+    request->steps = 1;
+    for (int whole = 0; whole < 2; whole++) {
+        struct pipeline *pipeline = load_pipeline("tiny");
+        request->tile = !whole;
+        assert_ok(pipeline_render(pipeline, request, 1, NULL, NULL, &forced, &error));
+        needs[whole] = gpu_allocated(gpu);
+        if (whole)
+            image_clear(&forced);
+        else
+            tiled = forced;
+        pipeline_destroy(&pipeline);
+    }
+    assert_true(needs[1] > needs[0] + (needs[0] >> 4));
+    char *limit = path_format("%zuK", (needs[0] + needs[1]) >> 11);
+    setenv("FARM_GPU_MEMORY", limit, 1);
+    gpu = gpu_open(0, NULL);
+    unsetenv("FARM_GPU_MEMORY");
+    assert_non_null(gpu);
+    struct pipeline *pipeline = load_pipeline("tiny");
+    assert_ok(pipeline_render(pipeline, request, 1, NULL, NULL, &forced, &error));
+    assert_memory_equal(forced.rgb, tiled.rgb, 256 * 256 * 3);
+    pipeline_destroy(&pipeline);
+    gpu_close(&gpu);
+    gpu = usual;
+    image_clear(&tiled);
+    image_clear(&forced);
+    free(limit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +306,7 @@ int main(void)
         cmocka_unit_test(a_preview_resembles_the_picture),
         cmocka_unit_test(tiles_are_those_of_diffusers),
         cmocka_unit_test(a_picture_of_one_tile_is_the_same_in_tiles),
+        cmocka_unit_test(a_picture_too_big_for_the_memory_is_made_in_tiles),
     };
     return cmocka_run_group_tests(tests, open_cpu_path, close_gpu);
 }

@@ -1,4 +1,4 @@
-/* Runs as stable-diffusion-webui makes them: its upscale pass. */
+/* Runs as stable-diffusion-webui makes them: its upscale pass, image to image, inpainting. */
 #include "tests/gpu/support_run.h"
 
 static json_t *cases;
@@ -8,10 +8,28 @@ static const char *text_or_null(const json_t *run, const char *key)
     return json_string_value(json_object_get(run, key));
 }
 
-static struct image_request request_of(const json_t *run)
+static enum inpaint_fill fill_of(const json_t *run)
+{
+    const char *fill = text_or_null(run, "fill");
+    if (!fill || strcmp(fill, "original") == 0)
+        return INPAINT_ORIGINAL;
+    return strcmp(fill, "fill") == 0           ? INPAINT_FILL
+           : strcmp(fill, "latent-noise") == 0 ? INPAINT_NOISE
+                                               : INPAINT_NOTHING;
+}
+
+static struct image_request request_of(const json_t *run, const struct pixels *picture,
+                                       const struct pixels *mask)
 {
     struct image_request request = run_request(run);
     request.syntax = "a1111";
+    request.init = picture->rgb ? picture : NULL;
+    request.mask = mask->rgb ? mask : NULL;
+    request.mask_blur = run_number(run, "mask_blur", 0);
+    request.mask_invert = json_is_true(json_object_get(run, "mask_invert"));
+    request.full_res = json_object_get(run, "padding") != NULL;
+    request.full_res_padding = (size_t)run_number(run, "padding", 0);
+    request.inpaint_fill = fill_of(run);
     request.noise.delta = (uint64_t)run_number(run, "ensd", 0);
     request.hires = (struct hires_request){
         .scale = run_number(run, "hires_scale", 0),
@@ -26,26 +44,24 @@ static struct image_request request_of(const json_t *run)
     return request;
 }
 
-static void check_mode(const char *model, const char *mode, size_t least)
-{
-    struct pipeline *pipeline = load_pipeline(model);
-    struct worst worst = {0};
-    size_t i;
-    json_t *run;
-    json_array_foreach(cases, i, run)
-    {
-        struct image_request request = request_of(run);
-        if (strcmp(golden_text(run, "model"), model) == 0 &&
-            strcmp(golden_text(run, "mode"), mode) == 0)
-            worst_render(&worst, pipeline, run, &request);
-    }
-    worst_check(&worst, least);
-    pipeline_destroy(&pipeline);
-}
-
 static void the_upscale_pass_equals_that_of_the_web_ui(void **state)
 {
-    check_mode("tiny", "hires", 19);
+    worst_of_mode(cases, request_of, "tiny", "hires", 19);
+}
+
+static void image_to_image_equals_that_of_the_web_ui(void **state)
+{
+    worst_of_mode(cases, request_of, "tiny", "img2img", 4);
+}
+
+static void inpainting_with_any_model_equals_that_of_the_web_ui(void **state)
+{
+    worst_of_mode(cases, request_of, "tiny", "inpaint", 15);
+}
+
+static void inpainting_with_nine_channels_equals_that_of_the_web_ui(void **state)
+{
+    worst_of_mode(cases, request_of, "inpaint", "inpaint", 5);
 }
 
 static const struct image_request enlarged = {
@@ -62,25 +78,25 @@ static const struct image_request enlarged = {
     .hires = {.scale = 1.5, .upscaler = "Lanczos", .steps = 4},
 };
 
-static void an_enlarged_image_is_the_same_alone_and_in_a_batch(void **state)
+static void images_are_the_same_alone_and_in_a_batch(void **state)
 {
-    struct pipeline *pipeline = load_pipeline("tiny");
-    struct image_request requests[8];
-    struct image together[8], alone;
-    for (size_t i = 0; i < 8; i++) {
-        requests[i] = enlarged;
-        requests[i].seed = 100 + i;
+    struct pipeline *pipeline = load_variant("tiny");
+    bool inpainted = false;
+    size_t i;
+    json_t *run;
+    assert_same_in_batches(pipeline, enlarged);
+    json_array_foreach(cases, i, run)
+    {
+        if (inpainted || !json_object_get(run, "padding"))
+            continue;
+        struct pixels picture = golden_pixels(run, "picture");
+        struct pixels mask = golden_pixels(run, "mask");
+        assert_same_in_batches(pipeline, request_of(run, &picture, &mask));
+        pixels_clear(&picture);
+        pixels_clear(&mask);
+        inpainted = true;
     }
-    assert_ok(pipeline_render(pipeline, requests, 8, NULL, NULL, together, &error));
-    assert_ok(pipeline_render(pipeline, &requests[5], 1, NULL, NULL, &alone, &error));
-    assert_int_equal(alone.width, 96);
-    assert_memory_equal(alone.rgb, together[5].rgb, alone.width * alone.height * 3);
-    assert_memory_equal(alone.latents, together[5].latents,
-                        alone.c * alone.h * alone.w * sizeof *alone.latents);
-    assert_memory_not_equal(alone.rgb, together[4].rgb, alone.width * alone.height * 3);
-    image_clear(&alone);
-    for (size_t i = 0; i < 8; i++)
-        image_clear(&together[i]);
+    assert_true(inpainted);
     pipeline_destroy(&pipeline);
 }
 
@@ -112,7 +128,7 @@ static void keep(void *owner, size_t image, const struct snapshot *snapshot)
 
 static void an_enlarged_image_goes_on_from_either_pass_bit_for_bit(void **state)
 {
-    struct pipeline *pipeline = load_pipeline("tiny");
+    struct pipeline *pipeline = load_variant("tiny");
     for (size_t step = 1; step <= 6; step += 4) {
         struct image whole, resumed;
         struct seen seen = {.step = step};
@@ -140,25 +156,32 @@ static void an_enlarged_image_goes_on_from_either_pass_bit_for_bit(void **state)
     pipeline_destroy(&pipeline);
 }
 
-static void what_cannot_be_enlarged_is_refused_by_name(void **state)
+static void what_cannot_be_enlarged_or_repainted_is_refused_by_name(void **state)
 {
     uint8_t rgb[64 * 64 * 3] = {0};
     const struct pixels picture = {64, 64, rgb};
-    struct image_request bad[5];
+    const struct pixels black = {64, 64, rgb};
+    struct image_request bad[6];
     static const char *const says[] = {"no hires-upscaler ESRGAN_4x; there are Latent,",
                                        "64x64 becomes 83x83, which Lanczos cannot",
-                                       "64x64 becomes 6400x6400", "made from noise",
-                                       "second pass: no sampler Nobody"};
-    struct pipeline *pipeline = load_pipeline("tiny");
-    for (size_t i = 0; i < 5; i++)
+                                       "64x64 becomes 6400x6400",
+                                       "made from noise",
+                                       "second pass: no sampler Nobody",
+                                       "nothing white in it"};
+    struct pipeline *pipeline = load_variant("tiny");
+    for (size_t i = 0; i < 6; i++)
         bad[i] = enlarged;
     bad[0].hires.upscaler = "ESRGAN_4x";
     bad[1].hires.scale = 1.3;
     bad[2].hires.scale = 100;
     bad[3].init = &picture;
     bad[4].hires.sampler = "Nobody";
-    for (size_t i = 0; i < 5; i++)
-        assert_refused(pipeline, &bad[i], says[i]);
+    bad[5].hires.scale = 0;
+    bad[5].init = &picture;
+    bad[5].mask = &black;
+    bad[5].full_res = true;
+    for (size_t i = 0; i < 6; i++)
+        assert_render_refused(pipeline, &bad[i], says[i]);
     pipeline_destroy(&pipeline);
 }
 
@@ -178,9 +201,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_upscale_pass_equals_that_of_the_web_ui),
-        cmocka_unit_test(an_enlarged_image_is_the_same_alone_and_in_a_batch),
+        cmocka_unit_test(image_to_image_equals_that_of_the_web_ui),
+        cmocka_unit_test(inpainting_with_any_model_equals_that_of_the_web_ui),
+        cmocka_unit_test(inpainting_with_nine_channels_equals_that_of_the_web_ui),
+        cmocka_unit_test(images_are_the_same_alone_and_in_a_batch),
         cmocka_unit_test(an_enlarged_image_goes_on_from_either_pass_bit_for_bit),
-        cmocka_unit_test(what_cannot_be_enlarged_is_refused_by_name),
+        cmocka_unit_test(what_cannot_be_enlarged_or_repainted_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

@@ -66,8 +66,8 @@ double pixel_distance(const struct image *image, struct golden_tensor want)
     return sum / (double)want.count;
 }
 
-void assert_refused(struct pipeline *pipeline, const struct image_request *request,
-                    const char *says)
+void assert_render_refused(struct pipeline *pipeline,
+                           const struct image_request *request, const char *says)
 {
     struct error refusal = {0};
     struct image image;
@@ -108,4 +108,71 @@ void worst_check(const struct worst *worst, size_t least)
     assert_true(worst->runs >= least);
     assert_true(worst->latents < 2e-3); /* relative L2 */
     assert_true(worst->pixels < 0.6);   /* mean difference, of 255 */
+}
+
+struct pipeline *load_variant(const char *unet)
+{
+    struct model_files files;
+    char *folder = model_path("tiny", "");
+    assert_ok(model_files_from_folder(&files, folder, &error));
+    struct error error = {0};
+    for (size_t i = 0; strcmp(unet, "tiny") != 0 && i < files.count; i++)
+        if (strncmp(files.file[i].name, "unet/", 5) == 0) {
+            free(files.file[i].path);
+            files.file[i].path = model_path(unet, files.file[i].name);
+        }
+    struct pipeline *pipeline = pipeline_load(gpu, &files, DTYPE_F32, &error);
+    if (!pipeline)
+        fail_msg("%s", error.text);
+    model_files_clear(&files);
+    free(folder);
+    return pipeline;
+}
+
+void assert_same_in_batches(struct pipeline *pipeline, struct image_request request)
+{
+    struct image_request requests[8];
+    struct image together[8], alone;
+    for (size_t i = 0; i < 8; i++) {
+        requests[i] = request;
+        requests[i].seed = 100 + i;
+        requests[i].prompt = i % 2 ? "a cat" : "a red apple, noto style";
+    }
+    assert_ok(pipeline_render(pipeline, requests, 8, NULL, NULL, together, &error));
+    for (size_t i = 0; i < 8; i += 7) {
+        assert_ok(
+            pipeline_render(pipeline, &requests[i], 1, NULL, NULL, &alone, &error));
+        assert_memory_equal(alone.rgb, together[i].rgb, alone.width * alone.height * 3);
+        assert_memory_equal(alone.latents, together[i].latents,
+                            alone.c * alone.h * alone.w * sizeof *alone.latents);
+        image_clear(&alone);
+    }
+    assert_memory_not_equal(together[0].rgb, together[1].rgb,
+                            together[0].width * together[0].height * 3);
+    for (size_t i = 0; i < 8; i++)
+        image_clear(&together[i]);
+}
+
+void worst_of_mode(json_t *cases, run_request_of *request_of, const char *model,
+                   const char *mode, size_t least)
+{
+    struct pipeline *pipeline = load_variant(model);
+    struct worst worst = {0};
+    size_t i;
+    json_t *run;
+    json_array_foreach(cases, i, run)
+    {
+        if (!strstr(golden_text(run, "kind"), " run") ||
+            strcmp(golden_text(run, "model"), model) != 0 ||
+            strcmp(golden_text(run, "mode"), mode) != 0)
+            continue;
+        struct pixels picture = golden_pixels(run, "picture");
+        struct pixels mask = golden_pixels(run, "mask");
+        struct image_request request = request_of(run, &picture, &mask);
+        worst_render(&worst, pipeline, run, &request);
+        pixels_clear(&picture);
+        pixels_clear(&mask);
+    }
+    worst_check(&worst, least);
+    pipeline_destroy(&pipeline);
 }

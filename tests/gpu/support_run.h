@@ -12,6 +12,12 @@ double run_number(const json_t *run, const char *key, double fallback);
  * texts stay the run's. */
 struct image_request run_request(const json_t *run);
 
+/* The model "tiny", with the UNet of another folder of goldens unless that is itself. */
+struct pipeline *load_variant(const char *unet);
+
+/* Fails unless images have the same bytes alone and in a batch of 8. */
+void assert_same_in_batches(struct pipeline *pipeline, struct image_request request);
+
 /* "a red apple" in 4 Euler steps, 64x64: the run of the adapters' goldens. */
 struct image_request apple_request(void);
 
@@ -22,8 +28,8 @@ struct pixels golden_pixels(const json_t *golden, const char *role);
 double pixel_distance(const struct image *image, struct golden_tensor want);
 
 /* Fails unless the request is refused as a user's mistake, in words with `says` among them. */
-void assert_refused(struct pipeline *pipeline, const struct image_request *request,
-                    const char *says);
+void assert_render_refused(struct pipeline *pipeline,
+                           const struct image_request *request, const char *says);
 
 /* The farthest of all runs, and where. */
 struct worst {
@@ -38,5 +44,12 @@ void worst_render(struct worst *worst, struct pipeline *pipeline, const json_t *
 
 /* Fails with fewer runs than `least`, latents (relative L2) or pixels beyond tolerance. */
 void worst_check(const struct worst *worst, size_t least);
+
+/* The same for all runs of `cases` of a model and mode, each with its own pictures. */
+typedef struct image_request run_request_of(const json_t *run,
+                                            const struct pixels *picture,
+                                            const struct pixels *mask);
+void worst_of_mode(json_t *cases, run_request_of *request_of, const char *model,
+                   const char *mode, size_t least);
 
 #endif

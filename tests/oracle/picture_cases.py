@@ -100,6 +100,9 @@ def requests():
     yield "tiny", "img2img", {**USUAL, **square, "strength": 0.8, "eta": 0.5}
     yield "tiny", "inpaint", {**USUAL, **odd, "strength": 1.0, "mask_blur": 6.0}
     yield "inpaint", "inpaint", {**USUAL, **odd, "strength": 0.9, "mask_blur": 2.5}
+    part = {**odd, "picture": (75, 47), "padding": 5, "mask_blur": 2.0}
+    yield "tiny", "inpaint", {**USUAL, **part, "strength": 0.8}
+    yield "inpaint", "inpaint", {**USUAL, **part, "strength": 1.0, "width": 64}
     yield "edit", "edit", {**USUAL, **odd, "image_cfg": 1.0, "cfg": 3.0}
     yield "edit", "edit", {**USUAL, **square, "image_cfg": 0.9}
     yield "edit", "edit", {**USUAL, **square, "image_cfg": 1.5, "cfg": 1.0}
@@ -127,9 +130,27 @@ def run(pipes, model, mode, request):
     covered = Image.fromarray(mask(width, height)[..., 0])
     if request.get("mask_blur"):
         covered = covered.filter(ImageFilter.GaussianBlur(request["mask_blur"]))
+    if "padding" in request:
+        return run_part(pipe, image, covered, request, common)
     return pipe(
         image=image, mask_image=covered, strength=request["strength"], width=wanted[0],
         height=wanted[1], **common).images
+
+
+def run_part(pipe, image, covered, request, common):
+    """Of the part round the mask: the last latents, and the picture that takes it in."""
+    seen = {}
+
+    def keep(pipe, step, timestep, values):
+        seen["latents"] = values["latents"]
+        return {}
+
+    shown = pipe(
+        image=image, mask_image=covered, strength=request["strength"], width=request["width"],
+        height=request["height"], padding_mask_crop=request["padding"],
+        callback_on_step_end=keep, **{**common, "output_type": "pil"}).images[0]
+    seen["latents"].shown = torch.from_numpy(numpy.array(shown)).half()
+    return seen["latents"]
 
 
 def load(tiny, folder, kind):
@@ -166,7 +187,10 @@ def runs(folders, tensors, file):
         outputs = {"latents": f"{i}.latents"}
         if mode == "inpaint":
             inputs["mask"] = f"{name}.mask"
-        if i % 12 == 0:
+        if "padding" in request:
+            outputs["pixels"] = f"{i}.pixels"
+            tensors[f"{i}.pixels"] = latents.shown
+        elif i % 12 == 0:
             outputs["pixels"] = f"{i}.pixels"
             tensors[f"{i}.pixels"] = pixels(pipe, latents)
         case = {k: v for k, v in request.items() if k != "picture"}

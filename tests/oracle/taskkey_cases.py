@@ -57,6 +57,9 @@ LATE = {
     "hires-schedule": "same",
     "hires-steps": "0",
     "hires-upscaler": "Latent",
+    "inpaint-full-res": "off",
+    "inpaint-padding": "32",
+    "mask-invert": "off",
 }
 ENGINE = 2
 
@@ -73,7 +76,8 @@ CASES = [
     ({"prompt": "cat", "init": "5e" * 32, "mask": "5f" * 32, "strength": "0.75"}, None),
     ({"prompt": "cat", "hires": "1.5", "hires-cfg": "3.5", "hires-steps": "0",
       "hires-upscaler": "Lanczos"}, None),
-    ({"prompt": "cat", "hires": "768x1024", "hires-sampler": "Euler a"}, None),
+    ({"prompt": "cat", "hires": "768x1024", "hires-sampler": "Euler a",
+      "inpaint-padding": "64", "inpaint-full-res": "on", "mask-invert": "off"}, None),
 ]
 
 

@@ -4,8 +4,8 @@ inpainting.
 Its processing.py, masking.py, sd_samplers_*.py and upscaler.py, written again around diffusers'
 UNet and VAE, k-diffusion's sampling.py and external.py, Pillow and OpenCV. Two things differ:
 final pictures are rounded, where webui cuts off, and what webui draws from PyTorch's own
-generator, whose state nobody set, is drawn from one of the image's seed: the state an earlier
-picture of that seed leaves.
+generator is its mean where nobody set that generator; after the first pass of two, whose
+noise set it, it is drawn from one of the image's seed.
 """
 
 import json
@@ -146,7 +146,8 @@ class Webui:
         return self.posterior(pixels, own)
 
     def posterior(self, pixels, own):
-        return self.vae.encode(pixels).latent_dist.sample(own) * self.vae.config.scaling_factor
+        found = self.vae.encode(pixels).latent_dist
+        return (found.sample(own) if own else found.mean) * self.vae.config.scaling_factor
 
     def pixels(self, latents):
         unit = (self.decode(latents)[0].permute(1, 2, 0) / 2 + 0.5).clamp(0, 1)
@@ -305,7 +306,6 @@ def img2img(webui, request):
     width, height, seed = request["width"], request["height"], request["seed"]
     image = Image.fromarray(picture(*request["picture"]))
     covered = box = overlay = known = None
-    own = torch.Generator().manual_seed(seed)
     if request.get("mask"):
         covered = Image.fromarray(mask(*request["picture"])[..., 0])
         if request.get("mask_invert"):
@@ -329,7 +329,7 @@ def img2img(webui, request):
     if covered and request["fill"] != "original":
         image = filled(image, covered)
     unit = numpy.array(image).astype(numpy.float32) / 255
-    latents = webui.encode(unit, own)
+    latents = webui.encode(unit, None)
     shape = latents.shape
     if covered:
         known = Inpainting()
@@ -346,7 +346,7 @@ def img2img(webui, request):
             whole = numpy.array(covered.convert("L")).astype(numpy.float32) / 255
             whole = torch.round(torch.from_numpy(whole))[None, None]
             pixels = torch.from_numpy(unit).permute(2, 0, 1)[None] * 2 - 1
-            masked = webui.posterior(pixels * (1 - whole), own)
+            masked = webui.posterior(pixels * (1 - whole), None)
             small = torch.nn.functional.interpolate(whole, size=shape[2:])
             known.extra = torch.cat([small, masked], dim=1)
     rng = ImageRng(seed, shape)

@@ -47,6 +47,24 @@ def test_a_file_the_farm_does_not_have_is_refused_at_submit(farm):
         "submit", "--model", "tiny", "--init", "nosuch.png", "a cat", status=2)
 
 
+def test_the_part_round_a_mask_is_repainted_and_put_back(farm):
+    (farm.folder / "picture.png").write_bytes(png(150, 93, (200, 30, 40)))
+    (farm.folder / "mask.png").write_bytes(png(150, 93, (0, 0, 0)))
+    farm.worker("one")
+    job = farm.submit(
+        "--init", f"{farm.folder}/picture.png", "--mask", f"{farm.folder}/mask.png",
+        "--mask-invert", "--inpaint-full-res", "--inpaint-padding", "8", "--inpaint-fill",
+        "latent noise", "--sampler", "Euler a", "--size", "64x64", "--seed", "1", "--steps", "2",
+        "a cat")
+    farm.ctl("wait", job)
+    made = next(file for name, file in farm.fetch(job, farm.folder / "out").items()
+                if name.endswith(".png"))
+    assert struct.unpack(">II", made[16:24]) == (150, 93)
+    for field in (b"Size: 64x64", b"Masked content: latent noise", b"Inpaint area: Only masked",
+                  b"Mask mode: Inpaint not masked", b"Masked area padding: 8"):
+        assert field + b", " in made
+
+
 def test_a_second_pass_is_rendered_and_reads_back_as_a_job(farm):
     farm.worker("one")
     job = farm.submit("--hires", "1.5", "--hires-upscaler", "Lanczos", "--hires-steps", "2",

@@ -60,12 +60,15 @@ static void what_is_written_reads_back(void **state)
     task_clear(&task);
 }
 
-static void a_second_pass_is_written_in_the_web_uis_words(void **state)
+static void a_second_pass_and_a_mask_are_written_in_the_web_uis_words(void **state)
 {
     static const char *const set[][2] = {
-        {"prompt", "a cat"},   {"hires", "1.5"},
-        {"strength", "0.55"},  {"hires-upscaler", "Latent (nearest-exact)"},
-        {"hires-steps", "12"}, {"hires-sampler", "DPM++ 2M Karras"},
+        {"prompt", "a cat"},      {"hires", "1.5"},
+        {"strength", "0.55"},     {"hires-upscaler", "Latent (nearest-exact)"},
+        {"hires-steps", "12"},    {"hires-sampler", "DPM++ 2M Karras"},
+        {"mask-invert", "on"},    {"mask-blur", "4"},
+        {"mask", "0123"},         {"inpaint-fill", "latent noise"},
+        {"inpaint-padding", "8"}, {"inpaint-full-res", "on"},
     };
     static const char *const want[][2] = {
         {"Hires upscale", "1.5"},
@@ -74,6 +77,11 @@ static void a_second_pass_is_written_in_the_web_uis_words(void **state)
         {"Hires sampler", "DPM++ 2M"},
         {"Hires schedule type", "Karras"},
         {"Denoising strength", "0.55"},
+        {"Mask mode", "Inpaint not masked"},
+        {"Mask blur", "4"},
+        {"Masked content", "latent noise"},
+        {"Inpaint area", "Only masked"},
+        {"Masked area padding", "8"},
     };
     struct task task;
     struct buffer text = {0};
@@ -158,7 +166,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_task_is_written_as_the_ecosystem_writes_it),
         cmocka_unit_test(what_is_written_reads_back),
-        cmocka_unit_test(a_second_pass_is_written_in_the_web_uis_words),
+        cmocka_unit_test(a_second_pass_and_a_mask_are_written_in_the_web_uis_words),
         cmocka_unit_test(a_text_of_the_web_ui_with_quoted_fields_reads),
         cmocka_unit_test(odd_texts_are_prompts),
         cmocka_unit_test(fields_without_a_prompt_and_a_broken_quote_read),

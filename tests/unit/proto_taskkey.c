@@ -73,7 +73,9 @@ static void every_option_changes_the_key(void **state)
         {"hires-schedule", "Normal"},
         {"hires-steps", "3"},
         {"hires-upscaler", "Lanczos"},
-
+        {"inpaint-full-res", "on"},
+        {"inpaint-padding", "8"},
+        {"mask-invert", "on"},
     };
     struct task task;
     uint8_t plain[32], key[32];

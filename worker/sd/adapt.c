@@ -47,7 +47,7 @@ bool rendering_adapt(struct rendering *self, struct denoiser *denoiser,
     bool ok = true;
     if (!latents)
         return error_set_kind(error, ERROR_MEMORY, "no memory for latents");
-    if (self->keeps || request->resume)
+    if (self->keeps || self->holds || request->resume)
         ok = error_set_kind(error, ERROR_INPUT,
                             "sampler %s: it neither repaints pictures nor goes on from "
                             "snapshots",

@@ -1,7 +1,10 @@
 #include "worker/sd/canvas.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "worker/sd/overlay.h"
 
 static bool no_memory(struct error *error)
 {
@@ -13,67 +16,147 @@ void canvas_clear(struct canvas *self)
     free(self->picture);
     free(self->masked);
     free(self->mask);
+    free(self->held);
+    pixels_clear(&self->under);
+    pixels_clear(&self->cover);
     *self = (struct canvas){0};
+}
+
+/* The picture, or its region, at the canvas's size. */
+static bool size_picture(const struct canvas *self, const struct pixels *from,
+                         struct pixels *sized, struct error *error)
+{
+    *sized = (struct pixels){.width = self->width, .height = self->height};
+    return self->is_part ? region_take(sized, from, &self->region, error)
+                         : pixels_resize(sized, from, RESIZE_LANCZOS, error);
+}
+
+static bool set_picture(struct canvas *self, const struct pixels *sized,
+                        struct error *error)
+{
+    size_t count = self->width * self->height * 3;
+    self->picture = calloc(count, sizeof *self->picture);
+    for (size_t i = 0; self->picture && i < count; i++)
+        self->picture[i] = 2 * ((float)sized->rgb[i] / 255) - 1;
+    return self->picture || no_memory(error);
 }
 
 static bool add_picture(struct canvas *self, const struct pixels *from,
                         struct error *error)
 {
-    struct pixels sized = {.width = self->width, .height = self->height};
-    size_t count = self->width * self->height * 3;
-    if (!pixels_resize(&sized, from, RESIZE_LANCZOS, error))
-        return false;
-    float *picture = calloc(count, sizeof *picture);
-    for (size_t i = 0; picture && i < count; i++)
-        picture[i] = 2 * ((float)sized.rgb[i] / 255) - 1;
+    struct pixels sized;
+    bool ok =
+        size_picture(self, from, &sized, error) && set_picture(self, &sized, error);
     pixels_clear(&sized);
-    self->picture = picture;
-    return picture || no_memory(error);
-}
-
-/* The mask, blurred and at the canvas's size. */
-static bool prepare_mask(const struct canvas *self, const struct image_request *request,
-                         struct pixels *sized, struct error *error)
-{
-    struct pixels blurred = {.width = request->mask->width,
-                             .height = request->mask->height};
-    *sized = (struct pixels){.width = self->width, .height = self->height};
-    bool ok = pixels_crop(&blurred, request->mask, 0, 0, error) &&
-              pixels_blur(&blurred, request->mask_blur, error) &&
-              pixels_resize(sized, &blurred, RESIZE_LANCZOS, error);
-    pixels_clear(&blurred);
     return ok;
 }
 
-static bool add_mask(struct canvas *self, const struct image_request *request,
-                     struct error *error)
+/* The mask in grey, turned where that is asked, and blurred; still of its own size. */
+static bool blur_mask(struct pixels *mask, const struct image_request *request,
+                      enum sampler_ways ways, struct error *error)
 {
-    struct pixels sized;
+    *mask =
+        (struct pixels){.width = request->mask->width, .height = request->mask->height};
+    if (!pixels_crop(mask, request->mask, 0, 0, error))
+        return false;
+    for (size_t i = 0; i < mask->width * mask->height; i++) {
+        uint8_t grey = pixels_grey(mask->rgb + i * 3);
+        memset(mask->rgb + i * 3, request->mask_invert ? 255 - grey : grey, 3);
+    }
+    return ways == WAYS_A1111 ? pixels_blur_fixed(mask, request->mask_blur, error)
+                              : pixels_blur(mask, request->mask_blur, error);
+}
+
+/* What is laid over the result in the end: the whole picture, where a region was worked on;
+ * else, by A1111, the picture at the canvas's size, its mask made twice as bright. */
+static bool add_cover(struct canvas *self, const struct image_request *request,
+                      const struct pixels *mask, const struct pixels *sized,
+                      struct error *error)
+{
+    const struct pixels *init = request->init;
+    self->under.width = self->cover.width = self->is_part ? init->width : self->width;
+    self->under.height = self->cover.height =
+        self->is_part ? init->height : self->height;
+    self->lays_over = true;
+    bool ok = pixels_resize(&self->under, init, RESIZE_LANCZOS, error) &&
+              pixels_crop(&self->cover, self->is_part ? mask : sized, 0, 0, error);
+    size_t count = ok && !self->is_part ? self->width * self->height * 3 : 0;
+    for (size_t i = 0; i < count; i++)
+        self->cover.rgb[i] =
+            self->cover.rgb[i] < 128 ? (uint8_t)(2 * self->cover.rgb[i]) : 255;
+    return ok;
+}
+
+/* Where latents are repainted: by A1111 the mask shrunk by Pillow's bicubic filter. */
+static bool hold(struct canvas *self, enum sampler_ways ways,
+                 const struct pixels *sized, struct error *error)
+{
+    size_t h = self->height / self->factor, w = self->width / self->factor;
+    struct pixels small = {.width = w, .height = h};
+    if (ways != WAYS_A1111) {
+        memcpy(self->held, self->mask, h * w * sizeof *self->held);
+        return true;
+    }
+    bool ok = pixels_resize(&small, sized, RESIZE_BICUBIC, error);
+    for (size_t i = 0; ok && i < h * w; i++)
+        self->held[i] = small.rgb[i * 3] >= 128;
+    pixels_clear(&small);
+    return ok;
+}
+
+/* Of the mask at the canvas's size, beside the picture that is there already. */
+static bool add_masked(struct canvas *self, const struct pixels *sized,
+                       struct error *error)
+{
     size_t count = self->width * self->height, f = self->factor;
     size_t h = self->height / f, w = self->width / f;
-    float *masked = malloc(count * 3 * sizeof *masked);
-    float *mask = malloc(h * w * sizeof *mask);
-    self->masked = masked;
-    self->mask = mask;
-    if (!masked || !mask)
+    self->masked = malloc(count * 3 * sizeof *self->masked);
+    self->mask = malloc(h * w * sizeof *self->mask);
+    self->held = malloc(h * w * sizeof *self->held);
+    if (!self->masked || !self->mask || !self->held)
         return no_memory(error);
-    if (!prepare_mask(self, request, &sized, error))
-        return false;
     for (size_t i = 0; i < count; i++) {
-        bool kept = pixels_grey(sized.rgb + i * 3) < 128;
+        bool kept = sized->rgb[i * 3] < 128;
         for (size_t c = 0; c < 3; c++)
-            masked[i * 3 + c] = kept ? self->picture[i * 3 + c] : 0;
+            self->masked[i * 3 + c] = kept ? self->picture[i * 3 + c] : 0;
     }
     for (size_t i = 0; i < h * w; i++) {
         size_t pixel = i / w * f * self->width + i % w * f;
-        mask[i] = pixels_grey(sized.rgb + pixel * 3) >= 128;
+        self->mask[i] = sized->rgb[pixel * 3] >= 128;
     }
-    pixels_clear(&sized);
     return true;
 }
 
-bool canvas_make(struct canvas *self, const struct image_request *request, size_t width,
-                 size_t height, size_t factor, struct error *error)
+/* A picture of which a part is repainted. */
+static bool add_both(struct canvas *self, const struct image_request *request,
+                     enum sampler_ways ways, struct error *error)
+{
+    struct pixels mask = {0}, sized = {0}, picture = {0};
+    bool webui = ways == WAYS_A1111;
+    bool fills = webui ? request->inpaint_fill != INPAINT_ORIGINAL
+                       : request->inpaint_fill == INPAINT_FILL;
+    bool ok = blur_mask(&mask, request, ways, error);
+    if (ok && request->full_res) {
+        ok = region_find(&self->region, &mask, request->full_res_padding, self->width,
+                         self->height, error);
+        self->is_part = true;
+    }
+    ok =
+        ok && size_picture(self, &mask, &sized, error) &&
+        size_picture(self, request->init, &picture, error) &&
+        (!(webui || self->is_part) || add_cover(self, request, &mask, &sized, error)) &&
+        (!fills || overlay_fill(&picture, &sized, error)) &&
+        set_picture(self, &picture, error) && add_masked(self, &sized, error) &&
+        hold(self, ways, &sized, error);
+    pixels_clear(&mask);
+    pixels_clear(&sized);
+    pixels_clear(&picture);
+    return ok;
+}
+
+bool canvas_make(struct canvas *self, const struct image_request *request,
+                 enum sampler_ways ways, size_t width, size_t height, size_t factor,
+                 struct error *error)
 {
     const struct pixels *init = request->init, *mask = request->mask;
     *self = (struct canvas){.width = width, .height = height, .factor = factor};
@@ -84,10 +167,32 @@ bool canvas_make(struct canvas *self, const struct image_request *request, size_
         return error_set_kind(error, ERROR_INPUT,
                               "mask: it has %zux%zu pixels, the picture %zux%zu",
                               mask->width, mask->height, init->width, init->height);
-    bool ok = (!init || add_picture(self, init, error)) &&
-              (!mask || (self->picture && add_mask(self, request, error))) &&
-              (!request->image || add_picture(self, request->image, error));
+    bool ok = true;
+    if (mask)
+        ok = add_both(self, request, ways, error);
+    else if (init)
+        ok = add_picture(self, init, error);
+    ok = ok && (!request->image || add_picture(self, request->image, error));
     if (!ok)
         canvas_clear(self);
     return ok;
+}
+
+bool canvas_lay_over(const struct canvas *self, struct pixels *made,
+                     struct error *error)
+{
+    struct pixels whole = {.width = self->under.width, .height = self->under.height};
+    if (self->is_part) {
+        const struct region *region = &self->region;
+        struct pixels part = {.width = region->width, .height = region->height};
+        bool ok = region_fit(&part, made, error) &&
+                  pixels_crop(&whole, &part, -(long)region->x, -(long)region->y, error);
+        pixels_clear(&part);
+        if (!ok)
+            return false;
+        pixels_clear(made);
+        *made = whole;
+    }
+    overlay_put(made, &self->under, &self->cover);
+    return true;
 }

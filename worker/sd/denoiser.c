@@ -23,22 +23,36 @@ struct denoiser {
     struct tensor known, first; /* like x: the picture's latents, the first noise */
     float image_guidance;
     float level[2]; /* of known and first, after the step */
+    struct hold hold;
 };
 
-/* Scaled latents, once for each row. */
-static struct tensor take_latents(struct denoiser *self)
+/* x scaled, once for each row. */
+static struct tensor take_rows(struct denoiser *self, struct tensor x)
 {
     struct stream *s = self->stream;
     const struct denoiser_shape *shape = &self->shape;
-    struct tensor rows = tensor_take(s, shape->rows, shape->h, shape->w, self->x.c);
+    struct tensor rows = tensor_take(s, shape->rows, shape->h, shape->w, x.c);
     if (!shape->composes) {
-        sample_input(s, rows, self->x, self->step.memory);
+        sample_input(s, rows, x, self->step.memory);
         return rows;
     }
-    struct tensor images = tensor_take(s, shape->images, shape->h, shape->w, self->x.c);
-    sample_input(s, images, self->x, self->step.memory);
+    struct tensor images = tensor_take(s, shape->images, shape->h, shape->w, x.c);
+    sample_input(s, images, x, self->step.memory);
     rows_spread(s, rows, images, self->source.memory);
     tensor_give(s, &images);
+    return rows;
+}
+
+static struct tensor take_latents(struct denoiser *self)
+{
+    struct stream *s = self->stream;
+    struct tensor x = self->x;
+    if (!self->shape.holds)
+        return take_rows(self, x);
+    struct tensor held = tensor_take_as(s, DTYPE_F32, x.n, x.h, x.w, x.c);
+    hold_input(s, held, x, self->known, self->mask, &self->hold);
+    struct tensor rows = take_rows(self, held);
+    tensor_give(s, &held);
     return rows;
 }
 
@@ -70,6 +84,13 @@ static void update_edited(struct denoiser *self, struct tensor output, float gui
     tensor_give(s, &mixed);
 }
 
+static void hold(struct denoiser *self, struct tensor output)
+{
+    if (self->shape.holds)
+        hold_output(self->stream, output, self->x, self->known, self->mask,
+                    &self->hold);
+}
+
 static void update(struct denoiser *self, struct tensor output, float guidance)
 {
     struct stream *s = self->stream;
@@ -79,6 +100,7 @@ static void update(struct denoiser *self, struct tensor output, float guidance)
         return;
     }
     if (!shape->composes) {
+        hold(self, output);
         sample_update(s, self->x, output, self->history, self->noise,
                       self->step.memory);
         return;
@@ -86,6 +108,7 @@ static void update(struct denoiser *self, struct tensor output, float guidance)
     struct tensor pairs =
         tensor_take_as(s, DTYPE_F32, 2 * shape->images, shape->h, shape->w, self->x.c);
     rows_compose(s, pairs, output, self->source.memory, self->weight.memory);
+    hold(self, pairs);
     sample_update(s, self->x, pairs, self->history, self->noise, self->step.memory);
     tensor_give(s, &pairs);
 }
@@ -131,7 +154,7 @@ static bool make_tensors(struct denoiser *self, enum dtype dtype, struct error *
     if (ok && shape->extra)
         ok =
             tensor_new(&self->extra, self->gpu, dtype, rows, h, w, shape->extra, error);
-    if (ok && shape->keeps)
+    if (ok && (shape->keeps || shape->holds))
         ok = tensor_new(&self->mask, self->gpu, DTYPE_F32, 1, h, w, 1, error) &&
              tensor_new(&self->known, self->gpu, DTYPE_F32, n, h, w, c, error) &&
              tensor_new(&self->first, self->gpu, DTYPE_F32, n, h, w, c, error);
@@ -193,7 +216,7 @@ bool denoiser_fits(const struct denoiser *self, const struct denoiser_shape *sha
            own->guided == shape->guided && own->composes == shape->composes &&
            own->rows == shape->rows && own->tokens == shape->tokens &&
            own->edits == shape->edits && own->extra == shape->extra &&
-           own->keeps == shape->keeps;
+           own->keeps == shape->keeps && own->holds == shape->holds;
 }
 
 static bool upload_rows(struct denoiser *self, const struct denoiser_row *rows,
@@ -279,6 +302,11 @@ void denoiser_level(struct denoiser *self, double a, double b)
 {
     self->level[0] = (float)a;
     self->level[1] = (float)b;
+}
+
+void denoiser_hold(struct denoiser *self, const struct hold *hold)
+{
+    self->hold = *hold;
 }
 
 bool denoiser_step(struct denoiser *self, const struct step *step, const float *noise,

@@ -14,7 +14,8 @@ struct denoiser_shape {
     bool composes;       /* images may have several rows with a prompt; guided then */
     bool edits;    /* three rows an image: without both, with the picture, with both */
     size_t extra;  /* input channels of the UNet behind the latents' */
-    bool keeps;    /* latents outside a mask are those of a picture */
+    bool keeps;    /* latents outside a mask are those of a picture, after each step */
+    bool holds;    /* or are held to it at each call of the UNet, as A1111 does */
     size_t rows;   /* of the UNet's batch */
     size_t tokens; /* room in each row's context */
 };
@@ -56,8 +57,10 @@ bool denoiser_keep(struct denoiser *self, const float *mask, const float *known,
 /* How strongly the picture is followed, with `edits`. */
 void denoiser_image_guidance(struct denoiser *self, double guidance);
 
-/* What the next step leaves outside the mask: a times `known` and b times `noise`. */
+/* What the next step leaves outside the mask, where the shape keeps: a times `known` and b
+ * times `noise`. What stands there round the next call, where it holds. */
 void denoiser_level(struct denoiser *self, double a, double b);
+void denoiser_hold(struct denoiser *self, const struct hold *hold);
 
 /* One UNet pass and the sampler's update. `noise` like latents, NULL where the step has
  * none. Waits for the device. */

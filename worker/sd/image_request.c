@@ -44,6 +44,8 @@ bool image_request_alike(const struct image_request *a, const struct image_reque
            a->clip_skip == b->clip_skip && a->init == b->init &&
            a->strength == b->strength && alike_hires(&a->hires, &b->hires) &&
            a->mask == b->mask && a->mask_blur == b->mask_blur &&
+           a->mask_invert == b->mask_invert && a->full_res == b->full_res &&
+           a->full_res_padding == b->full_res_padding &&
            a->inpaint_fill == b->inpaint_fill && a->image == b->image &&
            a->image_cfg == b->image_cfg && a->tile == b->tile &&
            strcmp(a->sampler, b->sampler) == 0 &&

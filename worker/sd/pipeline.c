@@ -85,6 +85,18 @@ void image_clear(struct image *self)
 
 /* ---- A rendering, of one pass or two */
 
+/* The picture that was inpainted, over what was made of it. */
+static bool lay_over(const struct canvas *canvas, struct image *image,
+                     struct error *error)
+{
+    struct pixels made = {image->width, image->height, image->rgb};
+    bool ok = canvas_lay_over(canvas, &made, error);
+    image->rgb = made.rgb;
+    image->width = made.width;
+    image->height = made.height;
+    return ok;
+}
+
 static bool finish_image(struct rendering *self, size_t i, struct image *image,
                          struct error *error)
 {
@@ -117,7 +129,8 @@ static bool finish_image(struct rendering *self, size_t i, struct image *image,
         return true;
     }
     return tiles_picture(&self->pipeline->plans, self->request->tile, latents, self->h,
-                         self->w, image->rgb, error);
+                         self->w, image->rgb, error) &&
+           (!self->canvas.lays_over || lay_over(&self->canvas, image, error));
 }
 
 /* The requests as the second pass has them. */

@@ -13,9 +13,9 @@
 #include "worker/sd/resize.h"
 #include "worker/sd/snapshot.h"
 
-/* What the part to be repainted begins with, in A1111's words: the picture itself, new
- * noise, or nothing. */
-enum inpaint_fill { INPAINT_ORIGINAL, INPAINT_NOISE, INPAINT_NOTHING };
+/* What the part to be repainted begins with, in A1111's words: the picture itself, colours
+ * from round it; over those (of A1111's samplers) new noise, or nothing. */
+enum inpaint_fill { INPAINT_ORIGINAL, INPAINT_FILL, INPAINT_NOISE, INPAINT_NOTHING };
 
 /* A second pass over the picture enlarged (hires.h): so many times, or to this size. */
 struct hires_request {
@@ -51,6 +51,10 @@ struct image_request {
     struct hires_request hires;
     const struct pixels *mask; /* inpainting: white is repainted; init's size */
     double mask_blur;          /* deviation in pixels of the mask */
+    bool mask_invert;          /* black is repainted */
+    bool full_res; /* only the part round the mask is worked on, at width x height, */
+    size_t
+        full_res_padding; /* so many pixels wider; the image is then of init's size */
     enum inpaint_fill inpaint_fill;
     const struct pixels *image;      /* InstructPix2Pix: the picture to be edited */
     double image_cfg;                /* how strongly it is followed */

@@ -99,7 +99,7 @@ static bool choose_mode(struct rendering *self, struct error *error)
     self->guided =
         edits ? request->cfg > 1 && request->image_cfg >= 1 : self->run.guided;
     self->edits = edits && self->guided;
-    self->keeps = request->mask && !inpaints;
+    self->inpaints = inpaints;
     return true;
 }
 
@@ -124,6 +124,8 @@ bool rendering_prepare(struct rendering *self, struct error *error)
         !sampler_plan(&self->run, request->sampler, &schedule, &options, error) ||
         !choose_mode(self, error))
         return false;
+    self->holds = request->mask && self->run.ways == WAYS_A1111;
+    self->keeps = request->mask && !self->holds && !self->inpaints;
     self->of = self->length = self->run.adaptive ? request->steps : self->run.count;
     size_t values = self->count * self->c * self->h * self->w;
     self->draws = calloc(self->count, sizeof *self->draws);
@@ -150,8 +152,9 @@ static bool start_denoiser(struct rendering *self, struct denoiser *denoiser,
         rows ? denoiser_start(denoiser, start->latents, rows, error) &&
                    (!self->extra || denoiser_extra(denoiser, start->extra, rows, error))
              : error_set_kind(error, ERROR_MEMORY, "no memory for prompts");
-    ok = ok && (!self->keeps || denoiser_keep(denoiser, self->canvas.mask, start->known,
-                                              start->noise, error));
+    ok = ok && (!(self->keeps || self->holds) ||
+                denoiser_keep(denoiser, self->canvas.held, start->known, start->noise,
+                              error));
     denoiser_image_guidance(denoiser, self->request->image_cfg);
     free(rows);
     return ok;
@@ -172,14 +175,24 @@ static bool begin(struct rendering *self, struct error *error)
     bool pictured = request->init || request->mask || request->image;
     bool ok =
         image_request_draws(request, &shape, &self->run, factor, self->draws, error) &&
-        (!pictured || canvas_make(&self->canvas, request, self->w * factor,
-                                  self->h * factor, factor, error)) &&
+        (!pictured || canvas_make(&self->canvas, request, self->run.ways,
+                                  self->w * factor, self->h * factor, factor, error)) &&
         start_make(&self->start, &shape, &self->run, request,
                    pictured ? &self->canvas : NULL, &self->pipeline->plans, error);
     if (ok && self->pipeline->model.class_width)
         model_class_channels(&self->pipeline->model, request->class,
                              self->count * self->h * self->w, self->start.extra);
     return ok;
+}
+
+/* Outside the mask A1111's latents are the picture's in the end. */
+static void put_known(struct rendering *self)
+{
+    size_t places = self->h * self->w;
+    for (size_t i = 0; i < self->count * places; i++)
+        if (self->canvas.held[i % places] != 1)
+            memcpy(self->nhwc + i * self->c, self->start.known + i * self->c,
+                   self->c * sizeof *self->nhwc);
 }
 
 bool rendering_denoise(struct rendering *self, pipeline_progress *progress, void *owner,
@@ -194,6 +207,7 @@ bool rendering_denoise(struct rendering *self, pipeline_progress *progress, void
         .edits = self->edits,
         .extra = self->extra,
         .keeps = self->keeps,
+        .holds = self->holds,
         .rows = self->rows,
         .tokens = self->conditions.keys,
     };
@@ -222,6 +236,7 @@ bool rendering_denoise(struct rendering *self, pipeline_progress *progress, void
             return false;
         denoiser_level(denoiser, self->run.known[done].image,
                        self->run.known[done].noise);
+        denoiser_hold(denoiser, &self->run.hold[done]);
         if (!denoiser_step(denoiser, step, noisy ? self->nhwc : NULL, error) ||
             !rendering_watch(self, denoiser, done + 1, error))
             return false;
@@ -229,7 +244,11 @@ bool rendering_denoise(struct rendering *self, pipeline_progress *progress, void
     bool ends = self->done + self->length == self->of;
     if (progress && ends && !progress(owner, self->of, self->of))
         return error_set_kind(error, ERROR_BUSY, "stopped");
-    return denoiser_latents(denoiser, self->nhwc, error);
+    if (!denoiser_latents(denoiser, self->nhwc, error))
+        return false;
+    if (self->holds)
+        put_known(self);
+    return true;
 }
 
 void rendering_clear(struct rendering *self)

@@ -35,8 +35,10 @@ struct rendering {
     size_t c, h, w;          /* latents of an image */
     uint64_t adapters;       /* the set that is on */
     struct sampler_run run;
-    bool edits; /* by InstructPix2Pix's three rows */
-    bool keeps; /* latents outside a mask are the picture's */
+    bool edits;    /* by InstructPix2Pix's three rows */
+    bool inpaints; /* the UNet is told of a mask */
+    bool keeps;    /* latents outside a mask are the picture's after each step, */
+    bool holds;    /* or held to it at each call (denoiser.h) */
     bool guided;
     size_t extra; /* input channels of the UNet beside the latents' */
     struct canvas canvas;

@@ -317,3 +317,73 @@ bool pixels_blur(struct pixels *self, double radius, struct error *error)
     free(line);
     return true;
 }
+
+/* ---- blurring as OpenCV does */
+
+/* Weights of 256 in all: rounded one by one from the end, what is lost handed to the next,
+ * and the middle takes the rest. */
+static void fixed_kernel(int *weight, size_t size, double deviation)
+{
+    size_t half = size / 2;
+    double sum = 0, rest = 0, middle = (double)half;
+    int all = 0;
+    for (size_t i = 0; i < size; i++)
+        sum += exp(-((double)i - middle) * ((double)i - middle) /
+                   (2 * deviation * deviation));
+    for (size_t i = 0; i < half; i++) {
+        double x = (double)i - middle;
+        double exact = exp(-x * x / (2 * deviation * deviation)) / sum * 256 + rest;
+        weight[i] = weight[size - 1 - i] = (int)rint(exact);
+        rest = exact - weight[i];
+        all += 2 * weight[i];
+    }
+    weight[half] = 256 - all;
+}
+
+/* Beyond its ends a line goes on mirrored, without the last pixel twice. */
+static size_t mirrored(long at, long count)
+{
+    while (count > 1 && (at < 0 || at >= count))
+        at = at < 0 ? -at : 2 * (count - 1) - at;
+    return count > 1 ? (size_t)at : 0;
+}
+
+static void weigh_line(uint8_t *at, size_t step, size_t count, const int *weight,
+                       size_t size, uint8_t *line)
+{
+    for (size_t i = 0; i < count; i++)
+        line[i] = at[i * step];
+    for (size_t i = 0; i < count; i++) {
+        int sum = 128;
+        for (size_t k = 0; k < size; k++)
+            sum += weight[k] *
+                   line[mirrored((long)(i + k) - (long)(size / 2), (long)count)];
+        at[i * step] = (uint8_t)(sum >> 8 > 255 ? 255 : sum >> 8);
+    }
+}
+
+bool pixels_blur_fixed(struct pixels *self, double deviation, struct error *error)
+{
+    if (!(deviation >= 0 && deviation <= 1000))
+        return error_set_kind(error, ERROR_INPUT, "blur %g: from 0 to 1000 pixels",
+                              deviation);
+    size_t size = 2 * (size_t)(2.5 * deviation + 0.5) + 1;
+    size_t longest = self->width > self->height ? self->width : self->height;
+    int *weight = calloc(size, sizeof *weight);
+    uint8_t *line = malloc(longest);
+    bool ok = weight && line;
+    if (!ok)
+        error_set_kind(error, ERROR_MEMORY, "no memory to blur a picture");
+    bool works = ok && deviation > 0;
+    if (works)
+        fixed_kernel(weight, size, deviation);
+    size_t row = self->width * CHANNELS;
+    for (size_t i = 0; works && i < self->height * CHANNELS; i++)
+        weigh_line(self->rgb + i / CHANNELS * row + i % CHANNELS, CHANNELS, self->width,
+                   weight, size, line);
+    for (size_t x = 0; works && x < row; x++)
+        weigh_line(self->rgb + x, row, self->height, weight, size, line);
+    free(weight);
+    free(line);
+    return ok;
+}

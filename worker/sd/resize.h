@@ -33,6 +33,10 @@ bool pixels_crop(struct pixels *into, const struct pixels *from, long x, long y,
  * (Gwosdek et al. 2011), in place. */
 bool pixels_blur(struct pixels *self, double radius, struct error *error);
 
+/* cv2.GaussianBlur across and then down, each with a kernel of 2 int(2.5 deviation + 0.5) + 1
+ * pixels, as A1111 blurs masks: OpenCV's fixed point, bit for bit. In place. */
+bool pixels_blur_fixed(struct pixels *self, double deviation, struct error *error);
+
 /* What Image.convert("L") makes of one pixel. */
 uint8_t pixels_grey(const uint8_t rgb[3]);
 

@@ -51,6 +51,10 @@ struct sampler_run {
     double start_scale;          /*                 + this times the noise */
     struct sampler_level *known; /* heap; known[i]: the level that latents have after
                                     step i, {1, 0} after the last (inpainting) */
+    struct hold
+        *hold; /* heap; hold[i]: what A1111's inpainting puts outside the mask at
+                          call i, so that the denoised picture is the picture's there; or,
+                          of its timestep samplers, so that it is what the UNet sees */
     enum noise_source source;
     struct sampler_interval *interval; /* heap; of step i, where noise is Brownian */
     struct sampler_interval range;     /* the least and the most sigma of the run */

@@ -231,7 +231,9 @@ bool sampler_place_lcm_k(struct plan *self, struct error *error)
         size_t near = share > 0.5 ? high : low;
         self->timesteps[i] = (double)(train - 1 - (KNOWN - 1 - near) * stride);
     }
-    if (self->from_image)
+    if (self->asked)
+        self->first = asked - self->asked;
+    else if (self->from_image)
         self->first = asked - (size_t)(fmin(self->strength, 0.999) * (double)n) - 1;
     self->start_scale = self->levels[self->first];
     self->start = (struct sampler_level){1, self->start_scale};

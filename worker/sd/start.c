@@ -110,7 +110,7 @@ static void fill(struct work *self, float *known)
         draws_again(shape->draws[i], self->nchw);
         turn(self, self->drawn);
         for (size_t place = 0; place < self->places; place++)
-            if (self->canvas->mask[place] == 1)
+            if (self->canvas->held[place] == 1)
                 for (size_t k = place * shape->c; k < (place + 1) * shape->c; k++)
                     known[i * self->image + k] =
                         how == INPAINT_NOISE ? self->drawn[k] : 0;
@@ -200,7 +200,7 @@ bool start_make(struct start *self, const struct start_shape *shape,
     }
     if (ok)
         mix(self, run, shape->images * work.image);
-    if (ok && masked)
+    if (ok && masked && (shape->extra || run->ways == WAYS_DIFFUSERS))
         ok = add_inpainting(&work, self, error);
     if (ok && edits)
         ok = add_edited(&work, self, error);
