@@ -31,9 +31,29 @@ static void runs_of_the_bundled_model_equal_those_of_diffusers(void **state)
     check_model("emoji");
 }
 
+static void a_request_may_say_what_a_model_predicts(void **state)
+{
+    struct pipeline *pipeline = load_pipeline("tiny");
+    json_t *runs = json_load_file(FARM_GOLDEN_DIR "/prediction_runs.json", 0, NULL);
+    struct worst worst = {0};
+    size_t i;
+    json_t *golden;
+    json_array_foreach(runs, i, golden)
+    {
+        struct image_request request = run_request(golden);
+        request.prediction = golden_text(golden, "prediction");
+        request.zsnr = json_string_value(json_object_get(golden, "zsnr"));
+        worst_render(&worst, pipeline, golden, &request);
+    }
+    worst_check(&worst, 7);
+    json_decref(runs);
+    pipeline_destroy(&pipeline);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_request_may_say_what_a_model_predicts),
         cmocka_unit_test(runs_of_a_random_model_equal_those_of_diffusers),
         cmocka_unit_test(runs_of_the_bundled_model_equal_those_of_diffusers),
     };

@@ -17,6 +17,7 @@ import lora_cases  # noqa: E402
 import model_cases  # noqa: E402
 import noise_cases  # noqa: E402
 import picture_cases  # noqa: E402
+import prediction_cases  # noqa: E402
 import run_cases  # noqa: E402
 import sampler_cases  # noqa: E402
 import sweep_cases  # noqa: E402
@@ -49,6 +50,7 @@ def main():
     sampler_cases.make(into, emoji)
     k_cases.make(into)
     convention_cases.make(into)
+    prediction_cases.make(into)
     noise_cases.make(into)
     token_cases.make(into, emoji)
     taskkey_cases.make(into)
