@@ -45,6 +45,7 @@ static void begin(void)
     if (!uploads.blobs)
         abort();
     uploads_init(&uploads);
+    uploads.landing = landing_new(uploads.blobs);
     ranges.bulk = bulk;
     ranges.blobs = uploads.blobs;
 }
@@ -54,6 +55,7 @@ static void end(void)
     if (!uploads.blobs)
         return;
     uploads_clear(&uploads);
+    landing_destroy(&uploads.landing);
     ranges_clear(&ranges);
     blob_store_close(&uploads.blobs);
     zsock_destroy(&uploads.pipe);
@@ -125,6 +127,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     uploads_try_again(&uploads);
     uploads_work(&uploads);
+    uploads_landed(&uploads);
     take_stored();
     if (data[0] & 2)
         uploads_sweep(&uploads, clock_ms() + (data[0] & 4 ? 100000 : 0));
