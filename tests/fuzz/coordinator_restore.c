@@ -69,6 +69,19 @@ static void bind_column(sqlite3_stmt *row, int column, char kind, struct input *
     }
 }
 
+/* Columns that a later schema added are numbers here. */
+static int count_columns(sqlite3 *database, const char *table, int length)
+{
+    char text[80];
+    sqlite3_stmt *row = NULL;
+    snprintf(text, sizeof text, "SELECT * FROM %.*s", length, table);
+    if (sqlite3_prepare_v2(database, text, -1, &row, NULL) != SQLITE_OK)
+        abort();
+    int count = sqlite3_column_count(row);
+    sqlite3_finalize(row);
+    return count;
+}
+
 static void add_rows(const char *path, struct input *in)
 {
     sqlite3 *database = NULL;
@@ -78,18 +91,19 @@ static void add_rows(const char *path, struct input *in)
     while (in->at < in->end) {
         const char *table = tables[take(in, 1) % (sizeof tables / sizeof *tables)];
         const char *columns = strchr(table, ' ') + 1;
+        int name = (int)(columns - 1 - table), known = (int)strlen(columns);
+        int count = count_columns(database, table, name);
         char text[200];
-        int length =
-            snprintf(text, sizeof text, "INSERT OR REPLACE INTO %.*s VALUES (?",
-                     (int)(columns - 1 - table), table);
-        for (size_t c = 1; columns[c]; c++)
+        int length = snprintf(text, sizeof text,
+                              "INSERT OR REPLACE INTO %.*s VALUES (?", name, table);
+        for (int c = 1; c < count; c++)
             length += snprintf(text + length, sizeof text - (size_t)length, ",?");
         snprintf(text + length, sizeof text - (size_t)length, ")");
         sqlite3_stmt *row = NULL;
         if (sqlite3_prepare_v2(database, text, -1, &row, NULL) != SQLITE_OK)
             abort();
-        for (int c = 0; columns[c]; c++)
-            bind_column(row, c + 1, columns[c], in);
+        for (int c = 0; c < count; c++)
+            bind_column(row, c + 1, c < known ? columns[c] : 'n', in);
         sqlite3_step(row);
         sqlite3_finalize(row);
     }
