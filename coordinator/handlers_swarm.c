@@ -22,17 +22,14 @@ static size_t pieces_of(const struct model *model)
     return pieces;
 }
 
-/* Of a whole model; a checkpoint is one piece. 0 with ERROR_NOT_FOUND. */
-static size_t pieces_named(const struct coordinator *self, const uint8_t id[32],
-                           struct error *error)
+/* Of a whole model; a checkpoint is one piece. */
+static bool pieces_named(const struct coordinator *self, const uint8_t id[32],
+                         size_t *pieces, struct error *error)
 {
     const struct model *model = models_find(&self->models, id);
-    size_t pieces = model && model->complete ? pieces_of(model) : 0;
-    if (!model && checkpoints_name(&self->checkpoints, id))
-        pieces = 1;
-    if (!pieces)
-        error_set_kind(error, ERROR_NOT_FOUND, "the farm has no such model");
-    return pieces;
+    *pieces = model ? pieces_of(model) : 1;
+    return (model ? model->complete : checkpoints_name(&self->checkpoints, id)) ||
+           error_set_kind(error, ERROR_NOT_FOUND, "the farm has no such model");
 }
 
 static void send_grant(struct coordinator *self, const struct swarm_grant *grant)
@@ -93,8 +90,8 @@ static void note_bad(struct coordinator *self, const struct request *request,
 bool handle_have(struct coordinator *self, struct request *request, struct error *error)
 {
     const Farm__Have *have = request->message->envelope->have;
-    size_t pieces = pieces_named(self, have->model.data, error);
-    if (!pieces)
+    size_t pieces;
+    if (!pieces_named(self, have->model.data, &pieces, error))
         return false;
     struct swarm_member *member = swarm_have(
         self->swarm, have->model.data, pieces, request->peer, request->member->key,

@@ -58,7 +58,7 @@ def test_sigterm_hands_over_what_is_half_done(farm):
     steps = checkpoints(farm)
     assert len(steps) == 2 and {task["state"] for task in farm.tasks(job)} == {"ready"}
     two = farm.worker("two", "--batch", 2)
-    until(lambda: begun_at(two), "the other goes on")
+    until(lambda: len(begun_at(two)) == 2, "the other goes on")
     assert begun_at(two) == steps
 
 
