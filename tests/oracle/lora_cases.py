@@ -2,13 +2,16 @@
 
 The three spellings hold different layers. What diffusers 0.42.1 does not take is added to the
 weights by torch before the run: LoCon's convolutions with cores, and the text encoder's layers
-by the names they had before transformers 5.6.
+by the names they had before transformers 5.6; LoHa and LoKr as LyCORIS' own modules say.
 """
 
 import hashlib
+import json
 
 import torch
 from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
+from lycoris.modules.loha import LohaModule
+from lycoris.modules.lokr import LokrModule
 from safetensors.torch import load_file, save_file
 
 from run_cases import lend_text_model
@@ -95,6 +98,99 @@ def locon(pipe):
     return tensors
 
 
+def lycoris(pipe, cls, kind, **more):
+    """LyCORIS' modules for linear layers and convolutions of the UNet, with random factors."""
+    wanted = ("attn1.to_q", "ff.net.2", "conv1", "downsamplers", "proj_in")
+    modules = {}
+    for name, layer in pipe.unet.named_modules():
+        near = name.startswith(("down_blocks.1", "mid_block"))
+        found = near and any(part in name for part in wanted)
+        if (found or name == "conv_in") and hasattr(layer, "weight"):
+            if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)):
+                key = "lora_unet_" + name.replace(".", "_")
+                modules[name] = cls(key, layer, 1.0, 2, 1.5, **more)
+    tensors = {}
+    for name, module in modules.items():
+        tensors[f"{module.lora_name}.alpha"] = torch.tensor(1.5)
+        for tensor, value in module.named_parameters():
+            key = f"{module.lora_name}.{tensor}"
+            value.copy_(random(f"{kind} {key}", *value.shape).half().float())
+            tensors[key] = value.clone()
+    return tensors, modules
+
+
+def loha(pipe):
+    return lycoris(pipe, LohaModule, "loha", use_tucker=True)[0]
+
+
+def lokr(pipe):
+    return lycoris(pipe, LokrModule, "lokr", use_tucker=True, factor=3, decompose_both=True)[0]
+
+
+def lokr_whole(pipe):
+    return lycoris(pipe, LokrModule, "lokr whole", factor=2)[0]
+
+
+def loha_flat(pipe):
+    return lycoris(pipe, LohaModule, "loha flat")[0]
+
+
+LYCORIS = {
+    "loha": (LohaModule, {"use_tucker": True}),
+    "loha_flat": (LohaModule, {}),
+    "lokr": (LokrModule, {"use_tucker": True, "factor": 3, "decompose_both": True}),
+    "lokr_whole": (LokrModule, {"factor": 2}),
+}
+
+
+def add_lycoris(pipe, name, weight):
+    cls, more = LYCORIS[name]
+    _, modules = lycoris(pipe, cls, name.replace("_", " "), **more)
+    for layer, module in modules.items():
+        diff = module.get_weight(module.shape)
+        target = pipe.unet.get_submodule(layer).weight
+        target.data += weight * diff.reshape(target.shape)
+
+
+def dora(pipe):
+    tensors = {}
+    for name, shape in layers(pipe.unet, "to_q", "to_out.0", "conv2"):
+        down, up = factors(f"dora {name}", shape, 2)
+        norm = pipe.unet.get_submodule(name).weight.flatten(1).norm(dim=1)
+        magnitude = norm * (1 + 0.2 * random(f"dora {name} m", shape[0]))
+        tensors[f"unet.{name}.lora_A.weight"] = down
+        tensors[f"unet.{name}.lora_B.weight"] = up
+        if len(shape) == 4:
+            magnitude = magnitude.view(1, -1, 1, 1)
+        tensors[f"unet.{name}.lora_magnitude_vector"] = magnitude
+    return tensors
+
+
+def patterns(pipe):
+    tensors = {}
+    for name, shape in layers(pipe.unet, "to_k", "to_v"):
+        rank = 4 if name.endswith("attn1.to_k") else 2
+        down, up = factors(f"patterns {name}", shape, rank)
+        tensors[f"unet.{name}.lora_A.weight"] = down
+        tensors[f"unet.{name}.lora_B.weight"] = up
+    return tensors
+
+
+METADATA = {
+    "patterns": {
+        "unet.r": 2,
+        "unet.lora_alpha": 3,
+        "unet.use_rslora": True,
+        "unet.alpha_pattern": {
+            "attn2.to_v": 5,
+            "mid_block.attentions.0.transformer_blocks.0.attn1.to_k": 1,
+        },
+        "unet.rank_pattern": {"attn1.to_k": 4},
+        "unet.target_modules": ["to_k", "to_v"],
+    },
+}
+
+
 def difference(up, down, alpha, mid):
     scale = 1 if alpha is None else (alpha / down.shape[0]).item()
     if mid is not None:
@@ -153,6 +249,13 @@ CASES = [
     [("old", -0.5)],
     [("locon", 0.7)],
     [("kohya", 0.6), ("peft", 0.5), ("locon", 0.3)],
+    [("loha", 0.7)],
+    [("loha_flat", -0.4)],
+    [("lokr", 0.8)],
+    [("lokr_whole", 0.5), ("loha", 0.3)],
+    [("dora", 1.0)],
+    [("dora", 0.6), ("peft", 0.5)],
+    [("patterns", 0.9)],
 ]
 
 
@@ -160,15 +263,24 @@ def make(into):
     folder = into / "lora"
     folder.mkdir(exist_ok=True)
     pipe = load(into)
-    for maker in (kohya, peft, old, locon):
-        half = {key: value.half() for key, value in maker(pipe).items()}
-        save_file(half, folder / f"{maker.__name__}.safetensors")
-        (folder / f"{maker.__name__}.safetensors").chmod(0o644)
+    for maker in (kohya, peft, old, locon, loha, loha_flat, lokr, lokr_whole, dora, patterns):
+        name = maker.__name__
+        half = {key: value.half().contiguous() for key, value in maker(pipe).items()}
+        said = {"lora_adapter_metadata": json.dumps(METADATA[name])} if name in METADATA else None
+        save_file(half, folder / f"{name}.safetensors", metadata=said)
+        (folder / f"{name}.safetensors").chmod(0o644)
     runs = {}
     for i, uses in enumerate(CASES):
         pipe = load(into)
         named = []
         for name, weight in uses:
+            if name in LYCORIS:
+                add_lycoris(pipe, name, weight)
+                continue
+            if name in METADATA:
+                pipe.load_lora_weights(folder / f"{name}.safetensors", adapter_name=name)
+                named.append((name, weight))
+                continue
             whole = {k: v.float() for k, v in load_file(folder / f"{name}.safetensors").items()}
             added = {k: v for k, v in whole.items() if is_ours(k, name)}
             assert not add(pipe, added, weight)
@@ -183,6 +295,8 @@ def make(into):
     save_file(runs, folder / "runs.safetensors")
     (folder / "runs.safetensors").chmod(0o644)
     write_json(folder / "runs.json", CASES)
+    for name, value in runs.items():
+        print(name, value.std().item(), (value - runs["none.latents"]).norm().item())
 
 
 if __name__ == "__main__":

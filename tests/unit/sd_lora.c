@@ -17,6 +17,11 @@ static void every_spelling_of_a_key_names_part_role_and_layer(void **state)
          LORA_DOWN, "mid_block_attentions_0_proj_in"},
         {"lora_unet_conv_in.alpha", LORA_UNET, LORA_ALPHA, "conv_in"},
         {"lora_unet_conv_in.lora_mid.weight", LORA_UNET, LORA_MID, "conv_in"},
+        {"lora_unet_conv_in.hada_w1_a", LORA_UNET, HADA_W1_A, "conv_in"},
+        {"lora_te_text_model_encoder_layers_0_mlp_fc1.lokr_w2_b", LORA_TEXT, LOKR_W2_B,
+         "encoder_layers_0_mlp_fc1"},
+        {"lora_unet_conv_in.dora_scale", LORA_UNET, LORA_MAGNITUDE, "conv_in"},
+        {"unet.conv_in.lora_magnitude_vector", LORA_UNET, LORA_MAGNITUDE, "conv_in"},
         {"lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight", LORA_TEXT,
          LORA_UP, "encoder_layers_0_mlp_fc1"},
         {"lora_te1_text_model_encoder_layers_0_mlp_fc1.alpha", LORA_TEXT, LORA_ALPHA,
@@ -60,10 +65,7 @@ static void every_spelling_of_a_key_names_part_role_and_layer(void **state)
 static void adapters_of_other_kinds_are_refused_by_name(void **state)
 {
     static const char *const cases[][2] = {
-        {"lora_unet_conv_in.hada_w1_a", "LoHa"},
-        {"lora_unet_conv_in.lokr_w1", "LoKr"},
-        {"lora_unet_conv_in.dora_scale", "DoRA"},
-        {"unet.conv_in.lora_magnitude_vector", "DoRA"},
+        {"lora_unet_conv_in.a1.weight", "GLoRA"},
         {"lora_unet_conv_in.diff", "a full difference"},
         {"lora_unet_conv_in.oft_blocks", "OFT"},
         {"emb_params", "expected a LoRA's"},
@@ -145,7 +147,8 @@ static void expect_sum(const char *metadata, bool alpha, float first, float seco
     struct error error = {0};
     struct lora *lora = lora_with(metadata, alpha, &error);
     float values[2] = {10, 20};
-    if (!lora || !lora_add(lora, 0, 2, values, 1, 2, 1, &error))
+    if (!lora ||
+        !lora_add(lora, 0, 2, (const float[2]){10, 20}, values, 1, 2, 1, &error))
         fail_msg("%s", error.text);
     assert_float_equal(values[0], first, 1e-6);
     assert_float_equal(values[1], second, 1e-6);
@@ -159,16 +162,26 @@ static void alpha_comes_from_the_tensors_the_metadata_or_the_rank(void **state)
     expect_sum("", false, 10 + 2 * 3, 20 + 2 * 6);
     expect_sum("", true, 10 + 0.5F * 2 * 3, 20 + 0.5F * 2 * 6);
     expect_sum(said, false, 10 + 4 * 2 * 3, 20 + 4 * 2 * 6);
+    expect_sum("\"__metadata__\":{\"lora_adapter_metadata\":\"{"
+               "\\\"unet.lora_alpha\\\": 4, \\\"unet.alpha_pattern\\\": "
+               "{\\\"y\\\": 9, \\\"x\\\": 5}}\"},",
+               false, 10 + 5 * 2 * 3, 20 + 5 * 2 * 6);
 }
 
 static void metadata_that_changes_the_meaning_is_refused(void **state)
 {
     struct error error = {0};
     assert_null(lora_with("\"__metadata__\":{\"lora_adapter_metadata\":"
-                          "\"{\\\"unet.use_rslora\\\": true}\"},",
+                          "\"{\\\"unet.lora_bias\\\": true}\"},",
                           false, &error));
     assert_string_equal(error.text, "x.safetensors: lora_adapter_metadata: "
-                                    "unet.use_rslora is not supported");
+                                    "unet.lora_bias is not supported");
+    assert_null(lora_with("\"__metadata__\":{\"lora_adapter_metadata\":"
+                          "\"{\\\"unet.alpha_pattern\\\": {\\\".*x\\\": 2}}\"},",
+                          false, &error));
+    assert_string_equal(error.text,
+                        "x.safetensors: lora_adapter_metadata: unet.alpha_pattern .*x: "
+                        "expected a layer's name, or its end, and a number");
 }
 
 int main(void)

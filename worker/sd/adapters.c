@@ -187,13 +187,14 @@ static bool make_patch(struct adapters *self, const struct touch *touch, size_t 
     struct host_tensor weight = site->weight;
     size_t values = host_tensor_count(&weight), out = weight.shape[0];
     size_t size = weight.dims == 4 ? weight.shape[2] : 1;
-    float *sum = calloc(values, sizeof *sum);
+    float *sum = calloc(2 * values, sizeof *sum), *base = sum ? sum + values : NULL;
     if (!sum)
         return error_set_kind(error, ERROR_MEMORY, "no memory for %zu weights", values);
     host_tensor_floats(&weight, 0, values, sum);
+    memcpy(base, sum, values * sizeof *sum);
     bool ok = true;
     for (size_t i = 0; ok && i < count; i++)
-        ok = lora_add(touch[i].lora, touch[i].i, touch[i].weight, sum, out,
+        ok = lora_add(touch[i].lora, touch[i].i, touch[i].weight, base, sum, out,
                       weight.shape[1], size, error);
     weight.type = HOST_F32;
     weight.data = sum;

@@ -4,6 +4,7 @@
  *
  * Hu et al. 2021; for convolutions as LoCon (LyCORIS) has it, down being a convolution of
  * the layer's size and up one of 1x1, with a core in between where there is a lora_mid.
+ * LoHa, LoKr and DoRA take up's and down's place in lora_delta.c.
  */
 #ifndef FARM_LORA_H
 #define FARM_LORA_H
@@ -26,9 +27,9 @@ enum lora_part lora_layer(const struct lora *self, size_t i, const char **layer)
 bool lora_refuse(const struct lora *self, size_t i, const char *what,
                  struct error *error);
 
-/* Adds its i-th layer's difference times `weight` to values [out, in, size, size]. ERROR_INPUT
- * when the shapes do not fit. */
-bool lora_add(const struct lora *self, size_t i, double weight, float *values,
-              size_t out, size_t in, size_t size, struct error *error);
+/* Adds its i-th layer's difference times `weight` to values [out, in, size, size]; `base`
+ * are the layer's own weights, of the same shape. ERROR_INPUT when the shapes do not fit. */
+bool lora_add(const struct lora *self, size_t i, double weight, const float *base,
+              float *values, size_t out, size_t in, size_t size, struct error *error);
 
 #endif

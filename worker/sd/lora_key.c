@@ -23,6 +23,23 @@ static const struct ending endings[] = {
     {".lora_linear_layer.up.weight", LORA_UP},
     {"_lora.down.weight", LORA_DOWN},
     {"_lora.up.weight", LORA_UP},
+    {".dora_scale", LORA_MAGNITUDE},
+    {".lora_magnitude_vector", LORA_MAGNITUDE},
+    {".lora_magnitude_vector.weight", LORA_MAGNITUDE},
+    {".lora_magnitude_vector.default.weight", LORA_MAGNITUDE},
+    {".hada_w1_a", HADA_W1_A},
+    {".hada_w1_b", HADA_W1_B},
+    {".hada_w2_a", HADA_W2_A},
+    {".hada_w2_b", HADA_W2_B},
+    {".hada_t1", HADA_T1},
+    {".hada_t2", HADA_T2},
+    {".lokr_w1", LOKR_W1},
+    {".lokr_w1_a", LOKR_W1_A},
+    {".lokr_w1_b", LOKR_W1_B},
+    {".lokr_w2", LOKR_W2},
+    {".lokr_w2_a", LOKR_W2_A},
+    {".lokr_w2_b", LOKR_W2_B},
+    {".lokr_t2", LOKR_T2},
 };
 
 static const struct beginning {
@@ -46,16 +63,8 @@ static const struct beginning {
 static const struct foreign {
     const char *part, *kind;
 } foreign[] = {
-    {".hada_", "LoHa"},
-    {".lokr_", "LoKr"},
-    {".dora_scale", "DoRA"},
-    {".lora_magnitude_vector", "DoRA"},
-    {".oft_", "OFT"},
-    {".boft_", "BOFT"},
-    {".diff", "a full difference"},
-    {".on_input", "IA3"},
-    {".a1.weight", "GLoRA"},
-    {".w_norm", "a norm"},
+    {".oft_", "OFT"},     {".boft_", "BOFT"},      {".diff", "a full difference"},
+    {".on_input", "IA3"}, {".a1.weight", "GLoRA"}, {".w_norm", "a norm"},
     {".ia3_", "IA3"},
 };
 
@@ -65,8 +74,8 @@ static bool refuse(const char *key, struct error *error)
         if (strstr(key, foreign[i].part))
             return error_set_kind(
                 error, ERROR_INPUT,
-                "key %.200s: this is %s, which is not supported; LoRA "
-                "and LoCon are",
+                "key %.200s: this is %s, which is not supported; LoRA, LoCon, "
+                "LoHa, LoKr and DoRA are",
                 key, foreign[i].kind);
     return error_set_kind(error, ERROR_INPUT,
                           "key %.200s: expected a LoRA's, as kohya's scripts, PEFT or "

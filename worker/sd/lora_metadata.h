@@ -2,13 +2,25 @@
 #ifndef FARM_LORA_METADATA_H
 #define FARM_LORA_METADATA_H
 
+#include <jansson.h>
+
 #include "layout/tensor_file.h"
 #include "worker/sd/lora_key.h"
 
-/* `lora_alpha` of each part from the header's `lora_adapter_metadata`; 0 where nothing is
- * said. ERROR_INPUT for settings that change what the tensors mean and are not known here:
- * patterns by layer, rank stabilisation, DoRA. */
-bool lora_metadata_read(const struct tensor_file *file, double alpha[LORA_PARTS],
-                        struct error *error);
+/* Of one part of the model; all zeros says nothing. */
+struct lora_settings {
+    double alpha;     /* lora_alpha; 0: not said */
+    bool stabilised;  /* use_rslora: divided by the rank's root */
+    json_t *patterns; /* alpha_pattern: layers with an alpha of their own; or NULL */
+};
+
+/* The header's `lora_adapter_metadata`. ERROR_INPUT for settings that change what the tensors
+ * mean and are not known here, and for patterns that are more than a layer's name or its end. */
+bool lora_metadata_read(const struct tensor_file *file,
+                        struct lora_settings settings[LORA_PARTS], struct error *error);
+void lora_metadata_clear(struct lora_settings settings[LORA_PARTS]);
+
+/* The alpha of a layer by the name of its lora_A; 0: not said. */
+double lora_settings_alpha(const struct lora_settings *self, const char *tensor);
 
 #endif
