@@ -4,6 +4,7 @@
 
 #include "base/path.h"
 #include "tests/gpu/support_family.h"
+#include "tests/gpu/support_run.h"
 #include "worker/sd/lora_alias.h"
 #include "worker/sd/model.h"
 
@@ -149,11 +150,65 @@ static void every_layer_of_an_sdxl_file_takes_a_lora_by_either_name(void **state
     check_family("sdxl_single");
 }
 
+/* As many LoRAs and words of its own as the run names. */
+static void check_adapted(struct pipeline *pipeline, const json_t *run, size_t i)
+{
+    struct embedding_file word = {FARM_GOLDEN_DIR "/families/mycat.safetensors",
+                                  "mycat.safetensors"};
+    struct adapter_use uses[4];
+    struct image_request request = run_request(run);
+    const json_t *loras = json_object_get(run, "loras");
+    json_t *use;
+    size_t u;
+    char tensor[40];
+    json_array_foreach((json_t *)(uintptr_t)loras, u, use)
+    {
+        const char *name = json_string_value(json_array_get(use, 0));
+        uses[u] = (struct adapter_use){
+            path_format(FARM_GOLDEN_DIR "/families/%s.safetensors", name), name,
+            json_number_value(json_array_get(use, 1))};
+    }
+    request.loras = uses;
+    request.lora_count = json_array_size(loras);
+    request.embeddings = &word;
+    request.embedding_count = 1;
+    request.aesthetic = 6;
+    struct image image;
+    assert_ok(pipeline_render(pipeline, &request, 1, NULL, NULL, &image, &error));
+    snprintf(tensor, sizeof tensor, "%zu.latents", i);
+    struct golden_tensor want = family_tensor("sdxl_adapters", tensor);
+    assert_int_equal(want.count, image.c * image.h * image.w);
+    assert_golden(tensor, image.latents, &want, 5e-4);
+    image_clear(&image);
+    free(want.values);
+    for (u = 0; u < request.lora_count; u++)
+        free((char *)(uintptr_t)uses[u].path);
+}
+
+/* LoRAs of both encoders and all kinds of layers, and a word of three vectors in both. */
+static void sdxls_loras_and_words_render_as_in_diffusers(void **state)
+{
+    struct family family;
+    struct pipeline *pipeline;
+    family_open(&family, "sdxl");
+    assert_ok(pipeline = pipeline_load(gpu, &family.files, DTYPE_F32, &error));
+    json_t *golden =
+        json_load_file(FARM_GOLDEN_DIR "/families/sdxl_adapters.json", 0, NULL);
+    json_t *runs = json_object_get(golden, "runs"), *run;
+    size_t i;
+    assert_int_equal(json_array_size(runs), 4);
+    json_array_foreach(runs, i, run) check_adapted(pipeline, run, i);
+    json_decref(golden);
+    pipeline_destroy(&pipeline);
+    family_close(&family);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_layer_of_an_sdxl_folder_takes_a_lora_by_either_name),
         cmocka_unit_test(every_layer_of_an_sdxl_file_takes_a_lora_by_either_name),
+        cmocka_unit_test(sdxls_loras_and_words_render_as_in_diffusers),
     };
     return cmocka_run_group_tests(tests, open_cpu_path, close_gpu);
 }

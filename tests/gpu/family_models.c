@@ -53,7 +53,8 @@ static void check_pass(struct pass *pass, void (*enqueue)(struct stream *, void 
     struct golden_tensor want = family_tensor(name, tensor);
     run_stream(DTYPE_F32, enqueue, pass);
     float *found = tensor_values_nchw(&pass->y);
-    assert_int_equal(want.count, tensor_count(&pass->y));
+    /* a tiny VAE's latents are the first half of its moments */
+    assert_true(want.count <= tensor_count(&pass->y));
     assert_golden(tensor, found, &want, 1e-4);
     free(found);
     free(want.values);
@@ -180,7 +181,7 @@ static void check_text(struct model *model, const char *name, const char *prompt
     float *pooled = calloc(model->text.pooled + 1, sizeof *pooled);
     assert_int_equal(want.count, 77 * part->encoder.c);
     make_ids(part, prompt, ids);
-    assert_ok(text_stack_encode(&model->text, which, ids, NULL, 1, z,
+    assert_ok(text_stack_encode(&model->text, which, ids, NULL, 1, 77, z,
                                 pools ? pooled : NULL, &error));
     assert_golden(z_name, z, &want, 1e-4);
     if (pools) {
@@ -194,11 +195,11 @@ static void check_text(struct model *model, const char *name, const char *prompt
     free(want.values);
 }
 
-/* The bytes of the name "picture", for a run that begins with one. */
-static struct pixels invented_picture(size_t width, size_t height)
+/* The bytes of that name, for a run that begins with a picture. */
+static struct pixels invented_picture(const char *name, size_t width, size_t height)
 {
     struct pixels picture = {.width = width, .height = height};
-    uint64_t hash = name_hash("picture");
+    uint64_t hash = name_hash(name);
     picture.rgb = calloc(width * height, 3);
     assert_non_null(picture.rgb);
     for (size_t i = 0; i < width * height * 3; i++)
@@ -218,10 +219,17 @@ static void check_run(struct pipeline *pipeline, const char *name, const json_t 
     request.aesthetic = run_number(run, "aesthetic", 6);
     request.class = (size_t)run_number(run, "class", 0);
     struct image image;
-    struct pixels picture = invented_picture(request.width, request.height);
-    request.init = json_object_get(run, "strength") ? &picture : NULL;
+    struct pixels picture = invented_picture("picture", request.width, request.height);
+    struct pixels mask = invented_picture("mask", request.width, request.height);
+    const char *mode = json_string_value(json_object_get(run, "mode"));
+    bool edits = mode && strcmp(mode, "edit") == 0;
+    request.init = json_object_get(run, "strength") && !edits ? &picture : NULL;
+    request.image = edits ? &picture : NULL;
+    request.image_cfg = 1.5;
+    request.mask = mode && strcmp(mode, "inpaint") == 0 ? &mask : NULL;
     assert_ok(pipeline_render(pipeline, &request, 1, NULL, NULL, &image, &error));
     free(picture.rgb);
+    free(mask.rgb);
     snprintf(latents, sizeof latents, "%zu.latents", i);
     snprintf(pixels, sizeof pixels, "%zu.pixels", i);
     struct golden_tensor want = family_tensor(name, latents);
@@ -359,6 +367,29 @@ static void single_files_of_each_family_equal_diffusers(void **state)
     check_family("refiner_single");
 }
 
+static void single_files_that_inpaint_or_edit_equal_diffusers(void **state)
+{
+    check_family("sd1_inpaint_single");
+    check_family("sd1_edit_single");
+    check_family("sd2_inpaint_single");
+}
+
+static void single_files_say_how_they_predict(void **state)
+{
+    check_family("sd2_base_single");
+    check_family("sdxl_v_single");
+}
+
+static void latents_mean_and_std_of_sdxl_equal_diffusers(void **state)
+{
+    check_family("sdxl_normalised");
+}
+
+static void a_folder_with_a_tiny_vae_equals_diffusers(void **state)
+{
+    check_family("sd1_taesd");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -368,6 +399,10 @@ int main(void)
         cmocka_unit_test(weights_in_several_files_and_variants_are_found),
         cmocka_unit_test(models_of_pixels_equal_diffusers),
         cmocka_unit_test(single_files_of_each_family_equal_diffusers),
+        cmocka_unit_test(single_files_that_inpaint_or_edit_equal_diffusers),
+        cmocka_unit_test(single_files_say_how_they_predict),
+        cmocka_unit_test(latents_mean_and_std_of_sdxl_equal_diffusers),
+        cmocka_unit_test(a_folder_with_a_tiny_vae_equals_diffusers),
     };
     return cmocka_run_group_tests(tests, open_cpu_path, close_gpu);
 }

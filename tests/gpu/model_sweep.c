@@ -47,10 +47,36 @@ static char *write_config(const json_t *golden)
     return path;
 }
 
+/* Tensors by the parts of their names become a list as write_invented takes it. */
+static void flatten(json_t *into, const char *prefix, const json_t *place)
+{
+    const char *part;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)place, part, value)
+    {
+        char *name = path_format("%s%s%s", prefix, *prefix ? "." : "", part);
+        if (json_is_object(value)) {
+            flatten(into, name, value);
+        } else {
+            json_t *shape = json_array();
+            size_t dims = json_array_size(value) - 2;
+            for (size_t i = 0; i < dims; i++)
+                json_array_append(shape, json_array_get(value, i));
+            json_array_append_new(into, json_pack("[s, s, o, O, O]", name, "F32", shape,
+                                                  json_array_get(value, dims),
+                                                  json_array_get(value, dims + 1)));
+        }
+        free(name);
+    }
+}
+
 static struct checkpoint *open_weights(const json_t *golden)
 {
     char *path = path_format("%s/weights.safetensors", folder);
-    write_invented(path, json_object_get(golden, "tensors"));
+    json_t *tensors = json_array();
+    flatten(tensors, "", json_object_get(golden, "tensors"));
+    write_invented(path, tensors);
+    json_decref(tensors);
     struct checkpoint *from = checkpoint_open(path, "weights.safetensors", NULL);
     assert_non_null(from);
     free(path);

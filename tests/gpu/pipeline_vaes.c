@@ -38,6 +38,46 @@ static void another_vae_decodes_as_in_diffusers_in_both_layouts(void **state)
     pipeline_destroy(&pipeline);
 }
 
+/* The whole file, and the decoder alone in the original's names. */
+static void a_tiny_vae_decodes_and_encodes_as_in_diffusers(void **state)
+{
+    struct pipeline *pipeline = load_pipeline("tiny");
+    struct image whole = render(pipeline, FOLDER "taesd.safetensors");
+    struct image alone = render(pipeline, FOLDER "taesd_decoder.safetensors");
+    struct golden_tensor want = golden_load("vae/pixels.safetensors", "taesd");
+    double far = pixel_distance(&whole, golden_load("vae/pixels.safetensors", "taesd"));
+    print_message("    pixels within %.2g\n", far);
+    assert_true(far < 0.6);
+    assert_memory_equal(alone.rgb, whole.rgb, whole.width * whole.height * 3);
+
+    struct pixels start = {whole.width, whole.height, calloc(want.count, 1)};
+    struct image_request request = apple_request();
+    struct image image;
+    for (size_t i = 0; i < want.count; i++)
+        start.rgb[i] = (uint8_t)want.values[i];
+    request.init = &start;
+    request.strength = 0.75;
+    request.vae_path = FOLDER "taesd.safetensors";
+    request.vae_name = "taesd.safetensors";
+    assert_ok(pipeline_render(pipeline, &request, 1, NULL, NULL, &image, &error));
+    struct golden_tensor latents =
+        golden_load("vae/pixels.safetensors", "taesd.latents");
+    assert_int_equal(latents.count, image.c * image.h * image.w);
+    assert_golden("latents from a picture", image.latents, &latents, 2e-3);
+    image_clear(&image);
+    request.vae_path = FOLDER "taesd_decoder.safetensors";
+    struct error error = {0};
+    assert_false(pipeline_render(pipeline, &request, 1, NULL, NULL, &image, &error));
+    assert_string_equal(error.text, "the VAE is a decoder alone; to begin from a "
+                                    "picture give one with an encoder");
+    free(start.rgb);
+    free(latents.values);
+    free(want.values);
+    image_clear(&whole);
+    image_clear(&alone);
+    pipeline_destroy(&pipeline);
+}
+
 static void a_file_that_is_no_vae_is_refused_and_the_model_keeps_its_own(void **state)
 {
     struct pipeline *pipeline = load_pipeline("tiny");
@@ -67,6 +107,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_vae_decodes_as_in_diffusers_in_both_layouts),
+        cmocka_unit_test(a_tiny_vae_decodes_and_encodes_as_in_diffusers),
         cmocka_unit_test(a_file_that_is_no_vae_is_refused_and_the_model_keeps_its_own),
     };
     return cmocka_run_group_tests(tests, open_cpu_path, close_gpu);

@@ -10,6 +10,10 @@ import diffusers
 import numpy as np
 import torch
 from diffusers import (
+    AutoencoderTiny,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionInstructPix2PixPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLPipeline,
@@ -35,6 +39,12 @@ USUAL = {
     "clip_skip": 1,
 }
 PIPELINES = {"sdxl": StableDiffusionXLPipeline, "refiner": StableDiffusionXLImg2ImgPipeline}
+MODES = {
+    "inpaint": StableDiffusionInpaintPipeline,
+    "edit": StableDiffusionInstructPix2PixPipeline,
+    "img2img": StableDiffusionImg2ImgPipeline,
+    "img2img xl": StableDiffusionXLImg2ImgPipeline,
+}
 
 
 def is_xl(pipe):
@@ -82,27 +92,40 @@ def unet_outputs(pipe):
 def vae_outputs(pipe):
     latents = normal(5, 1, 4, 5, 7)
     picture = normal(6, 1, 3, 10, 14).clamp(-1, 1)
+    encoded = pipe.vae.encode(picture)
+    tiny = isinstance(pipe.vae, AutoencoderTiny)
     return {
         "vae.latents": latents,
         "vae.picture": picture,
         "vae.decoded": pipe.vae.decode(latents).sample,
-        "vae.moments": pipe.vae.encode(picture).latent_dist.parameters,
+        "vae.moments": encoded.latents if tiny else encoded.latent_dist.parameters,
     }
 
 
-def picture(width, height):
-    """The bytes k of the name "picture" (invent.py), as unsigned ones."""
-    values = invent.values("picture", height * width * 3).view(np.uint8)
+def picture(width, height, name="picture"):
+    """The bytes k of that name (invent.py), as unsigned ones."""
+    values = invent.values(name, height * width * 3).view(np.uint8)
     return Image.fromarray(values.reshape(height, width, 3))
 
 
-def requests(family):
+def requests(family, mode):
     if family == "refiner":  # renders only from a picture
         yield {"strength": 0.6, "steps": 5}
         yield {"strength": 0.8, "negative": "blue", "sampler": "DDIMScheduler", "aesthetic": 4.5}
         return
+    if mode in ("inpaint", "edit"):
+        yield {"mode": mode, "strength": 1.0}
+        yield {"mode": mode, "strength": 1.0, "sampler": "DDIMScheduler", "negative": "blue"}
+    if mode == "inpaint":
+        yield {"mode": mode, "strength": 0.7, "steps": 5}
+    if mode in ("inpaint", "edit"):
+        return
     yield {}
     yield {"sampler": "DPMSolverMultistepScheduler", "steps": 20}
+    if mode == "img2img":
+        yield {"mode": mode, "strength": 0.6, "steps": 5}
+    if mode:
+        return
     yield {"sampler": "DDIMScheduler", "width": 40, "height": 24, "negative": "blue"}
     yield {"negative": "", "seed": 7}
     yield {"cfg": 1.0, "sampler": "EulerAncestralDiscreteScheduler"}
@@ -119,12 +142,22 @@ def run(pipe, request):
     if "original_width" in request:
         more["original_size"] = (request["original_height"], request["original_width"])
         more["crops_coords_top_left"] = (request["crop_y"], request["crop_x"])
+    mode, size = request.get("mode"), (request["width"], request["height"])
     if "strength" in request:
-        more["image"] = picture(request["width"], request["height"])
+        more["image"] = picture(*size)
         more["strength"] = request["strength"]
+    if mode == "inpaint":
+        more["mask_image"] = picture(*size, "mask")
+    elif mode == "edit":
+        more = {"image": picture(*size), "image_guidance_scale": 1.5}
+    elif "strength" in request and is_xl(pipe):
         more["aesthetic_score"] = request.get("aesthetic", 6.0)
-    else:
+    if mode != "edit" and (mode == "inpaint" or "strength" not in request):
         more |= {"width": request["width"], "height": request["height"]}
+    if mode:
+        cls = MODES["img2img xl" if mode == "img2img" and is_xl(pipe) else mode]
+        pipe = pipe if isinstance(pipe, cls) else cls(**pipe.components)
+        pipe.set_progress_bar_config(disable=True)
     return pipe(
         request["prompt"],
         negative_prompt=request["negative"],
@@ -136,19 +169,29 @@ def run(pipe, request):
     ).images
 
 
-def runs(pipe, family):
+def as_decoded(pipe, latents):
+    """Latents that the VAE's scaling factor alone makes what SDXL's pipelines decode."""
+    config = pipe.vae.config
+    if not getattr(config, "latents_mean", None):
+        return latents
+    mean = torch.tensor(config.latents_mean).view(1, -1, 1, 1)
+    deviation = torch.tensor(config.latents_std).view(1, -1, 1, 1)
+    return latents * deviation + mean * config.scaling_factor
+
+
+def runs(pipe, family, mode):
     tensors, cases = {}, []
     pipe.set_progress_bar_config(disable=True)
     if not hasattr(pipe.text_encoder, "text_model") and not is_xl(pipe):
         lend_text_model(pipe.text_encoder)
     config = pipe.scheduler.config
-    for i, more in enumerate(requests(family)):
+    for i, more in enumerate(requests(family, mode)):
         request = {**USUAL, **more}
         pipe.scheduler = getattr(diffusers, request["sampler"]).from_config(config)
         latents = run(pipe, request)
         tensors[f"{i}.latents"] = latents.clone()
         if request["steps"] == 20:
-            tensors[f"{i}.pixels"] = pixels(pipe, latents)
+            tensors[f"{i}.pixels"] = pixels(pipe, as_decoded(pipe, latents))
         cases.append(request)
     return tensors, cases
 
@@ -164,13 +207,15 @@ def check_loaded(pipe, parts, files):
             assert torch.isin(value.float(), stored).all(), (name, key)
 
 
-def make_one(name, family, layout, parts, files, bundled, into):
-    cls = PIPELINES.get(family, StableDiffusionPipeline)
+def make_one(name, family, layout, parts, files, change, bundled, into):
+    cls = MODES.get(change.get("mode"), PIPELINES.get(family, StableDiffusionPipeline))
+    if change.get("mode") == "img2img":
+        cls = PIPELINES.get(family, StableDiffusionPipeline)
     with tempfile.TemporaryDirectory() as place:
         place = Path(place)
         family_models.lay_out(files, bundled, place / "model")
         if layout == "single":
-            config = family_models.folder_of(family, parts, "F32")
+            config = family_models.folder_of(family, parts, "F32", change)
             config = {k: v for k, v in config.items() if "tensors" not in v}
             family_models.lay_out(config, bundled, place / "config")
             pipe = cls.from_single_file(
@@ -184,7 +229,7 @@ def make_one(name, family, layout, parts, files, bundled, into):
             pipe = cls.from_pretrained(place / "model", torch_dtype=torch.float32)
         tensors = unet_outputs(pipe) | vae_outputs(pipe)
         tensors |= text_outputs(pipe, PROMPT) | text_outputs(pipe, "")
-        found, cases = runs(pipe, family)
+        found, cases = runs(pipe, family, change.get("mode"))
     tensors = {k: v.contiguous().clone() for k, v in (tensors | found).items()}
     save_file(tensors, into / f"{name}.safetensors")
     (into / f"{name}.safetensors").chmod(0o644)
@@ -253,27 +298,56 @@ def make_pixels(name, bundled, into):
     invent.write_json(into / f"{name}.json", golden)
 
 
+SMALL_TAESD = {
+    "encoder_block_out_channels": (16, 16),
+    "decoder_block_out_channels": (16, 16),
+    "num_encoder_blocks": (1, 2),
+    "num_decoder_blocks": (2, 1),
+}
+NORMALISED = {"latents_mean": [0.3, -0.2, 0.1, 0.0], "latents_std": [0.8, 1.2, 0.5, 1.0]}
+NINE = {"in_channels": 9}
+EPSILON = {"prediction_type": "epsilon"}
+ZERO_V = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
 MODELS = (
-    ("sdxl", "sdxl", "folder", "F16", {}),
-    ("sdxl_single", "sdxl", "single", "F16", {}),
-    ("refiner", "refiner", "folder", "F16", {}),
-    ("refiner_single", "refiner", "single", "BF16", {}),
-    ("sd1_single", "sd1", "single", "F32", {"global_step": 470000}),
-    ("sd2_single", "sd2", "single", "BF16", {"global_step": 110000}),
+    ("sdxl", "sdxl", "folder", "F16", {}, {}),
+    ("sdxl_single", "sdxl", "single", "F16", {}, {}),
+    ("refiner", "refiner", "folder", "F16", {}, {}),
+    ("refiner_single", "refiner", "single", "BF16", {}, {}),
+    ("sd1_single", "sd1", "single", "F32", {"global_step": 470000}, {}),
+    ("sd2_single", "sd2", "single", "BF16", {"global_step": 110000}, {}),
+    ("sd1_inpaint_single", "sd1", "single", "F16", {}, {"unet": NINE, "mode": "inpaint"}),
+    ("sd1_edit_single", "sd1", "single", "F16", {}, {"unet": {"in_channels": 8}, "mode": "edit"}),
+    (
+        "sd2_base_single", "sd2", "single", "F16", {"global_step": 875000},
+        {"scheduler": EPSILON, "mode": "few"},
+    ),
+    (
+        "sd2_inpaint_single", "sd2", "single", "F16", {},
+        {"unet": NINE, "scheduler": EPSILON, "mode": "inpaint"},
+    ),
+    (
+        "sdxl_v_single", "sdxl", "single", "F16", {"v_pred": 0, "ztsnr": 0},
+        {"scheduler": ZERO_V, "mode": "few"},
+    ),
+    ("sdxl_normalised", "sdxl", "folder", "F16", {}, {"vae": NORMALISED, "mode": "img2img"}),
+    ("sd1_taesd", "sd1", "folder", "F16", {}, {"taesd": SMALL_TAESD, "mode": "img2img"}),
 )
 
 
-def make(into, bundled):
-    (into / "families").mkdir(exist_ok=True)
-    for name, family, layout, dtype, extra in MODELS:
-        parts = getattr(family_models, f"{family}_parts")()
+def make(into, bundled, only=()):
+    (into / "families").mkdir(exist_ok=True, parents=True)
+    for name, family, layout, dtype, extra, change in MODELS:
+        if only and name not in only:
+            continue
+        parts = family_models.changed(getattr(family_models, f"{family}_parts")(), change)
         if layout == "single":
             files = family_models.single_of(family, parts, dtype, **extra)
         else:
-            files = family_models.folder_of(family, parts, dtype)
-        make_one(name, family, layout, parts, files, bundled, into / "families")
+            files = family_models.folder_of(family, parts, dtype, change)
+        make_one(name, family, layout, parts, files, change, bundled, into / "families")
     for name in ("pixels_root", "pixels_class", "pixels_channels"):
-        make_pixels(name, bundled, into / "families")
+        if not only or name in only:
+            make_pixels(name, bundled, into / "families")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ a single file leaves that to convention.
 
 import shutil
 
-from diffusers import AutoencoderKL, UNet2DConditionModel, UNet2DModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel, UNet2DModel
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -206,6 +206,18 @@ def sd2_parts():
     }
 
 
+def changed(parts, change):
+    """The parts, of another configuration where `change` says so."""
+    found = dict(parts)
+    for name in ("unet", "vae"):
+        if name in change:
+            plain = {k: v for k, v in parts[name].config.items() if not k.startswith("_")}
+            found[name] = type(parts[name])(**{**plain, **change[name]})
+    if "taesd" in change:
+        found["vae"] = AutoencoderTiny(**change["taesd"])
+    return found
+
+
 TOKENIZERS = {
     "sd1": {"tokenizer": "<|endoftext|>"},
     "sd2": {"tokenizer": "!"},
@@ -215,10 +227,10 @@ TOKENIZERS = {
 V = {**SCHEDULER, "prediction_type": "v_prediction"}
 
 
-def folder_of(family, parts, dtype, **more):
+def folder_of(family, parts, dtype, change, **more):
     xl = family in ("sdxl", "refiner")
-    scheduler = {"sd1": SCHEDULER, "sd2": V}.get(family, EULER)
-    class_name = {
+    scheduler = {"sd1": SCHEDULER, "sd2": V}.get(family, EULER) | change.get("scheduler", {})
+    class_name = change.get("class") or {
         "sdxl": "StableDiffusionXLPipeline",
         "refiner": "StableDiffusionXLImg2ImgPipeline",
     }.get(family, "StableDiffusionPipeline")

@@ -10,6 +10,7 @@ os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", DIFFUSERS_
 
 import torch  # noqa: E402
 
+import adapter_cases  # noqa: E402
 import convention_cases  # noqa: E402
 import family_cases  # noqa: E402
 import k_cases  # noqa: E402
@@ -56,6 +57,7 @@ def main():
     taskkey_cases.make(into)
     tiny_model.write_json(into / "manifest.json", cases)
     family_cases.make(into, emoji)
+    adapter_cases.make(into, emoji)
     sweep_cases.make(into)
     tiny_model.write_json(into / "pictures.json", picture_cases.make(into))
     webui_cases.make(into)

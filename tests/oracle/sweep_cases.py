@@ -4,13 +4,15 @@ sweep.json: each case's configuration, its tensors and inputs (invent.py), or th
 refuses although the reference knows it; sweep.safetensors: what came out.
 """
 
+import json
+
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel, UNet2DModel
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 import invent
-from family_models import config_of, describe
+from family_models import describe
 
 TEXT = ("CrossAttnDownBlock2D", "DownBlock2D"), ("UpBlock2D", "CrossAttnUpBlock2D")
 SELF = ("DownBlock2D", "AttnDownBlock2D"), ("AttnUpBlock2D", "UpBlock2D")
@@ -249,72 +251,68 @@ REFUSED = {
 
 def unet(more):
     down, up = TEXT
-    return UNet2DConditionModel(
-        **{
-            "down_block_types": down,
-            "up_block_types": up,
-            "block_out_channels": (16, 32),
-            "layers_per_block": 1,
-            "cross_attention_dim": 10,
-            "attention_head_dim": 2,
-            "norm_num_groups": 8,
-            **more,
-        }
-    )
+    return UNet2DConditionModel, {
+        "down_block_types": down,
+        "up_block_types": up,
+        "block_out_channels": (16, 32),
+        "layers_per_block": 1,
+        "cross_attention_dim": 10,
+        "attention_head_dim": 2,
+        "norm_num_groups": 8,
+        **more,
+    }
 
 
 def pixels(more):
     down, up = SELF
-    return UNet2DModel(
-        **{
-            "down_block_types": down,
-            "up_block_types": up,
-            "block_out_channels": (16, 32),
-            "layers_per_block": 1,
-            "norm_num_groups": 8,
-            **more,
-        }
-    )
+    return UNet2DModel, {
+        "down_block_types": down,
+        "up_block_types": up,
+        "block_out_channels": (16, 32),
+        "layers_per_block": 1,
+        "norm_num_groups": 8,
+        **more,
+    }
 
 
 def vae(more):
-    return AutoencoderKL(
-        **{
-            "down_block_types": ("DownEncoderBlock2D",) * 2,
-            "up_block_types": ("UpDecoderBlock2D",) * 2,
-            "block_out_channels": (8, 16),
-            "norm_num_groups": 8,
-            **more,
-        }
-    )
+    return AutoencoderKL, {
+        "down_block_types": ("DownEncoderBlock2D",) * 2,
+        "up_block_types": ("UpDecoderBlock2D",) * 2,
+        "block_out_channels": (8, 16),
+        "norm_num_groups": 8,
+        **more,
+    }
 
 
 def taesd(more):
-    return AutoencoderTiny(
-        **{
-            "encoder_block_out_channels": (8, 8),
-            "decoder_block_out_channels": (12, 12),
-            "num_encoder_blocks": (1, 2),
-            "num_decoder_blocks": (2, 1),
-            **more,
-        }
-    )
+    return AutoencoderTiny, {
+        "encoder_block_out_channels": (8, 8),
+        "decoder_block_out_channels": (12, 12),
+        "num_encoder_blocks": (1, 2),
+        "num_decoder_blocks": (2, 1),
+        **more,
+    }
 
 
 def text(more):
-    return CLIPTextModel(
-        CLIPTextConfig(
-            **{
-                "vocab_size": 50,
-                "hidden_size": 12,
-                "intermediate_size": 20,
-                "num_hidden_layers": 2,
-                "num_attention_heads": 2,
-                "max_position_embeddings": 11,
-                **more,
-            }
-        )
-    )
+    return CLIPTextConfig, {
+        "vocab_size": 50,
+        "hidden_size": 12,
+        "intermediate_size": 20,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 11,
+        **more,
+    }
+
+
+def build(kind, more):
+    """The model, and its configuration: what is not plain alone."""
+    cls, config = kind(more)
+    if cls is CLIPTextConfig:
+        return CLIPTextModel(cls(**config)), {"model_type": "clip_text_model", **config}
+    return cls(**config), {"_class_name": cls.__name__, **config}
 
 
 def fill(model):
@@ -324,6 +322,18 @@ def fill(model):
     model.load_state_dict(invent.tensors(table), strict=False)
     model.eval()
     return table
+
+
+def nested(table):
+    """The descriptions by the parts of their names: the shape, then exponent and offset."""
+    found = {}
+    for name, _, shape, exponent, offset in table:
+        *parents, last = name.split(".")
+        place = found
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = [*shape, exponent, offset]
+    return found
 
 
 def given(name, *shape):
@@ -387,24 +397,24 @@ def make(into):
         (taesd, run_vae, TAESD, "vae"),
         (text, run_text, {k: (v, {}) for k, v in TEXTS.items()}, "text"),
     )
-    for build, run, configurations, part in sweeps:
+    for kind, run, configurations, part in sweeps:
         for name, (more, how) in configurations.items():
-            model = build(more)
+            model, config = build(kind, more)
             table = fill(model)
             inputs, outputs = run(name, model, how)
             for role, value in outputs.items():
                 print(f"{name} {role} {tuple(value.shape)} {value.std():.3f}")
                 tensors[f"{name}.{role}"] = value.contiguous()
-            case = {"name": name, "part": part, **how, "config": config_of(model)}
+            case = {"name": name, "part": part, **how, "config": config}
             case["inputs"] = {role: described for role, (described, _) in inputs.items()}
-            cases.append({**case, "tensors": table})
-    builders = dict(zip(REFUSED, (unet, pixels, vae, taesd), strict=True))
-    for kind, keys in REFUSED.items():
+            cases.append({**case, "tensors": nested(table)})
+    for kind, (cls, keys) in zip((unet, pixels, vae, taesd), REFUSED.items(), strict=True):
         for key, more in keys.items():
-            config = config_of(builders[kind](more))
-            part = "unet" if "UNet" in kind else "vae"
-            cases.append({"name": f"{kind} {key}", "part": part, "refused": key, "config": config})
-    invent.write_json(into / "sweep.json", cases)
+            _, config = build(kind, more)
+            part = "unet" if "UNet" in cls else "vae"
+            cases.append({"name": f"{cls} {key}", "part": part, "refused": key, "config": config})
+    lines = [json.dumps(case, separators=(",", ":")) for case in cases]
+    (into / "sweep.json").write_text("[" + ",\n".join(lines) + "]\n")
     save_file(tensors, into / "sweep.safetensors")
     (into / "sweep.safetensors").chmod(0o644)
 

@@ -144,9 +144,13 @@ static bool run_chunk(struct part_work *self, const struct chunks *chunks, size_
         memcpy(self->own + t * self->c, vector[t], self->c * sizeof *self->own);
         any = true;
     }
+    size_t pooled_at = any && self->form->syntax == PROMPT_PLAIN
+                           ? embeddings_largest(self->form->embeddings, self->which,
+                                                self->c, vector, tokens)
+                           : tokens;
     return text_stack_encode(self->owner->text, self->which,
                              chunks->ids + chunk * tokens, any ? self->own : NULL,
-                             self->form->clip_skip, z, pooled, error);
+                             self->form->clip_skip, pooled_at, z, pooled, error);
 }
 
 static double mean_of(const float *values, size_t count)

@@ -191,3 +191,14 @@ size_t embeddings_words(const struct embeddings *self, const struct text_stack *
     }
     return count;
 }
+
+size_t embeddings_largest(const struct embeddings *self, size_t which, size_t c,
+                          const float *const *vector, size_t tokens)
+{
+    for (size_t i = self->count; i-- > 0;)
+        for (size_t v = self->item[i].part[which].vectors; v-- > 0;)
+            for (size_t t = 0; t < tokens; t++)
+                if (vector[t] == self->item[i].part[which].values + v * c)
+                    return t;
+    return tokens;
+}

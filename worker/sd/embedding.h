@@ -48,4 +48,10 @@ void embedding_cache_clear(struct embedding_cache *self);
 size_t embeddings_words(const struct embeddings *self, const struct text_stack *text,
                         size_t which, struct chunk_word *into);
 
+/* The place, of `tokens`, whose vector has the largest id where embeddings are new words of a
+ * tokenizer, in their order, as diffusers makes them; `tokens` when none is an embedding's.
+ * `vector` as in chunks. */
+size_t embeddings_largest(const struct embeddings *self, size_t which, size_t c,
+                          const float *const *vector, size_t tokens);
+
 #endif

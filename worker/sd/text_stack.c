@@ -140,21 +140,24 @@ static size_t pooled_row(const struct text_encoder *encoder, const int32_t *ids)
 }
 
 static bool read_pooled(const struct text_stack *self, const struct text_part *part,
-                        const int32_t *ids, float *pooled, struct error *error)
+                        const int32_t *ids, size_t at, float *pooled,
+                        struct error *error)
 {
     size_t tokens = part->encoder.tokens, c = part->encoder.projection;
     float *all = calloc(tokens * c, sizeof *all);
     if (!all)
         return error_set_kind(error, ERROR_MEMORY, "no memory for a pooled vector");
     bool ok = tensor_download(&part->plan->projected, self->gpu, all, error);
-    memcpy(pooled, all + pooled_row(&part->encoder, ids) * c, c * sizeof *pooled);
+    size_t row =
+        at < tokens && part->encoder.end == 2 ? at : pooled_row(&part->encoder, ids);
+    memcpy(pooled, all + row * c, c * sizeof *pooled);
     free(all);
     return ok;
 }
 
 bool text_stack_encode(struct text_stack *self, size_t which, const int32_t *ids,
-                       const float *own, unsigned clip_skip, float *z, float *pooled,
-                       struct error *error)
+                       const float *own, unsigned clip_skip, size_t pooled_at, float *z,
+                       float *pooled, struct error *error)
 {
     assert(which < self->count);
     struct text_part *part = &self->part[which];
@@ -178,5 +181,5 @@ bool text_stack_encode(struct text_stack *self, size_t which, const int32_t *ids
     forward(part->plan, &part->encoder);
     return stream_end(part->plan->stream, error) &&
            tensor_download(&part->plan->hidden, self->gpu, z, error) &&
-           (!pooled || read_pooled(self, part, ids, pooled, error));
+           (!pooled || read_pooled(self, part, ids, pooled_at, pooled, error));
 }

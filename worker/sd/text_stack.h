@@ -42,10 +42,12 @@ void text_stack_clear(struct text_stack *self);
  * with (SD 1.x, 2.x: the last layer and the final norm; SDXL: the last but one, no norm),
  * each more leaves out one layer more. `pooled`, where not NULL: [pooled], always of the
  * last layer, through final norm and projection; only where the encoder has a projection.
+ * pooled_at: the place of the largest id where that is no token's but one of `own`; `tokens`
+ * where it is a token's.
  * `own` [tokens, c], NULL where there is none: the vectors of places whose id is
  * CHUNK_VECTOR (chunks.h). ERROR_INPUT for an id outside the vocabulary or a clip_skip beyond the layers. */
 bool text_stack_encode(struct text_stack *self, size_t which, const int32_t *ids,
-                       const float *own, unsigned clip_skip, float *z, float *pooled,
-                       struct error *error);
+                       const float *own, unsigned clip_skip, size_t pooled_at, float *z,
+                       float *pooled, struct error *error);
 
 #endif
