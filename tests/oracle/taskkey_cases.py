@@ -61,7 +61,7 @@ LATE = {
     "inpaint-padding": "32",
     "mask-invert": "off",
 }
-ENGINE = 2
+ENGINE = 3
 
 CASES = [
     ({}, None),
