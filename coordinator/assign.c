@@ -137,10 +137,10 @@ static void send_batch(struct coordinator *self, struct node *node, struct batch
     assign.attempts = batch->attempt;
     assign.lease_ms = (uint32_t)self->settings->lease_ms;
     assign.at_once = at_once;
+    int64_t asked = node->asked_us > self->began_us ? node->asked_us : self->began_us;
     if (node->session)
-        outbox_push_timed(
-            self->outbox, node->session->peer, ANSWER(assign, ASSIGN, &assign),
-            node->asked_us > self->began_us ? node->asked_us : self->began_us);
+        outbox_push_timed(self->outbox, node->session->peer,
+                          ANSWER(assign, ASSIGN, &assign), asked);
     node_assigned(node, (uint32_t)batch->count);
     for (size_t a = 0; a < batch->count; a++)
         farm__attempt__free_unpacked(batch->attempt[a], NULL);

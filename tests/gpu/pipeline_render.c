@@ -212,6 +212,25 @@ static void assert_refused(struct pipeline *pipeline, struct image_request wante
     assert_string_equal(error.text, sentence);
 }
 
+static void a_size_that_the_unet_halves_to_nothing_is_refused(void **state)
+{
+    struct pipeline *pipeline = load_pipeline("variant"); /* downsample_padding 0 */
+    struct image_request wanted = request("cat", 1);
+    size_t factor = pipeline_factor(pipeline);
+    char sentence[200];
+    wanted.width = wanted.height = 3 * factor;
+    snprintf(sentence, sizeof sentence,
+             "size %zux%zu: this model halves its latents to nothing; each side has at "
+             "least %zu pixels",
+             wanted.width, wanted.height, 4 * factor);
+    assert_refused(pipeline, wanted, sentence);
+    wanted.width = wanted.height = 4 * factor;
+    struct image image;
+    assert_ok(pipeline_render(pipeline, &wanted, 1, NULL, NULL, &image, &error));
+    image_clear(&image);
+    pipeline_destroy(&pipeline);
+}
+
 static void what_a_request_asks_wrongly_is_said(void **state)
 {
     struct pipeline *pipeline = load_pipeline("tiny");
@@ -265,6 +284,7 @@ int main(void)
         cmocka_unit_test(a_text_known_is_not_encoded_again),
         cmocka_unit_test(a_prompt_too_long_is_said_to_be_truncated),
         cmocka_unit_test(the_models_own_size_is_the_default),
+        cmocka_unit_test(a_size_that_the_unet_halves_to_nothing_is_refused),
         cmocka_unit_test(what_a_request_asks_wrongly_is_said),
     };
     return run_on_both_paths(tests);

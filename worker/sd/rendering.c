@@ -62,6 +62,13 @@ static bool check_requests(struct rendering *self, struct error *error)
         return false;
     self->w = width / pipeline_factor(self->pipeline);
     self->h = height / pipeline_factor(self->pipeline);
+    const struct unet_config *unet = &self->pipeline->model.unet.config;
+    size_t least = unet->pad_end ? (size_t)1 << (unet->levels - 1) : 1;
+    if (self->w < least || self->h < least)
+        return error_set_kind(error, ERROR_INPUT,
+                              "size %zux%zu: this model halves its latents to nothing; "
+                              "each side has at least %zu pixels",
+                              width, height, least * pipeline_factor(self->pipeline));
     return model_knows_class(&self->pipeline->model, request->class, error);
 }
 
