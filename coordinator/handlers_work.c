@@ -312,8 +312,9 @@ bool handle_commit(struct coordinator *self, struct request *request,
                         step_pixels_of(lease, commit->result));
     if (!lacks)
         withdraw_other(self, lease, commit);
-    work_take(self, &lease, job, commit->index, request->session->node,
-              commit->key.data, &row);
+    uint64_t index = own ? lease->index : commit->index;
+    job = own ? lease->job : job; /* what else it names was not looked at */
+    work_take(self, &lease, job, index, request->session->node, commit->key.data, &row);
     answer_commit(self, request, FARM__COMMIT_ANSWER__COMMIT_ACCEPTED, NULL);
     return true;
 }

@@ -326,6 +326,13 @@ static void take_task(void *context, struct queue_job *job, uint64_t index)
     task_done(taking->self, job, index, taking->result);
 }
 
+static bool is_open_for(const struct queue_job *job, uint64_t index,
+                        const struct result_row *result)
+{
+    return job->state == QUEUE_OPEN && (!job->latents || result->has_latents) &&
+           (job->task[index] == QUEUE_READY || job->task[index] == QUEUE_FAILED);
+}
+
 void work_take(struct coordinator *self, struct queue_lease **lease,
                struct queue_job *job, uint64_t index, struct node *node,
                const uint8_t key[32], struct result_row *result)
@@ -358,6 +365,10 @@ void work_take(struct coordinator *self, struct queue_lease **lease,
         attempt_ends(self, *lease,
                      (*lease)->node == node->number ? "done" : "done elsewhere", false);
         queue_finish(self->queue, lease, result->has_latents, take_task, &taking);
+        if (is_open_for(job, index, result)) { /* it did not share the lease yet */
+            queue_known(job, index);
+            task_done(self, job, index, result);
+        }
     } else {
         charge(job, (double)result->step_pixels);
         queue_known(job, index);

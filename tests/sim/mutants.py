@@ -67,8 +67,9 @@ MUTANTS = {
         "return lease && lease->node == node->number ? lease : NULL;",
         "(void)node; return lease;"),
     "done_tasks_are_not_stored": (
-        "coordinator/work.c", "    change_task(self->change, &row);\n    tell_task_event(self,",
-        "    tell_task_event(self,"),
+        "coordinator/work.c",
+        "    change_task(self->change, &row);\n    metrics_count(&self->metrics, METRICS_DONE);",
+        "    metrics_count(&self->metrics, METRICS_DONE);"),
 }
 
 
