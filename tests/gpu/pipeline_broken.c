@@ -195,13 +195,12 @@ static void models_of_other_kinds_are_refused_by_name(void **state)
         "StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, "
         "StableDiffusionXLInpaintPipeline, StableDiffusionXLInstructPix2PixPipeline");
     assert_key_refused(
-        "text_encoder/config.json", "hidden_act", "\"relu\"",
-        "text_encoder/config.json: hidden_act is \"relu\"; supported are "
-        "quick_gelu, gelu");
-    assert_key_refused(
-        "vae/config.json", "shift_factor", "0.1",
-        "vae/config.json: shift_factor is 0.10000000000000001; only null "
-        "is supported");
+        "text_encoder/config.json", "hidden_act", "\"maxout\"",
+        "text_encoder/config.json: hidden_act is \"maxout\"; supported are "
+        "quick_gelu, gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, silu, swish, mish, "
+        "relu");
+    assert_key_refused("vae/config.json", "out_channels", "1",
+                       "vae/config.json: out_channels is 1; only 3 is supported");
 }
 
 static void assert_taken(const char *file, const struct renaming *list, size_t count)
