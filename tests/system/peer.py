@@ -274,3 +274,15 @@ def commit(farm, worker, attempt, content=None, stored=True, timeout=10.0):
                        seconds=0.5, step_pixels=64 * 64 * 20)
     return worker.ask(timeout, commit=pb.Commit(
         attempt=attempt.id, job=attempt.job, index=attempt.index, key=attempt.key, result=result))
+
+
+def submit(peer, content, id=None):
+    return peer.ask(submit=pb.Submit(id=id or os.urandom(16), job=content))
+
+
+def assigned(worker, count):
+    """Waits until that many attempts were assigned."""
+    attempts = []
+    while len(attempts) < count:
+        attempts += worker.wait("assign").attempts
+    return attempts
