@@ -180,6 +180,16 @@ bool path_write(const char *path, const void *data, size_t size, unsigned mode,
     return ok;
 }
 
+bool path_failed(const char *path, struct error *error)
+{
+    int why = errno;
+    return error_set_kind(error,
+                          why == ENOENT                    ? ERROR_NOT_FOUND
+                          : why == ENOSPC || why == EDQUOT ? ERROR_BUSY
+                                                           : ERROR_FAILED,
+                          "%s: %s", path, strerror(why));
+}
+
 int path_lock(const char *path, bool wait, struct error *error)
 {
     int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);

@@ -49,4 +49,8 @@ bool path_sync_folder(const char *path, struct error *error);
  * process ends. -1 and ERROR_BUSY when another process has it and wait is false. */
 int path_lock(const char *path, bool wait, struct error *error);
 
+/* What errno says of the path, as an error: NOT_FOUND, BUSY where there is no room, else
+ * FAILED. Returns false. */
+bool path_failed(const char *path, struct error *error);
+
 #endif

@@ -29,16 +29,6 @@ struct blob_store {
     int lock;
 };
 
-static bool fail_errno(const char *path, struct error *error)
-{
-    int why = errno;
-    return error_set_kind(error,
-                          why == ENOENT                    ? ERROR_NOT_FOUND
-                          : why == ENOSPC || why == EDQUOT ? ERROR_BUSY
-                                                           : ERROR_FAILED,
-                          "%s: %s", path, strerror(why));
-}
-
 void blob_id(const void *data, size_t size, uint8_t id[BLOB_ID])
 {
     crypto_generichash(id, BLOB_ID, data, size, NULL, 0);
@@ -105,13 +95,13 @@ struct blob_store *blob_store_open(const char *folder, struct error *error)
     self->handle = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     self->lock = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (self->handle < 0 || self->lock < 0) {
-        fail_errno(folder, error);
+        path_failed(folder, error);
         goto out;
     }
     if (flock(self->lock, LOCK_EX | LOCK_NB) == 0)
         empty_new(folder);
     if (flock(self->lock, LOCK_SH) != 0) {
-        fail_errno(lock, error);
+        path_failed(lock, error);
         goto out;
     }
     ok = true;
@@ -171,7 +161,7 @@ bool blob_adopt(struct blob_store *self, const char *temporary,
     if (!blob_has(self, id, NULL))
         ok = ((mkdir(folder, 0700) == 0 || errno == EEXIST) &&
               rename(temporary, path) == 0) ||
-             fail_errno(path, error);
+             path_failed(path, error);
     /* rename() leaves the old name when both are links to one file. */
     unlink(temporary);
     free(path);
@@ -186,7 +176,7 @@ static int make_temporary(const struct blob_store *self, char **path,
     *path = blob_new_path(self, "blob-XXXXXX");
     int file = mkostemp(*path, O_CLOEXEC);
     if (file < 0)
-        fail_errno(*path, error);
+        path_failed(*path, error);
     return file;
 }
 
@@ -202,11 +192,11 @@ bool blob_put(struct blob_store *self, const void *data, size_t size, bool sync,
         if (file < 0)
             goto out;
         if (!path_write_all(file, data, size)) {
-            fail_errno(temporary, error);
+            path_failed(temporary, error);
             goto out;
         }
         if (sync && fsync(file) != 0) {
-            fail_errno(temporary, error);
+            path_failed(temporary, error);
             goto out;
         }
         if (!blob_adopt(self, temporary, id, error))
@@ -216,7 +206,7 @@ bool blob_put(struct blob_store *self, const void *data, size_t size, bool sync,
     if (sync) { /* one that was here may have been left unsynced by whoever wrote it */
         path = blob_path(self, id);
         int stored = open(path, O_RDONLY | O_CLOEXEC);
-        ok = (stored >= 0 && fsync(stored) == 0) || fail_errno(path, error);
+        ok = (stored >= 0 && fsync(stored) == 0) || path_failed(path, error);
         if (stored >= 0)
             close(stored);
         *strrchr(path, '/') = 0;
@@ -241,7 +231,7 @@ bool blob_read(const struct blob_store *self, const uint8_t id[BLOB_ID],
     struct stat found;
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0 || fstat(file, &found) != 0) {
-        fail_errno(path, error);
+        path_failed(path, error);
         goto out;
     }
     uint64_t end;
@@ -279,12 +269,12 @@ bool blob_remove(struct blob_store *self, const uint8_t id[BLOB_ID],
                  struct error *error)
 {
     char *path = blob_path(self, id);
-    bool ok = unlink(path) == 0 || errno == ENOENT || fail_errno(path, error);
+    bool ok = unlink(path) == 0 || errno == ENOENT || path_failed(path, error);
     free(path);
     return ok;
 }
 
 bool blob_store_sync(struct blob_store *self, struct error *error)
 {
-    return syncfs(self->handle) == 0 || fail_errno(self->folder, error);
+    return syncfs(self->handle) == 0 || path_failed(self->folder, error);
 }

@@ -13,16 +13,6 @@
 
 enum { BLOCK = 1 << 20 };
 
-static bool fail_errno(const char *path, struct error *error)
-{
-    int why = errno;
-    return error_set_kind(error,
-                          why == ENOENT                    ? ERROR_NOT_FOUND
-                          : why == ENOSPC || why == EDQUOT ? ERROR_BUSY
-                                                           : ERROR_FAILED,
-                          "%s: %s", path, strerror(why));
-}
-
 /* ---- hashing */
 
 struct file_hash {
@@ -45,7 +35,7 @@ struct file_hash *file_hash_open(const char *path, struct error *error)
     crypto_generichash_init(&self->state, NULL, 0, BLOB_ID);
     self->file = open(path, O_RDONLY | O_CLOEXEC);
     if (self->file < 0) {
-        fail_errno(path, error);
+        path_failed(path, error);
         file_hash_close(&self);
     }
     return self;
@@ -68,7 +58,7 @@ enum intake_state file_hash_step(struct file_hash *self, size_t most,
     for (size_t done = 0; done < most;) {
         ssize_t got = read(self->file, self->block, BLOCK);
         if (got < 0) {
-            fail_errno(self->path, error);
+            path_failed(self->path, error);
             return INTAKE_FAILED;
         }
         if (got == 0) {
@@ -153,7 +143,7 @@ static bool make_temporary(struct intake *self, struct error *error)
     free(self->temporary);
     self->temporary = blob_new_path(self->store, "blob-XXXXXX");
     self->to = mkostemp(self->temporary, O_CLOEXEC);
-    return self->to >= 0 || fail_errno(self->temporary, error);
+    return self->to >= 0 || path_failed(self->temporary, error);
 }
 
 /* The file under a temporary name of the store's, by reflink or hard link, or an empty one
@@ -163,7 +153,7 @@ static bool bring_in(struct intake *self, struct error *error)
 {
     self->from = open(self->path, O_RDONLY | O_CLOEXEC);
     if (self->from < 0)
-        return fail_errno(self->path, error);
+        return path_failed(self->path, error);
     if (!make_temporary(self, error))
         return false;
     self->brought = ioctl(self->to, FICLONE, self->from) == 0;
@@ -183,9 +173,9 @@ static bool copy(struct intake *self, size_t most, struct error *error)
     for (size_t done = 0; done < most && !self->brought;) {
         ssize_t got = read(self->from, self->block, BLOCK);
         if (got < 0)
-            return fail_errno(self->path, error);
+            return path_failed(self->path, error);
         if (got && !path_write_all(self->to, self->block, (size_t)got))
-            return fail_errno(self->temporary, error);
+            return path_failed(self->temporary, error);
         self->brought = got == 0;
         done += (size_t)got;
     }
