@@ -1,12 +1,7 @@
 /* Any bytes as a header whose length is right, before as many bytes of data again: what is
  * recognised in it keeps its limits. */
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include "base/path.h"
 #include "layout/single.h"
+#include "tests/fuzz/tensor_bytes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -23,14 +18,8 @@ static void check(const struct single *single)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    uint8_t *whole = calloc(2, size + 8);
-    for (size_t i = 0; i < 8; i++)
-        whole[i] = (uint8_t)((uint64_t)size >> 8 * i);
-    memcpy(whole + 8, data, size);
-    int memory = memfd_create("fuzz", 0);
-    char *path = path_format("/proc/self/fd/%d", memory);
-    if (memory < 0 || write(memory, whole, 2 * size + 8) != (ssize_t)(2 * size + 8))
-        abort();
+    int memory;
+    char *path = tensor_bytes(data, size, &memory);
     struct error error;
     struct single single;
     struct tensor_file *file = tensor_file_open(path, &error);
@@ -39,6 +28,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     tensor_file_close(&file);
     free(path);
     close(memory);
-    free(whole);
     return 0;
 }

@@ -1,11 +1,6 @@
 /* Any bytes as a header whose length is right, before as many bytes of data again: as a LoRA
  * whose layers are added, and as an embedding for encoders as wide as SD's and SDXL's. */
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include "base/path.h"
+#include "tests/fuzz/tensor_bytes.h"
 #include "worker/sd/embedding.h"
 #include "worker/sd/lora.h"
 
@@ -17,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void add_layers(const char *path)
 {
-    static float values[OUT * IN * SIZE * SIZE];
+    static float base[OUT * IN * SIZE * SIZE], values[OUT * IN * SIZE * SIZE];
     struct error error = {0};
     struct lora *lora = lora_open(path, "fuzz", &error);
     for (size_t i = 0; lora && i < lora_count(lora); i++) {
@@ -25,8 +20,8 @@ static void add_layers(const char *path)
         lora_layer(lora, i, &layer);
         if (!*layer)
             abort();
-        lora_add(lora, i, 0.5, values, OUT, IN, 1, &error);
-        lora_add(lora, i, 0.5, values, OUT, IN, SIZE, &error);
+        lora_add(lora, i, 0.5, base, values, OUT, IN, 1, &error);
+        lora_add(lora, i, 0.5, base, values, OUT, IN, SIZE, &error);
     }
     lora_close(&lora);
 }
@@ -54,18 +49,11 @@ static void embed(char *path)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    uint8_t *whole = calloc(2, size + 8);
-    for (size_t i = 0; i < 8; i++)
-        whole[i] = (uint8_t)((uint64_t)size >> 8 * i);
-    memcpy(whole + 8, data, size);
-    int file = memfd_create("fuzz", 0);
-    char *path = path_format("/proc/self/fd/%d", file);
-    if (file < 0 || write(file, whole, 2 * size + 8) != (ssize_t)(2 * size + 8))
-        abort();
+    int memory;
+    char *path = tensor_bytes(data, size, &memory);
     add_layers(path);
     embed(path);
     free(path);
-    close(file);
-    free(whole);
+    close(memory);
     return 0;
 }
