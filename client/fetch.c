@@ -14,7 +14,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/path.h"
+#include "client/scratch.h"
 #include "proto/files/picture.h"
 #include "proto/files/transfer.h"
 #include "proto/job/params.h"
@@ -39,9 +41,10 @@ struct fetch {
     struct session *session;
     struct link *link;
     unsigned links; /* session_bulk_links when the outstanding ranges were asked for */
-    char *folder, *store_folder;
-    struct blob_store *store;
-    struct item *item; /* waiting: from `next` on */
+    char *folder;
+    struct scratch scratch;
+    struct blob_store *store; /* in scratch */
+    struct item *item;        /* waiting: from `next` on */
     size_t next, count, room;
     struct active active[ACTIVE_MOST];
     size_t active_count, outstanding;
@@ -60,11 +63,9 @@ struct fetch *fetch_new(struct session *session, const char *folder,
         abort();
     self->session = session;
     self->folder = path_format("%s", folder);
-    self->store_folder = path_format("%s/.clfarm-XXXXXX", folder);
-    if (path_make_folders(folder, 0777, error) && !mkdtemp(self->store_folder))
-        error_set(error, "%s: cannot be written to", folder);
-    else if (access(self->store_folder, F_OK) == 0)
-        self->store = blob_store_open(self->store_folder, error);
+    if (path_make_folders(folder, 0777, error) &&
+        scratch_open(&self->scratch, folder, error))
+        self->store = blob_store_open(self->scratch.path, error);
     if (!self->store) {
         if (error)
             error->kind = ERROR_INPUT;
@@ -91,9 +92,8 @@ void fetch_destroy(struct fetch **self)
     for (size_t i = (*self)->next; i < (*self)->count; i++)
         item_clear(&(*self)->item[i]);
     blob_store_close(&(*self)->store);
-    path_remove_tree((*self)->store_folder);
+    scratch_close(&(*self)->scratch);
     free((*self)->item);
-    free((*self)->store_folder);
     free((*self)->folder);
     free(*self);
     *self = NULL;
@@ -266,6 +266,8 @@ static bool finish(struct fetch *self, struct active *active, struct error *erro
         lose(self, active, "the farm's copy is damaged");
         return true;
     }
+    fault_delay("farmctl-before-name");
+    fault_point("farmctl-before-name");
     char *path = blob_path(self->store, active->item.blob);
     const char *provenance = active->item.provenance;
     if (provenance && *provenance && !add_provenance(self, &active->item, path, &why)) {

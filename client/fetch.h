@@ -9,7 +9,7 @@
 struct fetch;
 
 /* Fetches into the folder, which is made when missing; ERROR_INPUT when it cannot be
- * written. Temporary files lie in a hidden folder in it until fetch_destroy. */
+ * written. Temporary files lie in a hidden folder in it (scratch.h) until fetch_destroy. */
 struct fetch *fetch_new(struct session *session, const char *folder,
                         struct error *error);
 void fetch_destroy(struct fetch **self);

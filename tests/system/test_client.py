@@ -222,6 +222,29 @@ def test_fetch_mends_what_is_missing_or_damaged_and_keeps_the_rest(farm):
     assert sorted(os.listdir(out)) == ["00000-0.png", "00001-1.png", "00002-2.png"]
 
 
+def test_a_fetch_cut_by_kill_9_leaves_nothing_to_the_next_that_is_not_used(farm):
+    farm.worker("one")
+    job = farm.submit("--steps", 1, "--seed", "0..2", "x")
+    farm.ctl("wait", job)
+    out = farm.folder / "out"
+
+    def hidden():
+        return list(out.glob(".clfarm-*"))
+
+    killed = farm.start([BIN / "farmctl", "fetch", job, "-o", out], "killed",
+                        FARM_FAULT="farmctl-before-name")
+    assert killed.popen.wait(30) == -signal.SIGKILL
+    (left,) = hidden()
+    slow = farm.start([BIN / "farmctl", "fetch", job, "-o", out], "slow",
+                      FARM_DELAY="farmctl-before-name:1500")
+    (own,) = until(lambda: hidden() != [left] and hidden(), "it has a folder of its own", 30)
+    assert own != left
+    farm.ctl("fetch", job, "-o", out)
+    assert hidden() == [own]  # nobody takes it from one that lives
+    assert slow.popen.wait(30) == 0
+    assert sorted(os.listdir(out)) == ["00000-0.png", "00001-1.png", "00002-2.png"]
+
+
 def test_a_contact_sheet_has_every_picture_and_its_labels(farm):
     farm.worker("one")
     farm.ctl("render", "--model", "tiny", "--size", "64x64", "--steps", "1", "--label",
