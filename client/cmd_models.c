@@ -26,12 +26,12 @@ static void print_models(const Farm__Models *models)
             "%.1f",
             (double)json_integer_value(json_object_get(model, "size")) / 1048576);
         char *id = path_format("%.8s", json_string_value(json_object_get(model, "id")));
-        table_row(table,
-                  (const char *[]){
-                      json_string_value(json_object_get(model, "name")),
-                      json_string_value(json_object_get(model, "family")), size, mib,
-                      id, models->models[i]->complete ? "complete" : "partial",
-                      json_string_value(json_object_get(model, "reason"))});
+        const char *family = json_string_value(json_object_get(model, "family"));
+        table_row(table, (const char *[]){
+                             json_string_value(json_object_get(model, "name")),
+                             *family ? family : "-", size, mib, id,
+                             models->models[i]->complete ? "complete" : "partial",
+                             json_string_value(json_object_get(model, "reason"))});
         free(id);
         free(mib);
         free(size);

@@ -188,7 +188,7 @@ bool manifest_check(const Farm__Manifest *self, struct error *error)
     else if (!is_among(self->kind, kinds))
         ok = error_set_kind(error, ERROR_INPUT,
                             "its kind is neither diffusers nor single");
-    else if (!is_among(self->family, families))
+    else if (self->family.len && !is_among(self->family, families))
         ok = error_set_kind(error, ERROR_INPUT, "its family is none we know");
     else
         ok = check_sizes(self, error) && check_files(self, error);

@@ -50,7 +50,8 @@ void manifest_destroy(Farm__Manifest **self);
 void manifest_id(const Farm__Manifest *self, uint8_t id[BLOB_ID]);
 
 /* A manifest from elsewhere: names are relative, plain, unique and sorted, hashes have
- * their length, piece counts fit the sizes, limits on number and total (1 TiB) hold. */
+ * their length, piece counts fit the sizes, limits on number and total (1 TiB) hold. One
+ * that says nothing of its family, as those stored before there were any, is as good. */
 bool manifest_check(const Farm__Manifest *self, struct error *error);
 
 /* The order files stand in: memcmp, the shorter one first. */

@@ -40,9 +40,24 @@ def bring_back(version, folder):
     return told
 
 
+def without_family(folder):
+    """Models as they were stored before a manifest named its family."""
+    with sqlite3.connect(folder / "farm.db") as database:
+        for key, packed in database.execute("SELECT id, manifest FROM model").fetchall():
+            manifest = pb.Manifest.FromString(packed)
+            assert manifest.family
+            manifest.ClearField("family")
+            manifest.ClearField("reason")
+            database.execute("UPDATE model SET manifest = ? WHERE id = ?",
+                             (manifest.SerializeToString(), key))
+
+
+@pytest.mark.parametrize("family", ["named", "unnamed"])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_farm_of_an_earlier_schema_goes_on_where_it_was_killed(tmp_path, version):
+def test_a_farm_of_an_earlier_schema_goes_on_where_it_was_killed(tmp_path, version, family):
     told = bring_back(version, tmp_path / "state")
+    if family == "unnamed":
+        without_family(tmp_path / "state")
     farm = Farm(tmp_path / "state").start()
     farm.admin_key = Key(z85.decode(told["admin"].encode()))
     admin = farm.admin()
@@ -51,8 +66,11 @@ def test_a_farm_of_an_earlier_schema_goes_on_where_it_was_killed(tmp_path, versi
     tasks = admin.ask(job_show=pb.JobShow(job=JOB, limit=9)).tasks
     assert [task.state for task in tasks] == [2, 3, 1, 0]
     assert tasks[0].result.png == blake2b(bytes.fromhex(told["blobs"][1]))
+    (model,) = admin.ask(model_list=pb.ModelList()).models
+    assert model.complete and bool(model.manifest.family) == (family == "named")
     worker = farm.worker(Key(z85.decode(told["worker"].encode())), credit=1)
     attempt = worker.wait("assign").attempts[0]
+    assert worker.ask(model_get=pb.ModelGet(id=attempt.model)).signature
     assert commit(farm, worker, attempt).answer == pb.COMMIT_ACCEPTED
     tasks = admin.ask(job_show=pb.JobShow(job=JOB, limit=9)).tasks
     assert tasks[attempt.index].result.provenance.startswith(b"clfarm provenance 1\n")

@@ -269,7 +269,7 @@ static void paths_that_leave_the_folder_or_are_not_plain_are_refused(void **stat
     assert_path_refused("z");
 }
 
-static void hashes_and_sizes_must_fit(void **state)
+static void hashes_sizes_and_family_must_fit(void **state)
 {
     struct error error = {0};
     Farm__Manifest *manifest = manifest_from_folder(EMOJI, NULL, NULL);
@@ -300,6 +300,12 @@ static void hashes_and_sizes_must_fit(void **state)
     assert_false(manifest_check(manifest, &error));
     manifest->name.data[0] = 'e';
     assert_true(manifest_check(manifest, &error));
+    size_t named = manifest->family.len;
+    manifest->family.len = 1;
+    assert_false(manifest_check(manifest, &error));
+    manifest->family.len = 0;
+    assert_true(manifest_check(manifest, &error));
+    manifest->family.len = named;
     size_t count = manifest->n_files;
     manifest->n_files = 0;
     assert_false(manifest_check(manifest, &error));
@@ -386,7 +392,7 @@ int main(void)
         SPOILED(a_gelu_text_encoder_means_sd2),
         SPOILED(a_small_sample_size_of_an_old_version_means_64),
         cmocka_unit_test(paths_that_leave_the_folder_or_are_not_plain_are_refused),
-        cmocka_unit_test(hashes_and_sizes_must_fit),
+        cmocka_unit_test(hashes_sizes_and_family_must_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
