@@ -74,6 +74,8 @@ static const struct setting worker_rows[] = {
     TEXT(W, "devices", devices, "all",
          "OpenCL devices to use: all, or numbers by commas (0,2)"),
     COUNT(W, "batch", batch, "8", 1, 32, "most images rendered at once on a device"),
+    CHOICE(W, "decode", decode, "self", "self|others",
+           "who makes pixels of the last latents: others of this kind where there are any"),
     PATH(W, "depot", depot, "",
          "blob folder of a coordinator on this machine: models are linked, not copied"),
     TEXT(W, "peer-bind", peer_bind, "auto",

@@ -29,12 +29,15 @@ struct coordinator_settings {
 };
 extern const struct config_program coordinator_program;
 
+enum worker_decode { WORKER_DECODES, WORKER_HANDS_ON };
+
 struct worker_settings {
     char *state;       /* folder: key, farm, spools */
     char *cache;       /* folder: model files, compiled kernels */
     int64_t cache_gib; /* most the model files may take */
     char *devices;     /* "all", or indices by commas: "0,2" */
     int64_t batch;     /* most images rendered at once */
+    unsigned decode;   /* enum worker_decode */
     char *depot;     /* a coordinator's blob folder on this machine, to link from; "" */
     char *peer_bind; /* where other workers are served; "auto", "none" */
     char *peer_address; /* what they reach this machine by; "": as it is seen */

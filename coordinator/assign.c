@@ -45,12 +45,15 @@ static void add_inputs(Farm__Attempt *attempt, const struct task *task)
             wire_own(wire_bytes(ids[attempt->n_inputs], BLOB_ID));
 }
 
-/* Where an earlier attempt at the task came to. */
+/* Where an earlier attempt at the task came to, and how far this one is to come. */
 static void add_checkpoint(const struct coordinator *self, Farm__Attempt *attempt,
-                           const struct queue_lease *lease)
+                           struct queue_lease *lease)
 {
-    const struct checkpoint_row *row = checkpoints_for(
-        self, lease->key, registry_node_numbered(&self->registry, lease->node));
+    const struct node *node = registry_node_numbered(&self->registry, lease->node);
+    const struct checkpoint_row *row = checkpoints_for(self, lease->key, node);
+    lease->goes_on = row != NULL;
+    lease->hand_on = work_hands_on(self, node, lease);
+    attempt->hand_on = lease->hand_on;
     if (!row)
         return;
     Farm__AttemptId id = FARM__ATTEMPT_ID__INIT;
@@ -65,8 +68,7 @@ static void add_checkpoint(const struct coordinator *self, Farm__Attempt *attemp
 }
 
 static Farm__Attempt *attempt_of(const struct coordinator *self,
-                                 const struct queue_lease *lease,
-                                 const struct task *task)
+                                 struct queue_lease *lease, const struct task *task)
 {
     Farm__Attempt *attempt = malloc(sizeof *attempt);
     Farm__AttemptId *id = malloc(sizeof *id);
@@ -92,8 +94,8 @@ static Farm__Attempt *attempt_of(const struct coordinator *self,
 }
 
 static void batch_add(const struct coordinator *self, struct batch *batch,
-                      const struct queue_lease *lease,
-                      const struct scheduler_task *view, const struct task *task)
+                      struct queue_lease *lease, const struct scheduler_task *view,
+                      const struct task *task)
 {
     Farm__Attempt *attempt = attempt_of(self, lease, task);
     batch->attempt[batch->count++] = attempt;
@@ -248,8 +250,8 @@ static uint32_t amount_of(struct coordinator *self, struct node *node,
     uint32_t most = node->offer.batch < BATCH_MOST ? node->offer.batch : BATCH_MOST;
     *at_once = speeds_batch(&node->speeds, task.model, task.size_class, most);
     most = *at_once < node->offer.credit ? *at_once : node->offer.credit;
-    if (queue_trouble(job, index))
-        return most; /* who may take it must not leave it to those who failed */
+    if (queue_trouble(job, index) || queue_kept(job, node->number))
+        return most; /* who may take it must not leave it to those who may not */
     if (workers > 1 && !speeds_known(&node->speeds, task.model)) {
         uint32_t cold = cold_portion(node, job, workers);
         most = cold < most ? cold : most;
@@ -298,6 +300,7 @@ static struct queue_lease *worth_a_twin(const struct coordinator *self,
             registry_node_numbered(&self->registry, lease->node);
         if (lease->twin || holder == node || lease->job->paused ||
             !work_suits(lease->job, node) ||
+            (lease->goes_on && node->device->hands_on) ||
             lease->state == FARM__ATTEMPT_STATE__ATTEMPT_UPLOADING ||
             queue_failed_on(lease->job, lease->index, node->number))
             continue;
@@ -364,6 +367,7 @@ void assign_all(struct coordinator *self)
     for (job = TAILQ_FIRST(&self->queue->open); job; job = next) {
         next = TAILQ_NEXT(job, open);
         work_settle(self, job);
+        work_unkeep(self, job);
         job->takers = *((const struct job *)job->tag)->device_kind
                           ? work_nodes(self, job)
                           : workers;

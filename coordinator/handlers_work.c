@@ -120,7 +120,7 @@ bool handle_returned(struct coordinator *self, struct request *request,
     for (size_t a = 0; a < returned->n_attempts; a++) {
         struct queue_lease *lease =
             lease_of(self, request->session->node, returned->attempts[a]);
-        if (lease)
+        if (lease && !work_hand_over(self, &lease, request->session->node))
             work_release(self, &lease, "the worker gave it back");
     }
     return true;
@@ -306,7 +306,8 @@ bool handle_commit(struct coordinator *self, struct request *request,
         answer_commit(self, request, FARM__COMMIT_ANSWER__COMMIT_DISCARD, NULL);
         return true;
     }
-    if (lease)
+    bool decoded_only = lease && lease->goes_on && !commit->result->step_pixels;
+    if (lease && !decoded_only)
         learned_measure(request->session->node, lease->model, lease->size_class,
                         commit->result->at_once, row.seconds,
                         step_pixels_of(lease, commit->result));

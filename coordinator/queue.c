@@ -51,7 +51,7 @@ static void job_shut(struct queue_job *job)
     free(job->returned);
     job->task = NULL;
     job->returned = NULL;
-    job->returned_count = job->returned_room = 0;
+    job->returned_count = job->returned_room = job->kept = 0;
     troubles_clear(job);
 }
 
@@ -111,6 +111,7 @@ void queue_reopen(struct queue *self, struct queue_job *job)
     job->task = need(calloc(job->tasks ? job->tasks : 1, 1));
     job->troubles = table_new(sizeof(uint64_t));
     job->done = job->failed = job->canceled = job->leased = job->sharing = 0;
+    job->kept = 0;
     job->state = QUEUE_OPEN;
 }
 
@@ -150,8 +151,9 @@ bool queue_next(const struct queue_job *job, uint32_t node, bool alone, int64_t 
                 uint64_t *index)
 {
     for (size_t r = 0; r < job->returned_count; r++) {
+        uint32_t only = job->returned[r].only;
         *index = job->returned[r].index;
-        if (job->returned[r].not_before <= now &&
+        if (job->returned[r].not_before <= now && (!only || only == node) &&
             (alone || queue_failed_everywhere(job, *index) ||
              !queue_failed_on(job, *index, node)))
             return true;
@@ -173,6 +175,7 @@ static void take(struct queue_job *job, uint64_t index, enum queue_task state)
     while (job->returned[r].index != index)
         r++;
     job->returned_count--;
+    job->kept -= job->returned[r].only != 0;
     memmove(&job->returned[r], &job->returned[r + 1],
             (job->returned_count - r) * sizeof job->returned[r]);
 }

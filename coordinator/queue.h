@@ -36,6 +36,7 @@ struct queue_attempt {
 struct queue_returned {
     uint64_t index;
     int64_t not_before;
+    uint32_t only; /* the node it is kept for; 0: any */
 };
 
 struct queue_job {
@@ -55,6 +56,7 @@ struct queue_job {
     uint8_t *task;                   /* enum queue_task of each */
     struct queue_returned *returned; /* ready again, in the order they came back */
     size_t returned_count, returned_room;
+    size_t kept;        /* of these: for one node only */
     zhashx_t *troubles; /* index -> struct queue_trouble */
     TAILQ_ENTRY(queue_job) open;
 };
@@ -99,6 +101,7 @@ struct queue_lease {
     uint8_t model[32];
     uint32_t size_class;
     uint64_t step_pixels;
+    bool goes_on, hand_on; /* from a checkpoint; after its last step */
     TAILQ_ENTRY(queue_lease) by_expiry;
 };
 TAILQ_HEAD(queue_leases, queue_lease);
@@ -154,6 +157,14 @@ int64_t queue_next_expiry(const struct queue *self);
 /* The attempt ends without a result: its tasks are ready again, not before that time,
  * unless its twin goes on. */
 void queue_release(struct queue *self, struct queue_lease **lease, int64_t not_before);
+
+/* A task that came back is kept for that node, which is to go on with it (any other is left
+ * as it is); how many of the job are; and all that are kept for nodes of which `goes` is
+ * false are anybody's again. */
+void queue_keep(struct queue_job *job, uint64_t index, uint32_t node);
+size_t queue_kept(const struct queue_job *job, uint32_t node);
+void queue_unkeep(struct queue_job *job, bool (*goes)(const void *, uint32_t node),
+                  const void *context);
 
 /* The attempt failed for a reason of the task's own or the node's: true when the task has
  * had its chances (faults on QUEUE_FAULTS nodes, or on all there are). It stays leased. */

@@ -176,6 +176,7 @@ bool registry_attach(struct node *node, struct session *session,
     node->host = path_format("%s", session->host);
     node->heard = now;
     node->resync = true;
+    node->keeps = false;
     node->offer.credit = 0;
     node->assigned = 0;
     node->changed = true;

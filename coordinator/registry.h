@@ -47,6 +47,7 @@ struct node {
     enum node_order order;
     char *reason;                /* of its order; heap, NULL: none */
     bool learned;                /* order and speeds were read from the database */
+    bool keeps;                  /* what it was to hand on did not come: it decodes */
     bool resync;                 /* its next heartbeat tells what it still holds */
     struct scheduler_node offer; /* credit, batch and models it last named */
     int64_t asked_us;            /* when it last did */

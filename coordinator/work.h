@@ -66,6 +66,15 @@ unsigned work_nodes(const struct coordinator *self, const struct queue_job *job)
 void work_keep_to_kind(struct coordinator *self, struct queue_job *job,
                        const struct node *node);
 
+/* work_decode.c: whether the attempt is to come back undecoded; whether one that was given
+ * back came so, and now waits for the node that decodes it (else it is not touched); and what
+ * waits for nodes that work no more is anybody's. */
+bool work_hands_on(const struct coordinator *self, const struct node *node,
+                   const struct queue_lease *lease);
+bool work_hand_over(struct coordinator *self, struct queue_lease **lease,
+                    struct node *node);
+void work_unkeep(struct coordinator *self, struct queue_job *job);
+
 void work_cancel(struct coordinator *self, struct queue_job *job);
 
 /* All attempts of a node end: it is gone, or began anew. With `unconfirmed` only those it

@@ -101,6 +101,7 @@ bool attempts_add(struct attempts *self, const Farm__Attempt *from, uint32_t at_
     attempt->latents = from->latents;
     attempt->at_once = at_once;
     attempt->checkpoint_every = from->checkpoint_every;
+    attempt->hand_on = from->hand_on;
     copy_start(&attempt->start, from->checkpoint);
     self->item[self->count++] = attempt;
     return true;
@@ -181,10 +182,11 @@ size_t attempts_batch(const struct attempts *self, const uint8_t model[BLOB_ID],
             continue;
         if (!count && attempt->at_once && attempt->at_once < most)
             most = attempt->at_once;
-        if (!count || (batch[0]->start.step == attempt->start.step &&
-                       batch[0]->checkpoint_every == attempt->checkpoint_every &&
-                       same_inputs(batch[0], attempt) &&
-                       may_share_a_batch(&batch[0]->task, &attempt->task)))
+        if (!count ||
+            (batch[0]->start.step == attempt->start.step &&
+             batch[0]->checkpoint_every == attempt->checkpoint_every &&
+             batch[0]->hand_on == attempt->hand_on && same_inputs(batch[0], attempt) &&
+             may_share_a_batch(&batch[0]->task, &attempt->task)))
             batch[count++] = attempt;
     }
     return count;

@@ -32,6 +32,7 @@ struct attempt {
     struct task task;
     bool latents;
     uint32_t checkpoint_every;
+    bool hand_on; /* goes back after its last step, to be decoded elsewhere */
     struct attempt_start start;
     uint32_t kept, kept_there; /* steps of the last snapshot: made here, told there */
     int64_t shown_until;       /* previews are wanted; clock_ms */
@@ -74,7 +75,7 @@ bool attempt_start_from(struct attempt *attempt, const void *data, size_t size,
 
 /* The next batch: the oldest attempt in state ASSIGNED of this model, and others of that
  * state that differ from it in prompt, negative prompt and seed only and begin at the same
- * step; at most `most`, and
+ * step and end alike; at most `most`, and
  * no more than its batch should have, as they came. Gives their number. */
 size_t attempts_batch(const struct attempts *self, const uint8_t model[BLOB_ID],
                       size_t most, struct attempt *batch[BATCH_MOST]);

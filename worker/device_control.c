@@ -29,6 +29,7 @@ bool device_connect(struct device *self, struct error *error)
     device.memory = self->info.memory;
     device.units = self->info.units;
     device.unfit = wire_text(self->unfit.text);
+    device.hands_on = self->settings->decode == WORKER_HANDS_ON;
     Farm__Hello hello = FARM__HELLO__INIT;
     hello.version = WIRE_VERSION;
     hello.host = wire_text(host);
@@ -244,6 +245,18 @@ static void learn_signing_key(struct device *self, ProtobufCBinaryData key)
     memcpy(self->signing_key, farm.signing_key, SIGNING_KEY);
 }
 
+/* What was on its way to be gone on with elsewhere: whether it came there is not known. */
+static void return_halfway(struct device *self)
+{
+    for (size_t i = self->attempts.count; i-- > 0;) {
+        struct attempt *attempt = self->attempts.item[i];
+        if (!attempt->returns)
+            continue;
+        control_returned(self->link, &attempt, 1);
+        attempts_remove(&self->attempts, attempt->epoch, attempt->counter);
+    }
+}
+
 /* What failed while nobody could be told. */
 static void tell_failures(struct device *self)
 {
@@ -272,6 +285,7 @@ static void on_greeted(struct device *self, const Farm__Welcome *welcome)
     self->credit = UINT32_MAX;
     self->received = 0;
     tell_failures(self);
+    return_halfway(self);
     free(bulk);
     free(farm);
     free(node);

@@ -217,6 +217,28 @@ static void on_anew(struct device *self, const struct render_event *event)
     }
 }
 
+/* An attempt whose batch ended before its pixels: it goes back once its last snapshot is
+ * there. One that has none and was to be decoded elsewhere is decoded here after all. False
+ * where the batch ended for another reason. */
+static bool take_halfway(struct device *self, struct attempt *attempt,
+                         const struct error *why)
+{
+    bool handed = attempt->hand_on && why->kind == ERROR_BUSY;
+    if (!self->stopping && !handed)
+        return false;
+    if (attempt->kept > attempt->kept_there) {
+        attempt->state = FARM__ATTEMPT_STATE__ATTEMPT_UPLOADING;
+        attempt->returns = true;
+    } else if (self->stopping) {
+        give_back(self, attempt);
+    } else {
+        attempt->hand_on = false;
+        attempt->state = FARM__ATTEMPT_STATE__ATTEMPT_ASSIGNED;
+        attempt->step = 0;
+    }
+    return true;
+}
+
 /* What a batch that failed leaves: smaller batches, or the end of its attempts. */
 static void take_failure(struct device *self, const struct error *why)
 {
@@ -239,12 +261,7 @@ static void take_failure(struct device *self, const struct error *why)
             attempt->alone = why->kind == ERROR_INPUT;
             attempt->state = FARM__ATTEMPT_STATE__ATTEMPT_ASSIGNED;
             attempt->step = 0;
-        } else if (self->stopping && attempt->kept > attempt->kept_there) {
-            attempt->state = FARM__ATTEMPT_STATE__ATTEMPT_UPLOADING;
-            attempt->returns = true;
-        } else if (self->stopping) {
-            give_back(self, attempt);
-        } else {
+        } else if (!take_halfway(self, attempt, why)) {
             device_fail(self, attempt, why);
         }
     }

@@ -294,30 +294,41 @@ static bool hand_out(struct render *self, const struct order *order,
     return true;
 }
 
+/* Their last latents were handed out, which is all that was wanted here. */
+static bool is_handed_on(const struct render *self, const struct error *error)
+{
+    return self->watch.keep_last && error->kind == ERROR_BUSY && !self->stop &&
+           !self->end;
+}
+
 /* Prompts name LoRAs too: images that want the same files are rendered together. */
 static bool render_images(struct render *self, const struct order *order,
                           const struct image_request *requests, struct image *images,
                           struct error *error)
 {
     size_t same;
+    const struct attempt *batch = order->batch;
     self->watch = (struct pipeline_watch){
-        .keep_every = order->batch[0].checkpoint_every,
-        .keep = order->batch[0].checkpoint_every ? on_keep : NULL,
+        .keep_every = batch[0].checkpoint_every,
+        .keep = batch[0].checkpoint_every || batch[0].hand_on ? on_keep : NULL,
+        .keep_last = batch[0].hand_on,
         .preview_every = 1, /* its map is made at the beginning */
         .preview = on_preview,
         .owner = self};
     pipeline_watch(self->pipeline, &self->watch);
+    bool ok = true;
     for (size_t first = 0; first < order->count; first += same) {
         same = 1;
         while (first + same < order->count &&
                image_request_same_files(&requests[first], &requests[first + same]))
             same++;
         self->images = &order->batch[first];
-        if (!pipeline_render(self->pipeline, requests + first, same, on_progress, self,
-                             images + first, error))
+        ok = pipeline_render(self->pipeline, requests + first, same, on_progress, self,
+                             images + first, error);
+        if (!ok && !is_handed_on(self, error))
             return false;
     }
-    return true;
+    return ok;
 }
 
 /* From where earlier attempts came to; from the beginning where that does not fit. */

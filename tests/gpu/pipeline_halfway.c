@@ -113,6 +113,69 @@ static void so_does_one_that_repaints_a_picture(void **state)
     pipeline_destroy(&other);
 }
 
+/* Ends undecoded on one pipeline; the other does nothing but decode. */
+static void check_last(struct pipeline *one, struct pipeline *other,
+                       struct image_request requests[IMAGES])
+{
+    struct kept kept = {0};
+    struct image whole[IMAGES], none[IMAGES], decoded[IMAGES];
+    struct snapshot snapshot[IMAGES];
+    struct error why = {0};
+    const struct pipeline_watch watch = {
+        .keep_last = true, .keep = keep, .owner = &kept};
+    assert_ok(pipeline_render(one, requests, IMAGES, NULL, NULL, whole, &error));
+    pipeline_watch(one, &watch);
+    assert_false(pipeline_render(one, requests, IMAGES, NULL, NULL, none, &why));
+    pipeline_watch(one, NULL);
+    assert_int_equal(why.kind, ERROR_BUSY);
+    assert_int_equal(kept.count, IMAGES);
+    for (size_t i = 0; i < IMAGES; i++) {
+        assert_ok(snapshot_read(&snapshot[i], kept.bytes[i].data, kept.bytes[i].size,
+                                &error));
+        assert_int_equal(snapshot[i].step, snapshot[i].steps);
+        requests[i].resume = &snapshot[i];
+        buffer_clear(&kept.bytes[i]);
+    }
+    assert_ok(pipeline_render(other, requests, IMAGES, NULL, NULL, decoded, &error));
+    for (size_t i = 0; i < IMAGES; i++) {
+        assert_memory_equal(decoded[i].latents, whole[i].latents,
+                            whole[i].c * whole[i].h * whole[i].w * sizeof(float));
+        assert_memory_equal(decoded[i].rgb, whole[i].rgb,
+                            whole[i].width * whole[i].height * 3);
+        snapshot_clear(&snapshot[i]);
+        requests[i].resume = NULL;
+    }
+    clear(whole);
+    clear(decoded);
+}
+
+static void what_ends_undecoded_is_decoded_elsewhere_to_the_same_pixels(void **state)
+{
+    uint8_t rgb[72 * 104 * 3], covered[72 * 104 * 3];
+    for (size_t i = 0; i < sizeof rgb; i++) {
+        rgb[i] = (uint8_t)(i * 7 / 5);
+        covered[i] = i / 3 % 104 < 60 ? 255 : 0;
+    }
+    const struct pixels picture = {104, 72, rgb}, mask = {104, 72, covered};
+    struct pipeline *one = load_pipeline("tiny"), *other = load_pipeline("tiny");
+    struct image_request requests[IMAGES];
+    fill(requests, "Euler a");
+    check_last(one, other, requests);
+    for (size_t i = 0; i < IMAGES; i++) {
+        requests[i].hires = (struct hires_request){.scale = 1.5, .upscaler = "Latent"};
+        requests[i].strength = 0.5;
+    }
+    check_last(one, other, requests);
+    fill(requests, "DPM++ 2M");
+    for (size_t i = 0; i < IMAGES; i++) {
+        requests[i].init = &picture;
+        requests[i].mask = &mask;
+    }
+    check_last(one, other, requests);
+    pipeline_destroy(&one);
+    pipeline_destroy(&other);
+}
+
 static void a_snapshot_of_another_picture_is_refused(void **state)
 {
     struct pipeline *pipeline = load_pipeline("tiny");
@@ -302,6 +365,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rendering_goes_on_from_a_snapshot_bit_for_bit),
         cmocka_unit_test(so_does_one_that_repaints_a_picture),
+        cmocka_unit_test(what_ends_undecoded_is_decoded_elsewhere_to_the_same_pixels),
         cmocka_unit_test(a_snapshot_of_another_picture_is_refused),
         cmocka_unit_test(a_preview_resembles_the_picture),
         cmocka_unit_test(tiles_are_those_of_diffusers),

@@ -19,10 +19,10 @@ def checkpoints(farm):
         return [step for (step,) in database.execute("SELECT step FROM checkpoint")]
 
 
-def contents(farm, job):
+def contents(farm, job, count=4):
     farm.ctl("wait", job)
     files = farm.fetch(job, farm.folder / f"out-{job}")
-    assert len(files) == 4
+    assert len(files) == count
     return {name: unsigned(content) if name.endswith(".png") else content
             for name, content in files.items()}
 
@@ -48,6 +48,24 @@ def test_another_worker_goes_on_where_one_was_killed_and_makes_the_same_bytes(fa
     assert checkpoints(farm) == []
     assert halves == contents(farm, farm.submit(*LONG, "--force"))
     assert begun_at(two) == steps
+
+
+def test_a_worker_that_leaves_decoding_to_others_makes_the_same_bytes(farm):
+    one = farm.worker("one", "--batch", 2, "--decode", "others")
+    wanted = ("--steps", 12, "--seed", "0..7", "--latents", "a cat")
+    alone = contents(farm, farm.submit(*wanted), 16)  # with nobody else it decodes
+    two = farm.worker("two", "--batch", 2)
+    until(lambda: [node["state"] for node in farm.ctl_json("nodes")] == ["ok"] * 2,
+          "both are here")
+    job = farm.submit(*wanted, "--force")
+    assert contents(farm, job, 16) == alone
+    tasks = farm.tasks(job)
+    handed = [task for task in tasks
+              if "handed on, to be decoded by" in task["history"][0]["ended"]]
+    assert handed and all(len(task["history"]) == 2 for task in handed), tasks
+    assert all(task["node"] != task["history"][0]["node"] for task in handed)
+    assert begun_at(two) == [12] * len(handed) and begun_at(one) == []
+    assert checkpoints(farm) == []
 
 
 def test_sigterm_hands_over_what_is_half_done(farm):

@@ -103,6 +103,38 @@ static void a_returned_task_waits_for_its_time(void **state)
     assert_non_null(lease_next(job, 1, 0, 500));
 }
 
+static bool is_second(const void *context, uint32_t node)
+{
+    return node == 2;
+}
+
+static bool is_nobody(const void *context, uint32_t node)
+{
+    return false;
+}
+
+static void a_task_kept_for_a_node_is_not_anothers_until_that_one_is_gone(void **state)
+{
+    struct queue_job *job = add(1, 3, false);
+    struct queue_lease *lease = lease_next(job, 1, 0, 0);
+    queue_keep(job, 0, 2); /* it is not back */
+    assert_int_equal(queue_kept(job, 2), 0);
+    queue_release(queue, &lease, 0);
+    queue_keep(job, 0, 2);
+    assert_int_equal(queue_kept(job, 2), 1);
+    assert_int_equal(lease_next(job, 1, 1, 0)->index, 1);
+    lease = lease_next(job, 2, 0, 0);
+    assert_int_equal(lease->index, 0);
+    assert_int_equal(queue_kept(job, 2), 0);
+    queue_release(queue, &lease, 0);
+    queue_keep(job, 0, 2);
+    queue_unkeep(job, is_second, NULL);
+    assert_int_equal(lease_next(job, 1, 2, 0)->index, 2);
+    assert_null(lease_next(job, 1, 3, 0));
+    queue_unkeep(job, is_nobody, NULL);
+    assert_int_equal(lease_next(job, 1, 3, 0)->index, 0);
+}
+
 static void equal_keys_share_one_rendering(void **state)
 {
     struct queue_job *one = add(1, 1, false), *two = add(2, 1, false);
@@ -365,6 +397,7 @@ int main(void)
         QUEUE_TEST(a_million_tasks_are_added_at_once_and_a_cursor_walks_them),
         QUEUE_TEST(a_lease_that_is_not_renewed_runs_out_and_its_task_is_next),
         QUEUE_TEST(a_returned_task_waits_for_its_time),
+        QUEUE_TEST(a_task_kept_for_a_node_is_not_anothers_until_that_one_is_gone),
         QUEUE_TEST(equal_keys_share_one_rendering),
         QUEUE_TEST(a_sharer_that_wants_latents_is_ready_again_when_there_are_none),
         QUEUE_TEST(a_result_without_latents_is_enough_for_who_asks_for_none),

@@ -86,12 +86,13 @@ struct image {
 void image_clear(struct image *self);
 
 /* What is handed out while images are rendered, each lent for the call: every keep_every
- * steps, and with keep_stopped where a rendering is stopped, a snapshot of each image from
- * which another device can go on; every preview_every steps a picture of its latents, a
+ * steps, with keep_stopped where a rendering is stopped, and with keep_last after the last
+ * step, which ends it undecoded (ERROR_BUSY "stopped"), a snapshot of each image from which
+ * another device can go on; every preview_every steps a picture of its latents, a
  * pixel a place. 0: none. */
 struct pipeline_watch {
     size_t keep_every, preview_every;
-    bool keep_stopped;
+    bool keep_stopped, keep_last; /* the second: models of latents, known steps */
     void (*keep)(void *owner, size_t image, const struct snapshot *snapshot);
     void (*preview)(void *owner, size_t image, const struct pixels *picture);
     void *owner;

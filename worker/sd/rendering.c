@@ -251,6 +251,8 @@ bool rendering_denoise(struct rendering *self, pipeline_progress *progress, void
     bool ends = self->done + self->length == self->of;
     if (progress && ends && !progress(owner, self->of, self->of))
         return error_set_kind(error, ERROR_BUSY, "stopped");
+    if (ends && pipeline->watch.keep_last && !pipeline->model.pixels)
+        return rendering_stopped(self, denoiser, self->run.count, error);
     if (!denoiser_latents(denoiser, self->nhwc, error))
         return false;
     if (self->holds)

@@ -152,7 +152,7 @@ bool rendering_stopped(struct rendering *self, struct denoiser *denoiser, size_t
     const struct pipeline_watch *watch = &self->pipeline->watch;
     size_t tensors = 1 + SNAPSHOT_HISTORY;
     float *values =
-        watch->keep && watch->keep_stopped && done > 0
+        watch->keep && (watch->keep_stopped || watch->keep_last) && done > 0
             ? calloc(tensors * self->count * image_values(self), sizeof *values)
             : NULL;
     bool ok = !values || (denoiser_save(denoiser, values, error) &&
