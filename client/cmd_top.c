@@ -10,7 +10,10 @@
 #include "client/json.h"
 #include "client/print.h"
 
-enum { FRAME_MS = 1000, NODES_SHOWN = 40, JOBS_SHOWN = 20 };
+enum {
+    FRAME_MS = 1000,
+    FRAME_LINES = 11, /* headings, blank lines, "and more", and the last, left empty */
+};
 
 struct frame {
     const Farm__Nodes *nodes;
@@ -18,12 +21,15 @@ struct frame {
     double rate; /* images a minute of all nodes that work */
     size_t working;
     uint64_t left, leased;
+    size_t errors;                             /* jobs and nodes that tell of one */
+    size_t node_lines, job_lines, error_lines; /* shown */
 };
 
 static void add_up(struct frame *self)
 {
     for (size_t n = 0; n < self->nodes->n_nodes; n++) {
         const Farm__Node *node = self->nodes->nodes[n];
+        self->errors += node->trouble.len > 0;
         if (!wire_is(node->state, "ok", 2))
             continue;
         self->working++;
@@ -33,18 +39,43 @@ static void add_up(struct frame *self)
         const Farm__JobSummary *job = self->jobs->jobs[j];
         self->left += job->tasks - job->done - job->failed - job->canceled;
         self->leased += job->leased;
+        self->errors += job->trouble.len > 0;
     }
 }
 
-/* "about 1:05" until so many are done; "" when that is not known. */
+/* "1:05" until so many are done; "" when that is not known. */
 static char *time_left(const struct frame *self, uint64_t tasks)
 {
-    if (self->rate <= 0 || !tasks)
-        return path_format("%s", "");
-    char *seconds = format_seconds((double)tasks * 60 / self->rate);
-    char *text = path_format("about %s", seconds);
-    free(seconds);
-    return text;
+    return self->rate > 0 && tasks ? format_seconds((double)tasks * 60 / self->rate)
+                                   : path_format("%s", "");
+}
+
+/* How many lines each part gets of a terminal, so that the newest of all are seen; without
+ * one, all there are. */
+static void plan(struct frame *self, size_t rows)
+{
+    size_t nodes = self->nodes->n_nodes, jobs = self->jobs->n_jobs;
+    self->node_lines = nodes;
+    self->job_lines = jobs;
+    self->error_lines = self->errors;
+    if (!rows)
+        return;
+    size_t room = rows > FRAME_LINES ? rows - FRAME_LINES : 0;
+    size_t errors = room / 4 < self->errors ? room / 4 : self->errors;
+    room -= errors;
+    size_t half = room / 2;
+    self->error_lines = errors;
+    self->job_lines = jobs <= half ? jobs : nodes <= half ? room - nodes : half;
+    self->job_lines = self->job_lines < jobs ? self->job_lines : jobs;
+    self->node_lines = room - self->job_lines;
+    self->node_lines = self->node_lines < nodes ? self->node_lines : nodes;
+}
+
+/* What a part left out, as its last line. */
+static void print_more(size_t count, size_t shown, const char *what)
+{
+    if (shown < count)
+        printf("  and %zu more %s\n", count - shown, what);
 }
 
 static void print_nodes(const struct frame *self)
@@ -52,7 +83,9 @@ static void print_nodes(const struct frame *self)
     struct table *table =
         table_new((const char *[]){"NODE", "STATE", "TASKS", "STEP", "IMAGES",
                                    "IMAGES/MIN", "STEP-PIXELS/S", NULL});
-    for (size_t n = 0; n < self->nodes->n_nodes && n < NODES_SHOWN; n++) {
+    table_cut(table, 0);
+    table_cut(table, 1);
+    for (size_t n = 0; n < self->node_lines; n++) {
         const Farm__Node *node = self->nodes->nodes[n];
         const Farm__Progress *step = NULL;
         for (size_t p = 0; p < node->n_progress && !step; p++)
@@ -73,13 +106,16 @@ static void print_nodes(const struct frame *self)
             free(texts[t]);
     }
     table_print(&table);
+    print_more(self->nodes->n_nodes, self->node_lines, "nodes");
 }
 
 static void print_jobs(const struct frame *self)
 {
     struct table *table = table_new((const char *[]){
-        "JOB", "LABEL", "STATE", "DONE", "FAILED", "LEASED", "LEFT", "PROMPT", NULL});
-    for (size_t j = 0; j < self->jobs->n_jobs && j < JOBS_SHOWN; j++) {
+        "JOB", "LABEL", "STATE", "DONE", "FAILED", "LEASED", "ETA", "PROMPT", NULL});
+    table_cut(table, 1);
+    table_cut(table, 7);
+    for (size_t j = 0; j < self->job_lines; j++) {
         const Farm__JobSummary *job = self->jobs->jobs[j];
         json_t *id = json_hex(job->job);
         char *texts[] = {
@@ -98,6 +134,32 @@ static void print_jobs(const struct frame *self)
         json_decref(id);
     }
     table_print(&table);
+    print_more(self->jobs->n_jobs, self->job_lines, "jobs");
+}
+
+/* How attempts last failed: of jobs, then at nodes. */
+static void print_errors(const struct frame *self)
+{
+    size_t jobs = self->jobs->n_jobs, nodes = self->nodes->n_nodes, shown = 0;
+    if (self->error_lines)
+        printf("\nLAST ERRORS\n");
+    for (size_t e = 0; e < jobs + nodes && shown < self->error_lines; e++) {
+        const Farm__JobSummary *job = e < jobs ? self->jobs->jobs[e] : NULL;
+        const Farm__Node *node = job ? NULL : self->nodes->nodes[e - jobs];
+        ProtobufCBinaryData trouble = job ? job->trouble : node->trouble;
+        if (!trouble.len)
+            continue;
+        json_t *id = job ? json_hex(job->job) : NULL;
+        char *why = wire_string(trouble), *name = node ? wire_string(node->name) : NULL;
+        char *line = id ? path_format("%.8s  %s", json_string_value(id), why)
+                        : path_format("%s  %s", name, why);
+        print_line(line);
+        shown++;
+        free(line);
+        free(name);
+        free(why);
+        json_decref(id);
+    }
 }
 
 static json_t *frame_json(const struct frame *self)
@@ -112,21 +174,28 @@ static json_t *frame_json(const struct frame *self)
                      "leased", (json_int_t)self->leased);
 }
 
-static void print_frame(const struct frame *self, bool clear)
+static void print_frame(struct frame *self, bool clear)
 {
     char *left = time_left(self, self->left);
+    char *line = path_format("%zu of %zu nodes work, %.1f images/min; %" PRIu64
+                             " images wait, %" PRIu64 " are being rendered%s%s",
+                             self->working, self->nodes->n_nodes, self->rate,
+                             self->left > self->leased ? self->left - self->leased : 0,
+                             self->leased, *left ? "; ETA " : "", left);
+    plan(self, clear ? print_rows() : 0);
     if (clear)
         fputs("\x1b[H\x1b[J", stdout);
-    printf("%zu of %zu nodes work, %.1f images/min; %" PRIu64 " images left, %" PRIu64
-           " being rendered%s%s\n\n",
-           self->working, self->nodes->n_nodes, self->rate, self->left, self->leased,
-           *left ? "; " : "", left);
-    free(left);
+    print_line(line);
+    printf("\n");
     print_nodes(self);
-    if (self->jobs->n_jobs)
+    if (self->jobs->n_jobs) {
         printf("\n");
-    print_jobs(self);
+        print_jobs(self);
+    }
+    print_errors(self);
     fflush(stdout);
+    free(line);
+    free(left);
 }
 
 static bool show_frame(struct session *session, const struct arguments *arguments,

@@ -54,15 +54,16 @@ static json_t *json_whole(uint64_t value)
 json_t *json_job(const Farm__JobSummary *summary)
 {
     return json_pack(
-        "{so so ss so so so so so sI sI so so si sb so}", "job", json_hex(summary->job),
-        "label", json_text(summary->label), "state", job_state_name(summary->state),
-        "tasks", json_whole(summary->tasks), "done", json_whole(summary->done),
-        "failed", json_whole(summary->failed), "canceled",
+        "{so so ss so so so so so sI sI so so si sb so so}", "job",
+        json_hex(summary->job), "label", json_text(summary->label), "state",
+        job_state_name(summary->state), "tasks", json_whole(summary->tasks), "done",
+        json_whole(summary->done), "failed", json_whole(summary->failed), "canceled",
         json_whole(summary->canceled), "leased", json_whole(summary->leased), "created",
         (json_int_t)summary->created, "ended", (json_int_t)summary->ended, "submitter",
         json_text(summary->submitter), "first_prompt", json_text(summary->first_prompt),
         "priority", (int)summary->priority, "paused", (int)summary->paused,
-        "device_kind", json_text(summary->device_kind));
+        "device_kind", json_text(summary->device_kind), "trouble",
+        json_text(summary->trouble));
 }
 
 static json_t *json_result(const Farm__Result *result)
@@ -102,12 +103,13 @@ json_t *json_node(const Farm__Node *node)
             progress, json_pack("{so so}", "step", json_whole(node->progress[i]->step),
                                 "steps", json_whole(node->progress[i]->steps)));
     json_t *made = json_pack(
-        "{so so so so so sf sf so sI so}", "name", json_text(node->name), "host",
+        "{so so so so so sf sf so sI so so}", "name", json_text(node->name), "host",
         json_text(node->host), "state", json_text(node->state), "credit",
         json_whole(node->credit), "leased", json_whole(node->leased),
         "step_pixels_per_s", node->step_pixels_per_s, "images_per_minute",
         node->images_per_minute, "images", json_whole(node->images), "last_seen_ms",
-        (json_int_t)node->last_seen_ms, "progress", progress);
+        (json_int_t)node->last_seen_ms, "progress", progress, "trouble",
+        json_text(node->trouble));
     const Farm__Device *device = node->device;
     if (device)
         json_object_set_new(

@@ -1,6 +1,7 @@
 #include "client/print.h"
 
 #include <libsmartcols.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,11 @@ void table_row(struct table *self, const char *const *texts)
     struct libscols_line *line = scols_table_new_line(self->table, NULL);
     for (size_t i = 0; i < self->columns; i++)
         scols_line_set_data(line, i, texts[i]);
+}
+
+void table_cut(struct table *self, size_t column)
+{
+    scols_column_set_flags(scols_table_get_column(self->table, column), SCOLS_FL_TRUNC);
 }
 
 void table_print(struct table **self)
@@ -77,33 +83,50 @@ bool progress_possible(void)
     return isatty(STDERR_FILENO) && terminal && strcmp(terminal, "dumb");
 }
 
-static int terminal_width(void)
+static int terminal_width(int file)
 {
     struct winsize size;
-    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col
-                                                                       : 80;
+    return ioctl(file, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
+}
+
+size_t print_rows(void)
+{
+    struct winsize size;
+    bool known = isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0;
+    return known ? size.ws_row : 0;
 }
 
 /* Writes as much of the text as `width` columns hold. */
-static void put_cut(const char *text, int width)
+static void put_cut(FILE *into, const char *text, int width)
 {
     const utf8proc_uint8_t *at = (const utf8proc_uint8_t *)text;
     utf8proc_int32_t point;
     for (utf8proc_ssize_t used; *at; at += used) {
         used = utf8proc_iterate(at, -1, &point);
-        if (used <= 0 || (width -= utf8proc_charwidth(point)) < 0)
+        bool steers = used > 0 && (point < ' ' || (point >= 127 && point < 160));
+        if (used <= 0 || (width -= steers ? 1 : utf8proc_charwidth(point)) < 0)
             break;
-        fwrite(at, 1, (size_t)used, stderr);
+        if (steers)
+            fputc('?', into);
+        else
+            fwrite(at, 1, (size_t)used, into);
     }
+}
+
+void print_line(const char *text)
+{
+    put_cut(stdout, text,
+            isatty(STDOUT_FILENO) ? terminal_width(STDOUT_FILENO) : INT_MAX);
+    putchar('\n');
 }
 
 void progress_draw(char *const *lines, size_t count)
 {
-    int width = terminal_width() - 1;
+    int width = terminal_width(STDERR_FILENO) - 1;
     if (lines_drawn)
         fprintf(stderr, "\x1b[%zuA", lines_drawn);
     for (size_t i = 0; i < count; i++) {
-        put_cut(lines[i], width);
+        put_cut(stderr, lines[i], width);
         fputs("\x1b[K\n", stderr);
     }
     fputs("\x1b[J", stderr);

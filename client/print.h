@@ -13,6 +13,16 @@ struct table *table_new(const char *const *columns);
 void table_row(struct table *self, const char *const *texts);
 void table_print(struct table **self);
 
+/* Where stdout is a terminal, the table's column is cut so that lines fit. */
+void table_cut(struct table *self, size_t column);
+
+/* Rows of the terminal that stdout is; 0: it is none. */
+size_t print_rows(void);
+
+/* The text as a line on stdout, cut where that is a terminal; what could steer one is made
+ * visible. */
+void print_line(const char *text);
+
 /* One line of JSON on stdout; the value is taken. Or, for documents, indented. */
 void print_json_line(json_t *value);
 void print_json(json_t *value);

@@ -21,6 +21,8 @@ bool handle_node_list(struct coordinator *self, struct request *request,
     for (size_t n = 0; n < count; n++) {
         farm__node__init(&node[n]);
         tell_show_node(self, self->registry.node[n], NULL, &node[n]);
+        if (!owner_of(request)) /* it may tell of others' jobs */
+            node[n].trouble = wire_text(self->registry.node[n]->trouble);
         nodes.nodes[n] = &node[n];
     }
     nodes.n_nodes = count;

@@ -63,6 +63,7 @@ void job_destroy(struct job **self)
     free((*self)->label);
     free((*self)->first_prompt);
     free((*self)->device_kind);
+    free((*self)->trouble);
     free(*self);
     *self = NULL;
 }
@@ -355,4 +356,5 @@ void job_summary(const struct queue_job *job, const char *submitter,
     into->submitter = wire_text(submitter);
     into->first_prompt = wire_text(own->first_prompt);
     into->device_kind = wire_text(own->device_kind);
+    into->trouble = wire_text(own->trouble);
 }

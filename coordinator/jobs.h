@@ -18,6 +18,7 @@ struct job {
     uint8_t content[32];
     char *label, *first_prompt;
     char *device_kind; /* what it keeps to; "" for any, or none yet */
+    char *trouble;     /* where and how an attempt last failed; NULL: none did */
     Farm__Job
         *specification; /* of open jobs, model names resolved; NULL of ended ones */
     int64_t created, ended;

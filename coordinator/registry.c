@@ -54,6 +54,7 @@ void registry_clear(struct registry *self)
         device_destroy(&self->node[n]->device);
         speeds_clear(&self->node[n]->speeds);
         free(self->node[n]->reason);
+        free(self->node[n]->trouble);
         free(self->node[n]->name);
         free(self->node[n]->host);
         free(self->node[n]);

@@ -46,6 +46,7 @@ struct node {
     int64_t suspect_ms; /* silent for so long it gets no work */
     enum node_order order;
     char *reason;                /* of its order; heap, NULL: none */
+    char *trouble;               /* how an attempt last failed there; likewise */
     bool learned;                /* order and speeds were read from the database */
     bool keeps;                  /* what it was to hand on did not come: it decodes */
     bool resync;                 /* its next heartbeat tells what it still holds */

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/path.h"
+
 enum { JOBS_SHOWN = 1000, PREVIEWS_LAST_MS = 5000 };
 
 void tell_answer(struct coordinator *self, const struct request *request,
@@ -106,6 +108,19 @@ void tell_task_event(struct coordinator *self, const struct queue_job *job,
         row.result = &shown;
     }
     push_event(self, job, &row);
+}
+
+static void replace(char **text, char *by)
+{
+    free(*text);
+    *text = by;
+}
+
+void tell_trouble(const struct queue_job *job, struct node *node, const char *text)
+{
+    struct job *own = job->tag;
+    replace(&own->trouble, path_format("%s: %s", node->name, text));
+    replace(&node->trouble, path_format("%s", text));
 }
 
 static Farm__Progress *progress_of(const struct queue_lease *lease)

@@ -51,6 +51,10 @@ void tell_task_event(struct coordinator *self, const struct queue_job *job,
                      const struct result_row *result, const char *node,
                      const char *reason);
 
+/* An attempt at a task of the job failed there: so its summaries say from now on, and the
+ * node, to those who may see all jobs. */
+void tell_trouble(const struct queue_job *job, struct node *node, const char *text);
+
 /* How a node looks; with a job, only if it works for that one, and its progress there.
  * `context` is the coordinator. */
 bool tell_show_node(void *context, const struct node *node, const uint8_t *job,

@@ -254,6 +254,7 @@ void work_fail(struct coordinator *self, struct queue_lease **lease, bool final,
     metrics_count(&self->metrics, METRICS_FAILED);
     about(self, *lease);
     log_warn("%s failed a task: %s", node->name, text);
+    tell_trouble(job, node, text);
     log_about(NULL);
     if (final)
         drop_twin(self, *lease);
