@@ -1,5 +1,6 @@
 """Pictures half way: kept by the farm, gone on with elsewhere, and seen while they are made."""
 import json
+import math
 import re
 import sqlite3
 import struct
@@ -90,7 +91,8 @@ def impostor(farm):
 
 def spoil(whole, how):
     """A snapshot as another would send it: of a task whose key was not to be had."""
-    return {"truncated": whole[:-4], "nonsense": b"\x00" * 100, "another task's": whole}[how]
+    return {"truncated": whole[:-4], "nonsense": b"\x00" * 100, "another task's": whole,
+            "no numbers": whole[:-4] + struct.pack("<f", math.nan)}[how]
 
 
 def snapshot(seed, steps, step, side):
@@ -129,11 +131,11 @@ def test_a_snapshot_that_is_none_of_the_task_is_refused_and_it_begins_anew(farm)
     stranger, key = impostor(farm)
     worker = stranger.peer(key)
     worker.hello(device=peers.pb.Device(name=b"forger", kind=node["device"]["kind"].encode()))
-    hows = ("truncated", "nonsense", "another task's")
-    job = farm.submit("--steps", 8, "--seed", "0..2", "--checkpoint-every", 4, "a cat")
-    worker.ready(3, batch=3)
+    hows = ("truncated", "nonsense", "another task's", "no numbers")
+    job = farm.submit("--steps", 8, "--seed", "0..3", "--checkpoint-every", 4, "a cat")
+    worker.ready(4, batch=4)
     attempts = worker.wait("assign").attempts
-    assert len(attempts) == 3
+    assert len(attempts) == 4
     bulk = stranger.bulk(key)
     for attempt, how in zip(attempts, hows):
         content = spoil(snapshot(attempt.index, 8, 4, 8), how)
@@ -142,16 +144,16 @@ def test_a_snapshot_that_is_none_of_the_task_is_refused_and_it_begins_anew(farm)
         bulk.wait("stored")
         worker.send(checkpoint=peers.pb.Checkpoint(attempt=attempt.id, step=4, blob=blob,
                                                    size=len(content)))
-    until(lambda: len(checkpoints(farm)) == 3, "the farm took them")
+    until(lambda: len(checkpoints(farm)) == 4, "the farm took them")
     worker.ready(0)
     worker.send(returned=peers.pb.Returned(attempts=[attempt.id for attempt in attempts]))
     farm.ctl("undrain", node["name"])
     farm.ctl("wait", job)
     log = one.log()
-    assert log.count("begins anew: snapshot: ") == 3, log
+    assert log.count("begins anew: snapshot: ") == 4, log
     assert "not as long as its size says" in log and "these bytes are none" in log
-    assert "of another task" in log
-    assert farm.done_count(job) == 3 and begun_at(one) == []
+    assert "of another task" in log and "a value that is not finite" in log
+    assert farm.done_count(job) == 4 and begun_at(one) == []
 
 
 def test_a_second_attempt_gets_the_snapshot_from_the_worker_that_made_it(farm):

@@ -176,6 +176,55 @@ def test_bytes_under_a_forged_hash_are_not_taken(farm, others):
     others.check()
 
 
+def test_checkpoints_and_previews_of_one_gone_bad_change_nothing_of_others(farm, others):
+    _, client = stolen(farm, others, pb.ROLE_SUBMIT)
+    held = others.held
+    for body in (dict(checkpoint=pb.Checkpoint(attempt=held.id, step=1)),
+                 dict(preview=pb.Preview(attempt=held.id, png=b"x"))):
+        with pytest.raises(Refused) as refused:
+            client.ask(**body)
+        assert refused.value.kind == DENIED
+    assert "refused what=checkpoint by=stolen" in others.told()
+    key = farm.member(others.admin, pb.ROLE_WORKER, name=b"liar")
+    liar = farm.peer(key)
+    liar.hello(device=pb.Device(name=b"../..", kind=b"../../test", hands_on=True))
+    own = job(seeds=((7, 1),))
+    own.checkpoint_every = 1
+    others.admin.ask(submit=pb.Submit(id=os.urandom(16), job=own))
+    liar.ready(1)
+    attempt = liar.wait("assign").attempts[0]
+    assert not attempt.hand_on  # nobody else is of that kind
+    bulk = farm.bulk(key)
+    half = b"half a picture"
+    bulk.send(half, offer=pb.Offer(blob=blake2b(half), size=len(half)))
+    bulk.wait("stored")
+    bulk.send(b"evil", offer=pb.Offer(blob=blake2b(b"good"), size=4))
+    assert b"hash" in bulk.wait("refused").text
+
+    def tell(of, **more):
+        told = dict(attempt=of, step=1, blob=blake2b(half), size=len(half))
+        liar.send(checkpoint=pb.Checkpoint(**{**told, **more}))
+
+    tell(held.id)  # another's task: no effect
+    liar.send(preview=pb.Preview(attempt=held.id, step=1, steps=2, png=bytes(9)))
+    for more in ({"blob": blake2b(b"good"), "size": 4}, {"size": 1 << 63}, {"size": 1},
+                 {"blob": b"../../../../../../../../../../etc"}):
+        tell(attempt.id, **more)
+        liar.wait("refused")
+    for _ in range(300):
+        liar.send(preview=pb.Preview(attempt=attempt.id, step=1, steps=2, png=bytes(65536)))
+    liar.send(preview=pb.Preview(attempt=attempt.id, step=1, steps=2, png=bytes(65537)))
+    assert b"at most 65536" in liar.wait("refused").text
+    tell(attempt.id)
+    liar.send(returned=pb.Returned(attempts=[held.id, attempt.id]))  # it hands nothing on
+    tell(attempt.id, step=9)  # replayed, the attempt has ended
+    liar.ask(pulse=pb.Pulse())
+    with contextlib.closing(sqlite3.connect(farm.folder / "farm.db")) as database:
+        kept = database.execute("SELECT key, step FROM checkpoint").fetchall()
+    assert kept == [(attempt.key, 1)]
+    others.check()
+
+
 def test_names_never_become_paths(farm, others):
     evil = [b"../../../../tmp/clfarm-evil", b"/etc/passwd", b"a/../../b", b"..", b"a\\..\\b"]
     for path in evil:

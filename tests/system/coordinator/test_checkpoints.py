@@ -1,4 +1,5 @@
 """Images half way, as the coordinator keeps them, gives them on and shows them."""
+import contextlib
 import os
 import time
 
@@ -7,8 +8,8 @@ import pytest
 from peer import blake2b, commit, job, pb
 
 
-def submit(admin, every=5, tasks=1):
-    content = job(seeds=[(0, tasks)])
+def submit(admin, every=5, tasks=1, first=0):
+    content = job(seeds=[(first, tasks)])
     content.checkpoint_every = every
     return admin.ask(submit=pb.Submit(id=os.urandom(16), job=content)).job
 
@@ -117,6 +118,68 @@ def test_a_blocked_node_s_is_given_to_nobody(farm, admin):
     other.ready(1)
     assert not other.wait("assign").attempts[0].HasField("checkpoint")
     until_gone(path_of(farm, b"half"))
+
+
+def decoders(farm, admin):
+    """A worker that hands on, with credit, and one of its kind that decodes."""
+    keys = [farm.member(admin, pb.ROLE_WORKER) for _ in range(2)]
+    first, second = map(farm.peer, keys)
+    first.hello(device=pb.Device(name=b"first", kind=b"test", hands_on=True))
+    second.hello(device=pb.Device(name=b"second", kind=b"test"))
+    first.ready(1)
+    return first, second
+
+
+def until_assigned(worker):
+    """The next attempt; the worker is heard of meanwhile."""
+    for _ in range(40):
+        worker.send(heartbeat=pb.Heartbeat())
+        with contextlib.suppress(TimeoutError):
+            return worker.wait("assign", 0.5).attempts[0]
+    raise TimeoutError("nothing was assigned")
+
+
+def test_what_is_handed_on_is_kept_for_one_that_decodes_until_that_is_gone(farm, admin):
+    first, second = decoders(farm, admin)
+    submit(admin, every=0)
+    attempt = first.wait("assign").attempts[0]
+    assert attempt.hand_on and not attempt.checkpoint_every
+    upload(farm, first, b"the last latents")
+    tell(first, attempt, 20, b"the last latents")
+    first.send(returned=pb.Returned(attempts=[attempt.id]))
+    first.ready(1)
+    with pytest.raises(TimeoutError):
+        first.wait("assign", 1)
+    second.ready(1)
+    decoding = second.wait("assign").attempts[0]
+    assert decoding.checkpoint.blob == blake2b(b"the last latents") and not decoding.hand_on
+    second.send(returned=pb.Returned(attempts=[decoding.id]))
+    second.ready(0)
+    own = first.wait("assign").attempts[0]  # it came back: it is anybody's
+    assert own.checkpoint.step == 20 and not own.hand_on
+    assert commit(farm, first, own).answer == pb.COMMIT_ACCEPTED
+    submit(admin, every=0, first=1)
+    first.ready(1)
+    attempt = first.wait("assign").attempts[0]
+    assert attempt.hand_on
+    upload(farm, first, b"others")
+    tell(first, attempt, 20, b"others")
+    first.send(returned=pb.Returned(attempts=[attempt.id]))
+    first.ready(1)
+    second.close()
+    assert until_assigned(first).checkpoint.blob == blake2b(b"others")
+
+
+def test_who_hands_nothing_on_is_not_asked_to_again(farm, admin):
+    first, _ = decoders(farm, admin)
+    submit(admin, every=0)
+    attempt = first.wait("assign").attempts[0]
+    assert attempt.hand_on
+    first.send(returned=pb.Returned(attempts=[attempt.id]))
+    first.ready(1)
+    again = first.wait("assign").attempts[0]
+    assert again.index == attempt.index and not again.hand_on
+    assert commit(farm, first, again).answer == pb.COMMIT_ACCEPTED
 
 
 def test_a_worker_speaks_of_its_own_attempts_only(farm, admin):
