@@ -277,3 +277,7 @@ def test_every_promise_names_a_test_that_exists():
         path = SOURCE / f"tests/{kind}/{file}.{'c' if kind == 'unit' else 'py'}"
         assert path.exists(), path
         assert not test or f"def {test}(" in path.read_text(), test
+    written = "".join(path.read_text() for path in (SOURCE / "tests/system").rglob("*.py"))
+    attacks = (SOURCE / "tests/ATTACKS.md").read_text()
+    for test in re.findall(r"\btest_[a-z0-9_]+\b(?!\.py)", attacks):
+        assert f"def {test}(" in written, test
