@@ -10,8 +10,6 @@ import shutil
 import sqlite3
 import subprocess
 
-
-
 from farm import until
 from peer import BIN, Farm, blake2b, commit, job, pb
 from power import rebuild, snapshot
@@ -31,7 +29,7 @@ class Answers:
 
     def __init__(self, journal):
         self.journal = journal
-        self.jobs, self.results, self.keys = [], [], []
+        self.jobs, self.results, self.keys, self.files = [], [], [], []
 
     def add(self, answers, what):
         answers.append((os.path.getsize(self.journal), what))
@@ -42,7 +40,7 @@ def work(farm, answers):
     farm.add_model(admin)
     key = farm.member(admin, pb.ROLE_WORKER, name=b"iris")
     answers.add(answers.keys, key.raw())
-    worker = farm.worker(key)
+    worker, bulk = farm.worker(key), farm.bulk(key)
     received = 0
     for number in range(12):
         id = os.urandom(16)
@@ -53,8 +51,13 @@ def work(farm, answers):
             worker.send(ready=pb.Ready(credit=4, batch=2, received=received))
             for attempt in worker.wait("assign").attempts:
                 content = os.urandom(random.choice((100, 5000, 200000)))
-                assert commit(farm, worker, attempt, content).answer == pb.COMMIT_ACCEPTED
-                answers.add(answers.results, (attempt.key, blake2b(content)))
+                blob = blake2b(content)
+                bulk.send(content, offer=pb.Offer(blob=blob, size=len(content)))
+                assert bulk.wait("stored").blob == blob
+                answers.add(answers.files, blob)
+                answer = commit(farm, worker, attempt, content, stored=False).answer
+                assert answer == pb.COMMIT_ACCEPTED
+                answers.add(answers.results, (attempt.key, blob))
                 received += 1
                 left -= 1
     return key
@@ -72,12 +75,13 @@ def check(folder, answers, end):
     assert {what for at, what in answers.results if at <= end} <= found
     assert {what for at, what in answers.jobs if at <= end} <= jobs
     assert {what for at, what in answers.keys if at <= end} <= keys
-    for id in blobs:  # a row means: the file and its name are on disk
+    stored = {what for at, what in answers.files if at <= end}
+    for id in blobs | stored:  # a row, or a Stored, means: file and name are on disk
         data = (folder / "blobs" / id.hex()[:2] / id.hex()).read_bytes()
         assert hashlib.blake2b(data, digest_size=32).digest() == id
 
 
-def test_no_answered_result_job_or_key_is_lost_by_a_power_cut(tmp_path):
+def test_no_answered_result_file_job_or_key_is_lost_by_a_power_cut(tmp_path):
     state, journal = tmp_path / "state", tmp_path / "journal"
     farm = Farm(state, **under_shim(state, journal))
     farm.start()
@@ -88,7 +92,8 @@ def test_no_answered_result_job_or_key_is_lost_by_a_power_cut(tmp_path):
         farm.kill()
     total = os.path.getsize(journal)
     rng = random.Random(1)
-    ends = [at for group in (answers.jobs, answers.results, answers.keys) for at, _ in group]
+    ends = [at for group in (answers.jobs, answers.results, answers.keys, answers.files)
+            for at, _ in group]
     first = min(ends)
     ends += [rng.randrange(first, total) for _ in range(POINTS - len(ends))]
     for number, end in enumerate(ends):
