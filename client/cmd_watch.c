@@ -53,7 +53,9 @@ static int run_fetch(const struct arguments *arguments, struct error *error)
 
 extern const struct command cmd_watch, cmd_wait, cmd_fetch;
 static const struct flag watch_flags[] = {
-    {"preview", 0, NULL, "also DIR/previews/NAME.png, as they denoise"},
+    {"preview", 0, NULL,
+     "DIR/previews/NAME.png as they denoise; the newest here, too, in kitty's "
+     "terminals"},
     {"out", 'o', "DIR", "folder for previews; default out/{job}"},
     {NULL, 0, NULL, NULL},
 };

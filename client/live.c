@@ -258,7 +258,7 @@ static void take_preview(struct live *self, const Farm__Preview *preview)
         return;
     char *name =
         names_make(self->options.template, &task, preview->index, self->view.tasks > 1);
-    if (!preview_save(self->previews, name, preview, &error))
+    if (!preview_save(self->previews, name, preview, self->options.bar, &error))
         say("%s", error.text);
     else if (self->options.stream)
         print_json_line(json_pack(

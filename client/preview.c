@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/path.h"
+#include "client/print.h"
 #include "proto/files/picture.h"
 
 enum { SIDE_MOST = 1024 };
@@ -23,7 +24,7 @@ static bool make_file(const Farm__Preview *preview, struct buffer *file,
 }
 
 bool preview_save(const char *folder, const char *name, const Farm__Preview *preview,
-                  struct error *error)
+                  bool shows, struct error *error)
 {
     struct buffer file = {0};
     char *previews = path_format("%s/previews", folder);
@@ -31,6 +32,8 @@ bool preview_save(const char *folder, const char *name, const Farm__Preview *pre
     bool ok = make_file(preview, &file, error) &&
               path_make_folders(previews, 0777, error) &&
               path_write(path, file.data, file.size, path_shared_mode(), error);
+    if (ok && shows)
+        progress_picture(file.data, file.size);
     free(path);
     free(previews);
     buffer_clear(&file);

@@ -11,6 +11,7 @@
 #include <utf8proc.h>
 
 #include "base/path.h"
+#include "client/kitty.h"
 
 struct table {
     struct libscols_table *table;
@@ -75,7 +76,11 @@ void say(const char *format, ...)
     va_end(arguments);
 }
 
+enum { PICTURE_LINES = 10 };
+
 static size_t lines_drawn;
+static struct buffer picture; /* what puts it on the terminal */
+static bool picture_shown;    /* it is there, and needs only to be moved */
 
 bool progress_possible(void)
 {
@@ -120,6 +125,22 @@ void print_line(const char *text)
     putchar('\n');
 }
 
+/* Below the lines, on lines of its own. */
+static void draw_picture(void)
+{
+    struct buffer moved = {0};
+    if (!picture.size)
+        return;
+    kitty_move(PICTURE_LINES, &moved);
+    for (int i = 0; i < PICTURE_LINES; i++)
+        fputc('\n', stderr);
+    fprintf(stderr, "\x1b[%dA%s\x1b[%dB", PICTURE_LINES,
+            buffer_text(picture_shown ? &moved : &picture), PICTURE_LINES);
+    picture_shown = true;
+    lines_drawn += PICTURE_LINES;
+    buffer_clear(&moved);
+}
+
 void progress_draw(char *const *lines, size_t count)
 {
     int width = terminal_width(STDERR_FILENO) - 1;
@@ -130,8 +151,18 @@ void progress_draw(char *const *lines, size_t count)
         fputs("\x1b[K\n", stderr);
     }
     fputs("\x1b[J", stderr);
-    fflush(stderr);
     lines_drawn = count;
+    draw_picture();
+    fflush(stderr);
+}
+
+void progress_picture(const void *png, size_t size)
+{
+    if (!progress_possible() || !kitty_is_there())
+        return;
+    buffer_clear(&picture);
+    kitty_put(png, size, PICTURE_LINES, &picture);
+    picture_shown = false;
 }
 
 void progress_bytes(const char *what, uint64_t done, uint64_t of)
@@ -146,8 +177,15 @@ void progress_bytes(const char *what, uint64_t done, uint64_t of)
 
 void progress_end(void)
 {
+    struct buffer gone = {0};
     if (lines_drawn)
         fprintf(stderr, "\x1b[%zuA\x1b[J", lines_drawn);
+    if (picture.size) {
+        kitty_remove(&gone);
+        fputs(buffer_text(&gone), stderr);
+        buffer_clear(&gone);
+        buffer_clear(&picture);
+    }
     fflush(stderr);
     lines_drawn = 0;
 }

@@ -36,6 +36,10 @@ bool progress_possible(void);
 /* Replaces the lines drawn before by these (count x text without newlines). */
 void progress_draw(char *const *lines, size_t count);
 
+/* Under the lines that are drawn from now on there is this PNG file, where the terminal shows
+ * pictures (kitty.h). */
+void progress_picture(const void *png, size_t size);
+
 /* "uploading 12.0 of 48.3 MiB" as the only line, on terminals. */
 void progress_bytes(const char *what, uint64_t done, uint64_t of);
 

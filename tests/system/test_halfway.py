@@ -1,9 +1,14 @@
 """Pictures half way: kept by the farm, gone on with elsewhere, and seen while they are made."""
+import base64
+import contextlib
 import json
 import math
+import os
+import pty
 import re
 import sqlite3
 import struct
+import subprocess
 
 from zmq.utils import z85
 
@@ -101,6 +106,28 @@ def snapshot(seed, steps, step, side):
     return b"clfarm half\n" + struct.pack("<8Q", *numbers) + bytes(32 + 5 * 4 * side * side * 4)
 
 
+def on_a_terminal(farm, wanted, *command, **env):
+    """Runs farmctl on a terminal until those bytes are seen there; all that was."""
+    ours, its = pty.openpty()
+    process = subprocess.Popen([str(word) for word in (BIN / "farmctl", *command)],
+                               env=dict(farm.env, **env), stdin=its, stdout=its, stderr=its)
+    os.close(its)
+    os.set_blocking(ours, False)
+    seen = b""
+
+    def read():
+        nonlocal seen
+        with contextlib.suppress(BlockingIOError, OSError):
+            seen += os.read(ours, 1 << 16)
+        return wanted in seen
+
+    until(read, f"{wanted} on the terminal")
+    process.kill()
+    process.wait()
+    os.close(ours)
+    return seen
+
+
 def test_previews_show_what_is_being_made_to_whoever_watches(farm):
     worker = farm.worker("one", "--batch", 2)
     out = farm.folder / "out"
@@ -120,6 +147,11 @@ def test_previews_show_what_is_being_made_to_whoever_watches(farm):
     news = next(line["preview"] for line in lines if "preview" in line)
     assert news["steps"] == 600 and 0 < news["step"] < 600
     assert (farm.folder / "other/previews" / f"{news['name']}.png").exists()
+    seen = on_a_terminal(farm, b"a=p,", "watch", "last", "--preview", "-o",
+                         farm.folder / "third", TERM="xterm-kitty")
+    _, _, picture = seen.partition(b"\x1b_Ga=T,f=100,")  # one that was moved was put before
+    data = picture.partition(b";")[2].partition(b"\x1b\\")[0]
+    assert base64.b64decode(data).startswith(b"\x89PNG")
     assert worker.running() and render.running()
     farm.ctl("cancel", "last")
 

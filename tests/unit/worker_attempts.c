@@ -115,7 +115,7 @@ static void a_snapshot_of_another_task_seed_or_step_is_refused(void **state)
     }
 }
 
-static void a_batch_begins_at_one_step(void **state)
+static void a_batch_begins_at_one_step_and_ends_alike(void **state)
 {
     struct attempts attempts = {0};
     struct attempt *batch[BATCH_MOST];
@@ -129,6 +129,8 @@ static void a_batch_begins_at_one_step(void **state)
     attempt_start_anew(first);
     assert_int_equal(attempts_batch(&attempts, model_a, 4, batch), 2);
     assert_int_equal(batch[1]->counter, 2);
+    first->hand_on = true;
+    assert_int_equal(attempts_batch(&attempts, model_a, 4, batch), 1);
     attempts_clear(&attempts);
 }
 
@@ -234,7 +236,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_differs_in_prompt_and_seed_only),
         cmocka_unit_test(a_batch_shares_its_files),
-        cmocka_unit_test(a_batch_begins_at_one_step),
+        cmocka_unit_test(a_batch_begins_at_one_step_and_ends_alike),
         cmocka_unit_test(a_snapshot_of_another_task_seed_or_step_is_refused),
         cmocka_unit_test(a_batch_is_as_large_as_was_measured_best),
         cmocka_unit_test(what_failed_unheard_is_kept_and_not_rendered_again),
