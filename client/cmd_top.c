@@ -50,8 +50,7 @@ static char *time_left(const struct frame *self, uint64_t tasks)
                                    : path_format("%s", "");
 }
 
-/* How many lines each part gets of a terminal, so that the newest of all are seen; without
- * one, all there are. */
+/* How many lines each part gets of a terminal; without one, all there are. */
 static void plan(struct frame *self, size_t rows)
 {
     size_t nodes = self->nodes->n_nodes, jobs = self->jobs->n_jobs;
@@ -113,7 +112,6 @@ static void print_jobs(const struct frame *self)
 {
     struct table *table = table_new((const char *[]){
         "JOB", "LABEL", "STATE", "DONE", "FAILED", "LEASED", "ETA", "PROMPT", NULL});
-    table_cut(table, 1);
     table_cut(table, 7);
     for (size_t j = 0; j < self->job_lines; j++) {
         const Farm__JobSummary *job = self->jobs->jobs[j];

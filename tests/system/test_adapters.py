@@ -54,6 +54,9 @@ def test_a_lora_of_another_model_fails_the_task_with_its_key(farm):
     job = farm.submit(*ASKED, "--embedding", GOLDEN / "lora/kohya.safetensors", "a cat")
     farm.ctl("wait", job, status=1)
     assert "kohya.safetensors: " in farm.tasks(job)[0]["reason"]
+    assert "kohya.safetensors: " in farm.ctl_json("jobs")[0]["trouble"]
+    _, _, errors = farm.ctl("top", "--once").partition("LAST ERRORS\n")
+    assert "kohya.safetensors: " in errors
     first = farm.submit(*ASKED, "--embedding", embedding, "a stylish cat")
     second = farm.submit(*ASKED, "a stylish cat")
     for job in (first, second):
