@@ -6,6 +6,8 @@
 
 #include "opencl/half.h"
 
+enum { COLUMNS_AT_ONCE = 64 };
+
 size_t pack_panel(const struct gpu *gpu)
 {
     if (!gpu_is_cpu_path(gpu))
@@ -26,6 +28,7 @@ static size_t source_row(size_t column, size_t group, size_t out)
 {
     if (!group)
         return column;
+    assert(group > 1);
     size_t within = column % group, half = group / 2;
     size_t value = column / group * half + within % half;
     if (value >= out / 2)
@@ -33,45 +36,66 @@ static size_t source_row(size_t column, size_t group, size_t out)
     return within < half ? value : out / 2 + value;
 }
 
-static void store(void *packed, enum dtype dtype, size_t at, float value)
+/* Values as they are to be stored, to packed places `at` on. */
+static void store(void *packed, enum dtype dtype, size_t at, const float *values,
+                  size_t count)
 {
     if (dtype == DTYPE_F16)
-        ((uint16_t *)packed)[at] = half_from_float(value);
+        halves_from_floats((uint16_t *)packed + at, values, count);
     else
-        ((float *)packed)[at] = value;
+        memcpy((float *)packed + at, values, count * sizeof *values);
+}
+
+/* `width` columns side by side: each one's row of W is read once, what is written lies
+ * together. Rows are held so far apart that they do not fall on each other in a cache. */
+static void pack_columns(const struct packed *self, const struct host_tensor *weight,
+                         const float *rows, size_t width, size_t pitch, void *packed,
+                         size_t at)
+{
+    size_t in = weight->shape[1], taps = self->k / in;
+    float line[COLUMNS_AT_ONCE];
+    for (size_t tap = 0; tap < taps; tap++)
+        for (size_t c = 0; c < in; c++, at += self->panel) {
+            const float *from = rows + c * taps + tap;
+            for (size_t column = 0; column < width; column++)
+                line[column] = from[column * pitch];
+            store(packed, self->dtype, at, line, width);
+        }
 }
 
 static bool pack_matrix(struct packed *self, struct gpu *gpu, bool geglu,
                         const struct host_tensor *weight, struct error *error)
 {
-    size_t panel = self->panel, out = weight->shape[0], in = weight->shape[1];
-    size_t group = geglu ? geglu_group(self, gpu) : 0, taps = self->k / in,
-           count = self->panels * self->k * panel;
-    size_t bytes = count * dtype_size(self->dtype);
-    float *row = malloc(self->k * sizeof *row);
+    size_t panel = self->panel, out = weight->shape[0];
+    size_t group = geglu ? geglu_group(self, gpu) : 0, pitch = self->k + 16;
+    size_t bytes = self->panels * self->k * panel * dtype_size(self->dtype), width;
+    float *rows = malloc(COLUMNS_AT_ONCE * pitch * sizeof *rows);
     void *packed = NULL;
     bool ok = false;
-    if (!row) {
-        error_set_kind(error, ERROR_MEMORY, "no memory for a row of weights");
+    if (!rows) {
+        error_set_kind(error, ERROR_MEMORY, "no memory for rows of weights");
         goto out;
     }
     self->weights = gpu_allocate(gpu, bytes, error);
     if (!self->weights || !(packed = gpu_map(gpu, self->weights, bytes, error)))
         goto out;
-    for (size_t column = 0; column < self->panels * panel; column++) {
-        size_t source = source_row(column, group, out);
-        size_t to = column / panel * self->k * panel + column % panel;
-        if (source < out)
-            host_tensor_floats(weight, source * self->k, self->k, row);
-        else
-            memset(row, 0, self->k * sizeof *row);
-        for (size_t tap = 0; tap < taps; tap++)
-            for (size_t c = 0; c < in; c++, to += panel)
-                store(packed, self->dtype, to, row[c * taps + tap]);
-    }
+    for (size_t i = 0; i < self->panels; i++)
+        for (size_t first = 0; first < panel; first += width) {
+            width = panel - first < COLUMNS_AT_ONCE ? panel - first : COLUMNS_AT_ONCE;
+            for (size_t column = 0; column < width; column++) {
+                size_t source = source_row(i * panel + first + column, group, out);
+                float *row = rows + column * pitch;
+                if (source < out)
+                    host_tensor_floats(weight, source * self->k, self->k, row);
+                else
+                    memset(row, 0, self->k * sizeof *row);
+            }
+            pack_columns(self, weight, rows, width, pitch, packed,
+                         i * self->k * panel + first);
+        }
     ok = gpu_unmap(gpu, self->weights, packed, error);
 out:
-    free(row);
+    free(rows);
     return ok;
 }
 

@@ -47,8 +47,7 @@ bool tensor_upload(struct tensor *self, struct gpu *gpu, const float *values,
     uint16_t *halves = malloc(count * sizeof *halves + 1);
     if (!halves)
         return error_set_kind(error, ERROR_MEMORY, "no memory for %zu values", count);
-    for (size_t i = 0; i < count; i++)
-        halves[i] = half_from_float(values[i]);
+    halves_from_floats(halves, values, count);
     bool ok = gpu_write(gpu, self->memory, halves, count * sizeof *halves, error);
     free(halves);
     return ok;
@@ -64,8 +63,8 @@ bool tensor_download(const struct tensor *self, struct gpu *gpu, float *values,
     if (!halves)
         return error_set_kind(error, ERROR_MEMORY, "no memory for %zu values", count);
     bool ok = gpu_read(gpu, self->memory, halves, count * sizeof *halves, error);
-    for (size_t i = 0; ok && i < count; i++)
-        values[i] = half_to_float(halves[i]);
+    if (ok)
+        halves_to_floats(values, halves, count);
     free(halves);
     return ok;
 }
@@ -94,6 +93,14 @@ size_t host_tensor_count(const struct host_tensor *self)
     return count;
 }
 
+static void widen_bf16(float *into, const uint16_t *from, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t wide = (uint32_t)from[i] << 16;
+        memcpy(&into[i], &wide, sizeof wide);
+    }
+}
+
 void host_tensor_floats(const struct host_tensor *self, size_t first, size_t count,
                         float *into)
 {
@@ -102,14 +109,13 @@ void host_tensor_floats(const struct host_tensor *self, size_t first, size_t cou
         memcpy(into, data + first * 4, count * 4);
         return;
     }
-    for (size_t i = 0; i < count; i++) {
-        const uint8_t *at = data + (first + i) * 2;
-        uint16_t bits = (uint16_t)(at[0] | at[1] << 8);
-        if (self->type == HOST_F16) {
-            into[i] = half_to_float(bits);
-        } else {
-            uint32_t wide = (uint32_t)bits << 16;
-            memcpy(&into[i], &wide, sizeof wide);
-        }
+    uint16_t bits[512]; /* aligned; hosts are little-endian, as OpenCL's devices */
+    for (size_t done = 0, part; done < count; done += part) {
+        part = count - done < 512 ? count - done : 512;
+        memcpy(bits, data + (first + done) * 2, part * sizeof *bits);
+        if (self->type == HOST_F16)
+            halves_to_floats(into + done, bits, part);
+        else
+            widen_bf16(into + done, bits, part);
     }
 }
