@@ -1,12 +1,12 @@
 /* Time of one pass of a full-size model part with invented weights.
  *
  *     bench_model unet|vae CONFIG [--size N] [--rows N] [--f16] [--device N]
- *                 [--passes N] [--steps-from-stdin] [--out FILE]
+ *                 [--passes N] [--steps-from-stdin] [--scales FILE] [--out FILE]
  *
  * Size is in latents, both ways. Each pass prints its seconds on a line of its own; the
  * first, which is not printed, builds kernels. With --steps-from-stdin a pass runs for each
  * line read, so that bench.py can alternate it with a peer. --out: the result as raw
- * float32 [n, h, w, c].
+ * float32 [n, h, w, c]. --scales: of invented.c.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@
 #include "worker/sd/vae.h"
 
 struct bench {
-    const char *part, *config, *out;
+    const char *part, *config, *out, *scales;
     size_t size, rows, device, passes;
     bool from_stdin;
     enum dtype dtype;
@@ -56,7 +56,7 @@ static struct tensor input(struct bench *self, size_t n, size_t h, size_t w, siz
 static void load(struct bench *self)
 {
     struct error error = {0};
-    struct checkpoint *from = checkpoint_open("", self->part, &error);
+    struct checkpoint *from = checkpoint_open(self->scales, self->part, &error);
     bool unet = strcmp(self->part, "unet") == 0;
     bool ok =
         from &&
@@ -166,13 +166,14 @@ static void close_all(struct bench *self)
 static void usage(void)
 {
     fprintf(stderr, "bench_model unet|vae CONFIG [--size N] [--rows N] [--f16] "
-                    "[--device N] [--passes N] [--steps-from-stdin] [--out FILE]\n");
+                    "[--device N] [--passes N] [--steps-from-stdin] "
+                    "[--scales FILE] [--out FILE]\n");
     exit(2);
 }
 
 int main(int count, char **arguments)
 {
-    struct bench self = {.size = 64, .rows = 1, .passes = 3};
+    struct bench self = {.size = 64, .rows = 1, .passes = 3, .scales = ""};
     if (count < 3)
         usage();
     self.part = arguments[1];
@@ -194,6 +195,8 @@ int main(int count, char **arguments)
             self.from_stdin = true;
         else if (strcmp(arguments[i], "--out") == 0 && i + 1 < count)
             self.out = arguments[++i];
+        else if (strcmp(arguments[i], "--scales") == 0 && i + 1 < count)
+            self.scales = arguments[++i];
         else
             known = false;
         for (size_t j = 0; !known && j < sizeof numbers / sizeof *numbers; j++)

@@ -3,28 +3,60 @@
  *
  * Value i of a tensor is a pure function of its name and i (splitmix64), the same as in
  * peer_torch.py. Weights are scaled by their fan-in so that every layer's output is of
- * order one.
+ * order one; a file of lines "LAYER EXPONENT" multiplies a layer's by powers of two besides.
  */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "worker/sd/checkpoint.h"
 
 enum { RING = 4 }; /* tensors that stay valid: a layer asks for weight, then bias */
+enum { SCALES_MOST = 2048 };
 
 struct checkpoint {
     float *values[RING];
     size_t next;
+    struct {
+        char layer[120];
+        int exponent;
+    } scale[SCALES_MOST];
+    size_t scales;
 };
+
+static bool read_scales(struct checkpoint *self, const char *path, struct error *error)
+{
+    FILE *file = fopen(path, "r");
+    while (file && self->scales < SCALES_MOST &&
+           fscanf(file, "%119s %d", self->scale[self->scales].layer,
+                  &self->scale[self->scales].exponent) == 2)
+        self->scales++;
+    bool whole = file && feof(file);
+    if (file)
+        fclose(file);
+    return whole || error_set_kind(error, ERROR_INPUT,
+                                   "%s: expected lines LAYER EXPONENT", path);
+}
+
+static float scale_of(const struct checkpoint *self, const char *tensor)
+{
+    size_t length = (size_t)(strrchr(tensor, '.') - tensor);
+    for (size_t i = 0; i < self->scales; i++)
+        if (strlen(self->scale[i].layer) == length &&
+            strncmp(self->scale[i].layer, tensor, length) == 0)
+            return ldexpf(1, self->scale[i].exponent);
+    return 1;
+}
 
 struct checkpoint *checkpoint_open(const char *path, const char *name,
                                    struct error *error)
 {
-    (void)path;
     struct checkpoint *self = calloc(1, sizeof *self);
     if (!self)
         error_set_kind(error, ERROR_MEMORY, "%s: no memory", name);
+    if (self && *path && !read_scales(self, path, error))
+        checkpoint_close(&self);
     return self;
 }
 
@@ -101,9 +133,10 @@ bool checkpoint_get(struct checkpoint *self, const char *tensor, const size_t *s
         scale = (float)sqrt(3.0 * (double)shape[0] / (double)count);
     else if (strstr(tensor, "norm") && strcmp(tensor + ending, ".weight") == 0)
         offset = 1;
+    float own = scale_of(self, tensor);
     uint64_t hash = name_hash(tensor);
     for (size_t i = 0; i < count; i++)
-        (*values)[i] = uniform(hash + i) * scale + offset;
+        (*values)[i] = (uniform(hash + i) * scale + offset) * own;
     into->data = *values;
     return true;
 }
