@@ -14,13 +14,13 @@
 struct pass {
     const struct model *model;
     struct step step;
-    struct tensor y, x, context, added, step_buffer;
+    struct tensor y, x, context, added, guidance, step_buffer;
 };
 
 static void predict(struct stream *s, void *context)
 {
     struct pass *pass = context;
-    struct unet_extra extra = {.added = &pass->added};
+    struct unet_extra extra = {.added = &pass->added, .guidance = &pass->guidance};
     step_write(s, pass->step_buffer.memory, &pass->step);
     unet_forward(s, pass->y, pass->x, pass->step_buffer.memory, pass->context, &extra,
                  &pass->model->unet);
@@ -40,8 +40,8 @@ static void encode(struct stream *s, void *context)
 
 static void pass_clear(struct pass *pass)
 {
-    struct tensor *tensors[] = {&pass->y, &pass->x, &pass->context, &pass->added,
-                                &pass->step_buffer};
+    struct tensor *tensors[] = {&pass->y,     &pass->x,        &pass->context,
+                                &pass->added, &pass->guidance, &pass->step_buffer};
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
         tensor_destroy(tensors[i], gpu);
 }
@@ -89,6 +89,20 @@ static struct tensor upload_added(const struct model *model, const char *name)
     return added;
 }
 
+/* A guidance of 8.5, where the model is told. */
+static struct tensor upload_guidance(const struct model *model)
+{
+    size_t width = model->unet.config.guidance;
+    float *row = calloc(width + 1, sizeof *row);
+    if (width)
+        unet_guidance_values(&model->unet, 8.5, row);
+    struct tensor guidance = {0};
+    if (width)
+        guidance = tensor_from(DTYPE_F32, 1, 1, 1, width, row);
+    free(row);
+    return guidance;
+}
+
 static void check_unet(const struct model *model, const char *name)
 {
     const struct unet_config *c = &model->unet.config;
@@ -100,6 +114,7 @@ static void check_unet(const struct model *model, const char *name)
         tensor_from(DTYPE_F32, 1, 1, 1, sizeof(struct step) / sizeof(float), NULL);
     if (c->added)
         pass.added = upload_added(model, name);
+    pass.guidance = upload_guidance(model);
     check_pass(&pass, predict, name, "unet.out");
 }
 
@@ -193,18 +208,6 @@ static void check_text(struct model *model, const char *name, const char *prompt
     free(z);
     free(want_pooled.values);
     free(want.values);
-}
-
-/* The bytes of that name, for a run that begins with a picture. */
-static struct pixels invented_picture(const char *name, size_t width, size_t height)
-{
-    struct pixels picture = {.width = width, .height = height};
-    uint64_t hash = name_hash(name);
-    picture.rgb = calloc(width * height, 3);
-    assert_non_null(picture.rgb);
-    for (size_t i = 0; i < width * height * 3; i++)
-        picture.rgb[i] = (uint8_t)invent(hash + i);
-    return picture;
 }
 
 static void check_run(struct pipeline *pipeline, const char *name, const json_t *run,
@@ -390,6 +393,12 @@ static void a_folder_with_a_tiny_vae_equals_diffusers(void **state)
     check_family("sd1_taesd");
 }
 
+static void models_that_are_told_their_guidance_equal_diffusers(void **state)
+{
+    check_family("lcm");
+    check_family("lcm_xl");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -403,6 +412,7 @@ int main(void)
         cmocka_unit_test(single_files_say_how_they_predict),
         cmocka_unit_test(latents_mean_and_std_of_sdxl_equal_diffusers),
         cmocka_unit_test(a_folder_with_a_tiny_vae_equals_diffusers),
+        cmocka_unit_test(models_that_are_told_their_guidance_equal_diffusers),
     };
     return cmocka_run_group_tests(tests, open_cpu_path, close_gpu);
 }

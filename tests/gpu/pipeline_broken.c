@@ -192,6 +192,7 @@ static void models_of_other_kinds_are_refused_by_name(void **state)
         "DDPMPipeline, DDIMPipeline, StableDiffusionPipeline, "
         "StableDiffusionImg2ImgPipeline, "
         "StableDiffusionInpaintPipeline, StableDiffusionInstructPix2PixPipeline, "
+        "LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline, "
         "StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, "
         "StableDiffusionXLInpaintPipeline, StableDiffusionXLInstructPix2PixPipeline");
     assert_key_refused(

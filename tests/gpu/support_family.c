@@ -28,3 +28,14 @@ struct golden_tensor family_tensor(const char *name, const char *tensor)
     free(file);
     return golden;
 }
+
+struct pixels invented_picture(const char *name, size_t width, size_t height)
+{
+    struct pixels picture = {.width = width, .height = height};
+    uint64_t hash = name_hash(name);
+    picture.rgb = calloc(width * height, 3);
+    assert_non_null(picture.rgb);
+    for (size_t i = 0; i < width * height * 3; i++)
+        picture.rgb[i] = (uint8_t)invent(hash + i);
+    return picture;
+}

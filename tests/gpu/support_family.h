@@ -4,6 +4,7 @@
 
 #include "tests/gpu/support_model.h"
 #include "worker/sd/model_files.h"
+#include "worker/sd/resize.h"
 
 struct family {
     json_t *golden; /* families/NAME.json */
@@ -17,5 +18,8 @@ void family_close(struct family *self);
 
 /* Tensor of families/NAME.safetensors. */
 struct golden_tensor family_tensor(const char *name, const char *tensor);
+
+/* The bytes of that name, for a run that begins with a picture; heap. */
+struct pixels invented_picture(const char *name, size_t width, size_t height);
 
 #endif

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from diffusers import (
     AutoencoderTiny,
+    LatentConsistencyModelPipeline,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
     StableDiffusionInstructPix2PixPipeline,
@@ -44,6 +45,7 @@ MODES = {
     "edit": StableDiffusionInstructPix2PixPipeline,
     "img2img": StableDiffusionImg2ImgPipeline,
     "img2img xl": StableDiffusionXLImg2ImgPipeline,
+    "lcm": LatentConsistencyModelPipeline,
 }
 
 
@@ -85,6 +87,10 @@ def unet_outputs(pipe):
         pooled = normal(11, 1, 16)
         tensors |= {"unet.pooled": pooled, "unet.ids": ids}
         more["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": ids}
+    if config.time_cond_proj_dim:
+        more["timestep_cond"] = pipe.get_guidance_scale_embedding(
+            torch.tensor([8.5 - 1]), embedding_dim=config.time_cond_proj_dim
+        )
     out = pipe.unet(sample, 500.5, encoder_hidden_states=context, **more).sample
     return {**tensors, "unet.out": out}
 
@@ -112,6 +118,11 @@ def requests(family, mode):
     if family == "refiner":  # renders only from a picture
         yield {"strength": 0.6, "steps": 5}
         yield {"strength": 0.8, "negative": "blue", "sampler": "DDIMScheduler", "aesthetic": 4.5}
+        return
+    if mode == "lcm":
+        yield {"sampler": "LCMScheduler", "cfg": 8.5}
+        yield {"sampler": "LCMScheduler", "cfg": 1.5, "steps": 2}
+        yield {"sampler": "DDIMScheduler", "cfg": 3.0, "steps": 20, "width": 24}
         return
     if mode in ("inpaint", "edit"):
         yield {"mode": mode, "strength": 1.0}
@@ -158,9 +169,13 @@ def run(pipe, request):
         cls = MODES["img2img xl" if mode == "img2img" and is_xl(pipe) else mode]
         pipe = pipe if isinstance(pipe, cls) else cls(**pipe.components)
         pipe.set_progress_bar_config(disable=True)
+    if isinstance(pipe, LatentConsistencyModelPipeline) and request["sampler"] != "LCMScheduler":
+        pipe = StableDiffusionPipeline(**pipe.components, requires_safety_checker=False)
+        pipe.set_progress_bar_config(disable=True)
+    if request["negative"] is not None:
+        more["negative_prompt"] = request["negative"]
     return pipe(
         request["prompt"],
-        negative_prompt=request["negative"],
         num_inference_steps=request["steps"],
         guidance_scale=request["cfg"],
         generator=torch.Generator().manual_seed(request["seed"]),
@@ -207,26 +222,49 @@ def check_loaded(pipe, parts, files):
             assert torch.isin(value.float(), stored).all(), (name, key)
 
 
-def make_one(name, family, layout, parts, files, change, bundled, into):
+def load(family, layout, parts, files, change, bundled, place):
+    """The pipeline of a model's files, which are put into that folder."""
     cls = MODES.get(change.get("mode"), PIPELINES.get(family, StableDiffusionPipeline))
-    if change.get("mode") == "img2img":
+    if change.get("mode") == "img2img" or family == "sdxl":
         cls = PIPELINES.get(family, StableDiffusionPipeline)
+    family_models.lay_out(files, bundled, place / "model")
+    if layout != "single":
+        return cls.from_pretrained(place / "model", torch_dtype=torch.float32)
+    config = family_models.folder_of(family, parts, "F32", change)
+    config = {k: v for k, v in config.items() if "tensors" not in v}
+    family_models.lay_out(config, bundled, place / "config")
+    pipe = cls.from_single_file(
+        str(place / "model/model.safetensors"),
+        config=str(place / "config"),
+        torch_dtype=torch.float32,
+        safety_checker=None,
+    )
+    check_loaded(pipe, parts, files["model.safetensors"]["tensors"])
+    return pipe
+
+
+def files_of(family, layout, dtype, extra, change):
+    parts = family_models.changed(getattr(family_models, f"{family}_parts")(), change)
+    if layout == "single":
+        return parts, family_models.single_of(family, parts, dtype, **extra)
+    return parts, family_models.folder_of(family, parts, dtype, change)
+
+
+def load_named(name, bundled):
+    """The pipeline of one of MODELS."""
+    _, family, layout, dtype, extra, change = next(row for row in MODELS if row[0] == name)
+    parts, files = files_of(family, layout, dtype, extra, change)
     with tempfile.TemporaryDirectory() as place:
-        place = Path(place)
-        family_models.lay_out(files, bundled, place / "model")
-        if layout == "single":
-            config = family_models.folder_of(family, parts, "F32", change)
-            config = {k: v for k, v in config.items() if "tensors" not in v}
-            family_models.lay_out(config, bundled, place / "config")
-            pipe = cls.from_single_file(
-                str(place / "model/model.safetensors"),
-                config=str(place / "config"),
-                torch_dtype=torch.float32,
-                safety_checker=None,
-            )
-            check_loaded(pipe, parts, files["model.safetensors"]["tensors"])
-        else:
-            pipe = cls.from_pretrained(place / "model", torch_dtype=torch.float32)
+        pipe = load(family, layout, parts, files, change, bundled, Path(place))
+    pipe.set_progress_bar_config(disable=True)
+    if not hasattr(pipe.text_encoder, "text_model") and not is_xl(pipe):
+        lend_text_model(pipe.text_encoder)
+    return pipe
+
+
+def make_one(name, family, layout, parts, files, change, bundled, into):
+    with tempfile.TemporaryDirectory() as place:
+        pipe = load(family, layout, parts, files, change, bundled, Path(place))
         tensors = unet_outputs(pipe) | vae_outputs(pipe)
         tensors |= text_outputs(pipe, PROMPT) | text_outputs(pipe, "")
         found, cases = runs(pipe, family, change.get("mode"))
@@ -305,6 +343,16 @@ SMALL_TAESD = {
     "num_decoder_blocks": (2, 1),
 }
 NORMALISED = {"latents_mean": [0.3, -0.2, 0.1, 0.0], "latents_std": [0.8, 1.2, 0.5, 1.0]}
+LCM = {
+    "unet": {"time_cond_proj_dim": 17},
+    "scheduler": {
+        "_class_name": "LCMScheduler",
+        "original_inference_steps": 50,
+        "prediction_type": "epsilon",
+        "timestep_scaling": 10.0,
+    },
+    "mode": "lcm",
+}
 NINE = {"in_channels": 9}
 EPSILON = {"prediction_type": "epsilon"}
 ZERO_V = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
@@ -330,6 +378,8 @@ MODELS = (
         {"scheduler": ZERO_V, "mode": "few"},
     ),
     ("sdxl_normalised", "sdxl", "folder", "F16", {}, {"vae": NORMALISED, "mode": "img2img"}),
+    ("lcm", "sd1", "folder", "F16", {}, {**LCM, "class": "LatentConsistencyModelPipeline"}),
+    ("lcm_xl", "sdxl", "folder", "F16", {}, {**LCM, "unet": {"time_cond_proj_dim": 16}}),
     ("sd1_taesd", "sd1", "folder", "F16", {}, {"taesd": SMALL_TAESD, "mode": "img2img"}),
 )
 
@@ -339,11 +389,7 @@ def make(into, bundled, only=()):
     for name, family, layout, dtype, extra, change in MODELS:
         if only and name not in only:
             continue
-        parts = family_models.changed(getattr(family_models, f"{family}_parts")(), change)
-        if layout == "single":
-            files = family_models.single_of(family, parts, dtype, **extra)
-        else:
-            files = family_models.folder_of(family, parts, dtype, change)
+        parts, files = files_of(family, layout, dtype, extra, change)
         make_one(name, family, layout, parts, files, change, bundled, into / "families")
     for name in ("pixels_root", "pixels_class", "pixels_channels"):
         if not only or name in only:

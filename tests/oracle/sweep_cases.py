@@ -218,7 +218,6 @@ REFUSED = {
         "mid_block_type": {"mid_block_type": "UNetMidBlock2DSimpleCrossAttn"},
         "conv_in_kernel": {"conv_in_kernel": 5},
         "conv_out_kernel": {"conv_out_kernel": 7},
-        "time_cond_proj_dim": {"time_cond_proj_dim": 16},
         "down_block_types": {"down_block_types": ("SimpleCrossAttnDownBlock2D", "DownBlock2D")},
         "up_block_types": {"up_block_types": ("ResnetUpsampleBlock2D", "CrossAttnUpBlock2D")},
         "attention_head_dim": {"attention_head_dim": 5},

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import invented
+from farm import SOURCE
 
 FAMILIES = Path(__file__).parents[1] / "golden/families"
 
@@ -13,6 +14,21 @@ def single_file(name, folder):
     path = folder / f"{name}.safetensors"
     invented.write(path, golden["files"]["model.safetensors"]["tensors"])
     return path, golden["runs"]
+
+
+def folder(name, into):
+    """The model folder of that family; its runs."""
+    golden = json.loads((FAMILIES / f"{name}.json").read_text())
+    for file, what in golden["files"].items():
+        path = into / name / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if "json" in what:
+            path.write_text(json.dumps(what["json"]))
+        elif "copy" in what:
+            path.write_bytes((SOURCE / "models/emoji" / what["copy"]).read_bytes())
+        else:
+            invented.write(path, what["tensors"])
+    return into / name, golden["runs"]
 
 
 def distance(found, want):
@@ -36,6 +52,23 @@ def test_a_single_file_gives_the_latents_diffusers_gives(farm):
     found = invented.read(next((farm.folder / "out").rglob("*.safetensors")), "latents")
     want = invented.read(FAMILIES / "sd1_single.safetensors", "0.latents")
     assert distance(found, want) < 2e-3
+
+
+def test_a_model_that_is_told_its_guidance_follows_each_tasks_own(farm):
+    path, runs = folder("lcm", farm.folder)
+    farm.worker("one")
+    first = runs[0]
+    job = farm.ctl("submit", "--print-id", "--model", path, "--syntax", "plain", "--latents",
+                   "--sampler", first["sampler"], "--steps", first["steps"], "--seed",
+                   f"{first['seed']},7", "--axis", f"cfg=1,{first['cfg']}", "--size",
+                   f"{first['width']}x{first['height']}", first["prompt"]).strip()
+    farm.ctl("wait", job)
+    farm.fetch(job, farm.folder / "out")
+    files = sorted((farm.folder / "out").rglob("*.safetensors"))
+    assert len(files) == 4  # cfg 1 and 8.5, of each two seeds
+    want = invented.read(FAMILIES / "lcm.safetensors", "0.latents")
+    far = [distance(invented.read(file, "latents"), want) for file in files]
+    assert far[2] < 2e-3 and min(far[0], far[1], far[3]) > 0.05
 
 
 def test_a_pickled_checkpoint_is_refused_with_the_way_out(farm):

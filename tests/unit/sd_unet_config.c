@@ -95,8 +95,8 @@ static void what_is_not_implemented_is_refused_by_key_and_value(void **state)
         {", \"class_embed_type\": \"projection\"",
          "unet/config.json: class_embed_type is \"projection\"; supported are "
          "timestep"},
-        {", \"time_cond_proj_dim\": 256",
-         "unet/config.json: time_cond_proj_dim is 256; only null is supported"},
+        {", \"time_cond_proj_dim\": 3",
+         "unet/config.json: time_cond_proj_dim is 3; expected 4 or more"},
         {", \"resnet_time_scale_shift\": \"spatial\"",
          "unet/config.json: resnet_time_scale_shift is \"spatial\"; supported are "
          "default, scale_shift"},

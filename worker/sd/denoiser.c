@@ -14,6 +14,7 @@ struct denoiser {
     struct tensor history[DENOISER_HISTORY]; /* like x */
     struct tensor context;                   /* [rows, 1, tokens, context width] */
     struct tensor added;                     /* [rows, 1, 1, added]; unused without */
+    struct tensor guidance;                  /* [rows, 1, 1, guidance]; likewise */
     struct tensor keys;                      /* int32 [rows] */
     struct tensor source;                    /* int32 [rows]: each row's image */
     struct tensor weight;       /* [rows]; source and weight where it composes */
@@ -119,7 +120,9 @@ static void step_forward(struct denoiser *self, float guidance)
     const struct denoiser_shape *shape = &self->shape;
     struct tensor input = take_input(self);
     struct tensor output = tensor_take(s, shape->rows, shape->h, shape->w, self->x.c);
-    struct unet_extra extra = {.added = &self->added, .key_counts = self->keys.memory};
+    struct unet_extra extra = {.added = &self->added,
+                               .guidance = &self->guidance,
+                               .key_counts = self->keys.memory};
     unet_forward(s, output, input, self->step.memory, self->context, &extra,
                  self->unet);
     tensor_give(s, &input);
@@ -149,6 +152,9 @@ static bool make_tensors(struct denoiser *self, enum dtype dtype, struct error *
     if (ok && unet_added_width(self->unet))
         ok = tensor_new(&self->added, self->gpu, dtype, rows, 1, 1,
                         unet_added_width(self->unet), error);
+    if (ok && self->unet->config.guidance)
+        ok = tensor_new(&self->guidance, self->gpu, dtype, rows, 1, 1,
+                        self->unet->config.guidance, error);
     for (size_t i = 0; ok && i < DENOISER_HISTORY; i++)
         ok = tensor_new(&self->history[i], self->gpu, DTYPE_F32, n, h, w, c, error);
     if (ok && shape->extra)
@@ -195,6 +201,7 @@ void denoiser_destroy(struct denoiser **self)
     tensor_destroy(&(*self)->noise, gpu);
     tensor_destroy(&(*self)->context, gpu);
     tensor_destroy(&(*self)->added, gpu);
+    tensor_destroy(&(*self)->guidance, gpu);
     tensor_destroy(&(*self)->keys, gpu);
     tensor_destroy(&(*self)->source, gpu);
     tensor_destroy(&(*self)->weight, gpu);
@@ -291,6 +298,22 @@ bool denoiser_keep(struct denoiser *self, const float *mask, const float *known,
     return tensor_upload(&self->mask, self->gpu, mask, error) &&
            tensor_upload(&self->known, self->gpu, known, error) &&
            tensor_upload(&self->first, self->gpu, noise, error);
+}
+
+bool denoiser_embed_guidance(struct denoiser *self, double guidance,
+                             struct error *error)
+{
+    size_t rows = self->shape.rows, width = self->unet->config.guidance;
+    if (!width)
+        return true;
+    float *values = calloc(rows * width, sizeof *values);
+    if (!values)
+        return error_set_kind(error, ERROR_MEMORY, "no memory for %zu rows", rows);
+    for (size_t row = 0; row < rows; row++)
+        unet_guidance_values(self->unet, guidance, values + row * width);
+    bool ok = tensor_upload(&self->guidance, self->gpu, values, error);
+    free(values);
+    return ok;
 }
 
 void denoiser_image_guidance(struct denoiser *self, double guidance)

@@ -54,6 +54,10 @@ bool denoiser_extra(struct denoiser *self, const float *extra,
 bool denoiser_keep(struct denoiser *self, const float *mask, const float *known,
                    const float *noise, struct error *error);
 
+/* How strongly the prompt is followed, for the UNets that are told; others are not. */
+bool denoiser_embed_guidance(struct denoiser *self, double guidance,
+                             struct error *error);
+
 /* How strongly the picture is followed, with `edits`. */
 void denoiser_image_guidance(struct denoiser *self, double guidance);
 

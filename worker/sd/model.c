@@ -22,6 +22,17 @@ static bool check_channels(const struct model *self, struct error *error)
                           in, unet->out_channels, latents);
 }
 
+static bool check_guidance(const struct model *self, struct error *error)
+{
+    const struct unet_config *unet = &self->unet.config;
+    bool edits = unet->in_channels == 2 * self->vae.config.latent_channels;
+    return !unet->guidance || !edits ||
+           error_set_kind(error, ERROR_INPUT,
+                          "unet/config.json: time_cond_proj_dim is %zu; a UNet that "
+                          "edits pictures has two guidances, expected null",
+                          unet->guidance);
+}
+
 static bool check_pixels(const struct model *self, struct error *error)
 {
     const struct unet_config *unet = &self->unet.config;
@@ -38,7 +49,7 @@ static bool check_fit(const struct model *self, struct error *error)
     size_t ids = self->aesthetic ? 5 : 6;
     if (self->pixels)
         return check_pixels(self, error);
-    if (!check_channels(self, error))
+    if (!check_channels(self, error) || !check_guidance(self, error))
         return false;
     if (unet->context != self->text.c)
         return error_set_kind(error, ERROR_INPUT,

@@ -29,6 +29,8 @@ static const struct class
     {"StableDiffusionImg2ImgPipeline", false},
     {"StableDiffusionInpaintPipeline", false},
     {"StableDiffusionInstructPix2PixPipeline", false},
+    {"LatentConsistencyModelPipeline", false},
+    {"LatentConsistencyModelImg2ImgPipeline", false},
     {"StableDiffusionXLPipeline", true},
     {"StableDiffusionXLImg2ImgPipeline", true},
     {"StableDiffusionXLInpaintPipeline", true},

@@ -98,11 +98,10 @@ static bool choose_mode(struct rendering *self, struct error *error)
     if (edits && (request->init || request->mask))
         return error_set_kind(error, ERROR_INPUT,
                               "init: this model edits a picture; give it as image");
-    if (edits && self->run.uncond)
-        return error_set_kind(error, ERROR_INPUT,
-                              "sampler %s: a model that edits pictures takes none with "
-                              "CFG++",
-                              request->sampler);
+    if ((edits || model->unet.config.guidance) && self->run.uncond)
+        return error_set_kind(
+            error, ERROR_INPUT, "sampler %s: a model that %s takes none with CFG++",
+            request->sampler, edits ? "edits pictures" : "is told its guidance");
     self->guided =
         edits ? request->cfg > 1 && request->image_cfg >= 1 : self->run.guided;
     self->edits = edits && self->guided;
@@ -115,16 +114,18 @@ bool rendering_prepare(struct rendering *self, struct error *error)
     const struct image_request *request = self->request;
     const struct model *model = &self->pipeline->model;
     bool begins = request->init || self->first;
-    struct sampler_options options = {.schedule = request->schedule,
-                                      .steps = request->steps,
-                                      .eta = request->eta,
-                                      .guidance = request->cfg,
-                                      .guidance_rescale = request->guidance_rescale,
-                                      .is_xl = model->unet.config.time_ids > 0,
-                                      .strength = begins ? request->strength : 1,
-                                      .from_image = begins,
-                                      .inpaints = request->mask,
-                                      .is_second = self->first};
+    struct sampler_options options = {
+        .schedule = request->schedule,
+        .steps = request->steps,
+        .eta = request->eta,
+        /* such a UNet is told, and not guided */
+        .guidance = model->unet.config.guidance ? 1 : request->cfg,
+        .guidance_rescale = request->guidance_rescale,
+        .is_xl = model->unet.config.time_ids > 0,
+        .strength = begins ? request->strength : 1,
+        .from_image = begins,
+        .inpaints = request->mask,
+        .is_second = self->first};
     struct schedule_config schedule;
     if (!check_requests(self, error) || !take_files(self, error) ||
         !model_schedule(model, request->prediction, request->zsnr, &schedule, error) ||
@@ -162,6 +163,7 @@ static bool start_denoiser(struct rendering *self, struct denoiser *denoiser,
     ok = ok && (!(self->keeps || self->holds) ||
                 denoiser_keep(denoiser, self->canvas.held, start->known, start->noise,
                               error));
+    ok = ok && denoiser_embed_guidance(denoiser, self->request->cfg, error);
     denoiser_image_guidance(denoiser, self->request->image_cfg);
     free(rows);
     return ok;

@@ -44,6 +44,9 @@ bool rendering_encode(struct rendering *self, struct error *error)
     if (model->unet.config.in_channels == 2 * self->c && self->conditions.composes)
         return error_set_kind(error, ERROR_INPUT,
                               "prompt: a model that edits pictures takes no AND");
+    if (model->unet.config.guidance && self->conditions.composes)
+        return error_set_kind(error, ERROR_INPUT,
+                              "prompt: a model that is told its guidance takes no AND");
     self->rows = self->conditions.count + (self->edits ? self->count : 0);
     size_t row = self->conditions.keys * text->c;
     self->context = calloc(self->rows * row + 1, sizeof *self->context);

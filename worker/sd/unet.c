@@ -35,7 +35,10 @@ static struct tensor time_forward(struct stream *s, size_t n, cl_mem step,
     bool more = c->added || c->classes;
     bool plain = !more && !c->behind_time && !c->behind_added;
     assert(!more || extra->added);
+    assert(!c->guidance || extra->guidance);
     time_embedding(s, sinusoid, step, c->flip_sin_to_cos, c->freq_shift);
+    if (c->guidance)
+        linear(s, sinusoid, *extra->guidance, &w->guidance, ACTIVATION_NONE, &sinusoid);
     linear(s, hidden, sinusoid, &w->time1, c->at_time, NULL);
     linear(s, time, hidden, &w->time2, plain ? c->activation : c->behind_time, NULL);
     tensor_give(s, &hidden);
@@ -67,6 +70,18 @@ static void sinusoid(const struct unet_config *c, float number, size_t width,
         float angle = number * expf(-logf(10000) * part);
         into[j] = c->flip_sin_to_cos ? cosf(angle) : sinf(angle);
         into[half + j] = c->flip_sin_to_cos ? sinf(angle) : cosf(angle);
+    }
+}
+
+void unet_guidance_values(const struct unet *self, double guidance, float *into)
+{
+    size_t width = self->config.guidance, half = width / 2;
+    float number = (float)(guidance - 1) * 1000, step = logf(10000) / (float)(half - 1);
+    into[width - 1] = 0; /* of an odd one */
+    for (size_t j = 0; j < half; j++) {
+        float angle = number * expf((float)j * -step);
+        into[j] = sinf(angle);
+        into[half + j] = cosf(angle);
     }
 }
 

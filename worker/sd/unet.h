@@ -31,6 +31,7 @@ struct unet_block {
 struct unet {
     struct unet_config config;
     struct linear time1, time2;   /* channels[0] -> 4 channels[0] -> the same */
+    struct linear guidance;       /* guidance -> channels[0]; where it is embedded */
     struct linear added1, added2; /* added -> 4 channels[0] -> the same; where added */
     float *classes; /* [classes, 4 channels[0]] on the host; NULL without */
     struct conv conv_in;
@@ -52,12 +53,17 @@ void unet_clear(struct unet *self, struct gpu *gpu);
 /* What some models or passes take besides; each NULL: nothing of the kind. */
 struct unet_extra {
     const struct tensor *added; /* [n, 1, 1, unet_added_width]: what joins the time */
+    const struct tensor *guidance; /* [n, 1, 1, config.guidance] */
     cl_mem key_counts; /* int32 [n]: tokens of each row that count; NULL: all */
 };
 
 /* Floats of a row of `added`: SDXL's pooled text and time ids, or what stands for a class;
  * 0: the model takes nothing of the kind. */
 size_t unet_added_width(const struct unet *self);
+
+/* The row for a guidance w, config.guidance floats: the sinusoid of 1000 (w - 1), as Meng et
+ * al. 2023 distil it and diffusers' get_guidance_scale_embedding computes it. */
+void unet_guidance_values(const struct unet *self, double guidance, float *into);
 
 /* The row of a class: below config.classes, or any number where config.class_steps. */
 void unet_class_values(const struct unet *self, size_t class, float *into);

@@ -8,15 +8,15 @@
 #include "worker/sd/model_config.h"
 
 enum { CHANNELS_MOST = 16384, DEPTH_MOST = 64, GROUPS_MOST = 1024, SAMPLE_MOST = 4096 };
-enum { CLASSES_MOST = 100000, KERNEL_MOST = 3 };
+enum { CLASSES_MOST = 100000, KERNEL_MOST = 3, GUIDANCE_LEAST = 4 };
 
 static const struct model_config_only only[] = {
     {"encoder_hid_dim_type", "null"},          {"encoder_hid_dim", "null"},
-    {"class_embeddings_concat", "false"},      {"time_cond_proj_dim", "null"},
+    {"class_embeddings_concat", "false"},      {"num_attention_heads", "null"},
     {"time_embedding_type", "\"positional\""}, {"mid_block_scale_factor", "1"},
     {"resnet_skip_time_act", "false"},         {"resnet_out_scale_factor", "1"},
     {"dual_cross_attention", "false"},         {"attention_type", "\"default\""},
-    {"cross_attention_norm", "null"},          {"num_attention_heads", "null"},
+    {"cross_attention_norm", "null"},
 };
 
 /* The same for UNet2DModel. */
@@ -195,6 +195,17 @@ static void read_added(struct unet_config *self, struct model_config *c)
         model_config_refuse(c, "addition_time_embed_dim", "expected an even number");
 }
 
+/* LCM's: the guidance goes into the time embedding, as a sinusoid. */
+static void read_guidance(struct unet_config *self, struct model_config *c)
+{
+    static const char key[] = "time_cond_proj_dim";
+    if (!model_config_has(c, key))
+        return;
+    self->guidance = model_config_size(c, key, 256, CHANNELS_MOST);
+    if (self->guidance < GUIDANCE_LEAST)
+        model_config_refuse(c, key, "expected %d or more", GUIDANCE_LEAST);
+}
+
 static void read_classes(struct unet_config *self, struct model_config *c)
 {
     static const char *const types[] = {"timestep", NULL};
@@ -295,6 +306,7 @@ static void read_text(struct unet_config *self, struct model_config *c)
     read_depths(self, c);
     read_heads(self, c);
     read_added(self, c);
+    read_guidance(self, c);
     read_classes(self, c);
     read_context(self, c);
 }

@@ -65,6 +65,8 @@ struct unet_config {
     bool centers;                 /* center_input_sample: 2 x - 1 */
     bool flip_sin_to_cos;
     float freq_shift;
+    size_t
+        guidance; /* time_cond_proj_dim: the guidance's sinusoid; 0: it is not told */
     size_t time_ids;  /* width of each one's sinusoid in the added embedding; 0: none */
     size_t added;     /* addition_embed_type text_time: pooled text and time ids; or the
                      sinusoid of a class; 0: none */

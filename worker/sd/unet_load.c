@@ -132,6 +132,9 @@ bool unet_load(struct unet *self, struct gpu *gpu, enum dtype dtype,
     size_t first = c->level[0].channels, time = c->time_width;
     load_linear(&l, &self->time1, first, time, LINEAR_BIAS, "time_embedding.linear_1");
     load_linear(&l, &self->time2, time, time, LINEAR_BIAS, "time_embedding.linear_2");
+    if (c->guidance)
+        load_linear(&l, &self->guidance, c->guidance, first, LINEAR_NO_BIAS,
+                    "time_embedding.cond_proj");
     const char *added = c->class_steps ? "class_embedding" : "add_embedding";
     if (c->added) {
         load_linear(&l, &self->added1, c->added, time, LINEAR_BIAS, "%s.linear_1",
@@ -171,6 +174,7 @@ void unet_clear(struct unet *self, struct gpu *gpu)
 {
     linear_clear(&self->time1, gpu);
     linear_clear(&self->time2, gpu);
+    linear_clear(&self->guidance, gpu);
     linear_clear(&self->added1, gpu);
     linear_clear(&self->added2, gpu);
     conv_clear(&self->conv_in, gpu);
