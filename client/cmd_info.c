@@ -91,6 +91,26 @@ static void add_variation(json_t *job, const struct params *params)
     free(text);
 }
 
+/* So does it with the refiner, which it calls "name [hash]". Of ours the file is known. */
+static void add_refiner(json_t *job, const struct params *params)
+{
+    const char *name = find_field(params, "Refiner");
+    const char *at = find_field(params, "Refiner switch at");
+    struct task scratch;
+    if (!name || !at || json_object_get(job, "refiner"))
+        return;
+    const char *hash = strrchr(name, '[');
+    size_t size = hash && hash > name ? (size_t)(hash - name) : strlen(name);
+    while (size && name[size - 1] == ' ')
+        size--;
+    char *text = path_format("%.*s:%s", (int)size, name, at);
+    task_init(&scratch);
+    if (task_set(&scratch, "refiner", text, NULL))
+        json_object_set_new(job, "refiner", json_string(text));
+    task_clear(&scratch);
+    free(text);
+}
+
 /* What --from takes: the fields that are options here, with values they take. */
 static json_t *as_job(const struct params *params)
 {
@@ -109,6 +129,7 @@ static json_t *as_job(const struct params *params)
             json_object_set_new(job, option, json_string(params->field[i].value));
     }
     add_variation(job, params);
+    add_refiner(job, params);
     if (!find_field(params, "RNG")) /* A1111's own default */
         json_object_set_new(job, "rng", json_string("philox"));
     task_clear(&scratch);

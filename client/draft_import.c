@@ -80,10 +80,29 @@ static bool wants_bundled(const Farm__Job *job)
     return wanted || !named;
 }
 
+/* A refiner is a model, whose path or name a use of a file holds. */
+static bool import_refiner(struct bringing *self, struct file_use *use,
+                           struct error *error)
+{
+    char id[BLOB_TEXT];
+    if (!strcmp(use->file, BUNDLED_MODEL))
+        return bundled_import(self->session, self->quiet, error);
+    if (!is_path(use->file))
+        return true;
+    if (!model_import(self->session, use->file, NULL, self->quiet, id, error))
+        return false;
+    free(use->file);
+    use->file = path_format("%s", id);
+    return true;
+}
+
 static bool import_file(struct bringing *self, const struct option *option,
                         struct file_use *use, struct error *error)
 {
     const char *id = NULL;
+    if (!strcmp(option->choices, "model"))
+        return import_refiner(self, use, error) ||
+               error_prefix(error, "%s", option->name);
     for (size_t i = 0; i < self->count && !id; i++)
         if (!strcmp(self->item[i].path, use->file) &&
             !strcmp(self->item[i].kind, option->choices))

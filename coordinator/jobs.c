@@ -139,10 +139,11 @@ static bool resolve_value(ProtobufCBinaryData *value, const struct option *optio
 {
     struct file_uses uses;
     char *text = wire_string(*value);
+    const char *kind = strcmp(option->choices, "model") ? option->choices : NULL;
     bool ok = file_uses_read(&uses, option, text, error);
     for (size_t i = 0; ok && i < uses.count; i++) {
         const struct model *file =
-            models_resolve(models, option->choices, uses.item[i].file, error);
+            models_resolve(models, kind, uses.item[i].file, error);
         if (!file) {
             ok = false;
             break;

@@ -1,5 +1,6 @@
 #include "worker/brought.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/path.h"
@@ -25,6 +26,22 @@ static bool read_one(struct pixels *into, const struct inputs *inputs, const cha
     return ok;
 }
 
+static bool read_refiner(struct brought *self, const struct inputs *inputs,
+                         const struct task *task, struct error *error)
+{
+    struct input_use use[FILES_MOST];
+    size_t count;
+    if (!inputs_of(inputs, option_find("refiner"), task->refiner, use, &count, error))
+        return false;
+    if (count) {
+        self->refiner =
+            (struct refiner_request){use[0].model, use[0].name, use[0].weight};
+        snprintf(self->refiner_title, sizeof self->refiner_title, "%s [%s]",
+                 use[0].name, use[0].hash);
+    }
+    return true;
+}
+
 static bool read_files(struct brought *self, const struct inputs *inputs,
                        const struct task *task, struct error *error)
 {
@@ -47,6 +64,7 @@ bool brought_read(struct brought *self, const struct inputs *inputs,
 {
     *self = (struct brought){0};
     bool ok = read_files(self, inputs, task, error) &&
+              read_refiner(self, inputs, task, error) &&
               read_one(&self->init, inputs, "init", task->init, error) &&
               read_one(&self->mask, inputs, "mask", task->mask, error) &&
               read_one(&self->image, inputs, "image", task->image, error);
@@ -106,6 +124,7 @@ void brought_request(const struct brought *self, const struct task *task,
     into->embedding_count = self->embeddings;
     into->vae_path = self->vae_path;
     into->vae_name = self->vae_name;
+    into->refiner = self->refiner;
     into->init = given(&self->init);
     into->mask = given(&self->mask);
     into->image = given(&self->image);

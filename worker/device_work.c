@@ -1,10 +1,12 @@
 #include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "proto/files/manifest.h"
+#include "proto/wire.h"
 #include "worker/device_private.h"
 #include "worker/pieces.h"
 
@@ -89,8 +91,8 @@ static bool needs(const struct attempt *attempt, const uint8_t id[BLOB_ID])
 
 /* ---- the device */
 
-/* The files of an attempt; false when one is no longer known to be here. What is no file
- * of a task is left out, and missed by inputs_of. */
+/* The files and models that an attempt names besides its own model; false when one is no
+ * longer known to be here. */
 static bool gather(const struct device *self, const struct attempt *attempt,
                    struct inputs *inputs)
 {
@@ -98,9 +100,15 @@ static bool gather(const struct device *self, const struct attempt *attempt,
         const struct model *file = models_find(&self->models, attempt->input[i]);
         if (!file || !file->manifest)
             return false;
-        if (manifest_is_input(file->manifest))
+        if (manifest_is_input(file->manifest)) {
             inputs_add(inputs, file->id, file->files.file[0].name,
                        file->files.file[0].path);
+            continue;
+        }
+        char hash[11], *name = wire_string(file->manifest->name);
+        manifest_model_hash(file->manifest, hash);
+        inputs_add_model(inputs, file->id, name, hash, &file->files);
+        free(name);
     }
     return true;
 }

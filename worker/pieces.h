@@ -18,7 +18,7 @@
 
 /* What was handed out last stays while this is open: so many models, so many files that
  * tasks brought along. */
-enum { PIECES_PINNED = 2, PIECES_INPUTS_PINNED = 256 };
+enum { PIECES_PINNED = 4, PIECES_INPUTS_PINNED = 256 };
 
 struct pieces;
 

@@ -75,20 +75,6 @@ static void order_destroy(struct order *order)
     free(order);
 }
 
-static void copy_files(struct model_files *into, const struct model_files *from)
-{
-    into->file = calloc(from->count + 1, sizeof *into->file);
-    if (!into->file)
-        abort();
-    for (size_t i = 0; i < from->count; i++) {
-        into->file[i].name = strdup(from->file[i].name);
-        into->file[i].path = strdup(from->file[i].path);
-        if (!into->file[i].name || !into->file[i].path)
-            abort();
-        into->count++;
-    }
-}
-
 static void copy_start(struct attempt_start *into, const struct attempt_start *from)
 {
     *into = *from;
@@ -108,10 +94,8 @@ void render_batch(struct render *self, const uint8_t model[BLOB_ID],
 {
     struct order *order = order_new(ORDER_BATCH);
     memcpy(order->model, model, BLOB_ID);
-    copy_files(&order->files, files);
-    for (size_t i = 0; i < inputs->count; i++)
-        inputs_add(&order->inputs, inputs->item[i].id, inputs->item[i].name,
-                   inputs->item[i].path);
+    model_files_copy(&order->files, files);
+    inputs_copy(&order->inputs, inputs);
     order->model_name = wire_string(manifest->name);
     manifest_model_hash(manifest, order->model_hash);
     for (; order->count < count; order->count++) {
@@ -279,13 +263,14 @@ static bool load(struct render *self, const struct order *order, struct error *e
 }
 
 static bool hand_out(struct render *self, const struct order *order,
-                     const struct image *images, double seconds, struct error *error)
+                     const char *refiner, const struct image *images, double seconds,
+                     struct error *error)
 {
     for (size_t i = 0; i < order->count; i++) {
         struct render_event event = {.kind = RENDER_IMAGE};
-        struct result_origin origin = {&order->batch[i], order->model_name,
-                                       order->model_hash, order->count,
-                                       seconds / (double)order->count};
+        struct result_origin origin = {
+            &order->batch[i], order->model_name, order->model_hash,
+            refiner,          order->count,      seconds / (double)order->count};
         event.result = result_make(&origin, &images[i], error);
         if (!event.result)
             return false;
@@ -421,7 +406,8 @@ static bool render(struct render *self, const struct order *order, struct error 
     tell(self, &started);
     int64_t start = clock_us();
     ok = ok && render_on(self, order, requests, images, error);
-    ok = ok && hand_out(self, order, images, (double)(clock_us() - start) / 1e6, error);
+    ok = ok && hand_out(self, order, brought.refiner_title, images,
+                        (double)(clock_us() - start) / 1e6, error);
     for (size_t i = 0; i < order->count; i++)
         image_clear(&images[i]);
     brought_clear(&brought);

@@ -19,9 +19,11 @@ static bool write_png(struct result *self, const struct result_origin *origin,
     task_copy(&task, &origin->attempt->task);
     task.width = image->asked_width;
     task.height = image->asked_height;
-    bool ok =
-        params_write(&task, origin->model_name, origin->model_hash, &text, error) &&
-        (!image->truncated || buffer_printf(&text, error, ", " PARAMS_TRUNCATED));
+    bool ok = params_write(&task,
+                           &(struct params_models){origin->model_name,
+                                                   origin->model_hash, origin->refiner},
+                           &text, error) &&
+              (!image->truncated || buffer_printf(&text, error, ", " PARAMS_TRUNCATED));
     struct picture picture = {image->width, image->height, image->rgb};
     struct picture_text parameters = {"parameters", buffer_text(&text)};
     ok = ok && picture_write_png(&picture, &parameters, 1, &self->png, error);

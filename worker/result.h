@@ -24,6 +24,7 @@ struct result {
 struct result_origin {
     const struct attempt *attempt;
     const char *model_name, *model_hash;
+    const char *refiner; /* "name [hash]"; "": none */
     size_t at_once;
     double seconds;
 };

@@ -6,30 +6,50 @@
 #include <string.h>
 
 enum { ID_SIZE = 32 };
-static const double weight_most = 100;
+/* The numbers behind files of some kinds. */
+static const struct weights {
+    const char *kind;
+    double usual, least, most;
+    const char *meaning; /* where one out of range is no part of the name */
+} weights[] = {
+    {"lora", 1, -100, 100, NULL},
+    {"model", 0.8, 0.01, 0.99, "where it goes on is a share of the way"},
+};
 
-static bool has_weights(const struct option *option)
+static const struct weights *weights_of(const struct option *option)
 {
-    return strcmp(option->choices, "lora") == 0;
+    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++)
+        if (strcmp(option->choices, weights[i].kind) == 0)
+            return &weights[i];
+    return NULL;
 }
 
 /* Cuts ":0.8" off the item's end. A colon before anything else is part of the name. */
-static void take_weight(struct file_use *use)
+static bool take_weight(struct file_use *use, const struct option *option,
+                        struct error *error)
 {
+    const struct weights *kind = weights_of(option);
     char *colon = strrchr(use->file, ':'), *end = NULL;
-    if (!colon || !colon[1] || colon[1 + strspn(colon + 1, "0123456789.eE+-")])
-        return;
+    if (!kind || !colon || !colon[1] || colon[1 + strspn(colon + 1, "0123456789.eE+-")])
+        return true;
     double weight = strtod(colon + 1, &end);
-    if (*end || !(weight >= -weight_most && weight <= weight_most))
-        return;
+    if (*end)
+        return true;
+    if (!(weight >= kind->least && weight <= kind->most))
+        return !kind->meaning ||
+               error_set_kind(error, ERROR_INPUT, "%s: \"%.60s\": %s, from %g to %g",
+                              option->name, use->file, kind->meaning, kind->least,
+                              kind->most);
     use->weight = weight + 0.0; /* -0 is 0 */
     *colon = 0;
+    return true;
 }
 
 bool file_uses_read(struct file_uses *self, const struct option *option,
                     const char *value, struct error *error)
 {
-    *self = (struct file_uses){0};
+    const struct weights *kind = weights_of(option);
+    *self = (struct file_uses){.usual = kind ? kind->usual : 1};
     for (const char *at = value; *value; at++) {
         size_t size = strcspn(at, ";");
         struct error why = {0};
@@ -46,11 +66,13 @@ bool file_uses_read(struct file_uses *self, const struct option *option,
             return error_set_kind(error, why.kind, "%s", why.text);
         }
         struct file_use *use = &self->item[self->count++];
-        *use = (struct file_use){strndup(at, size), 1};
+        *use = (struct file_use){strndup(at, size), self->usual};
         if (!use->file)
             abort();
-        if (has_weights(option))
-            take_weight(use);
+        if (!take_weight(use, option, error)) {
+            file_uses_clear(self);
+            return false;
+        }
         at += size;
         if (!*at)
             break;
@@ -83,7 +105,7 @@ char *file_uses_text(const struct file_uses *self)
         abort();
     for (size_t i = 0; i < self->count; i++) {
         char weight[32] = "";
-        if (self->item[i].weight != 1)
+        if (self->item[i].weight != self->usual)
             print_weight(self->item[i].weight, weight);
         fprintf(out, "%s%s%s%s", i ? ";" : "", self->item[i].file, *weight ? ":" : "",
                 weight);

@@ -1,7 +1,7 @@
 /* What the value of a file option says: "FILE[:WEIGHT];FILE...", one file or several.
  *
- * FILE is a path on the command line; a client adds it to the farm as a manifest of one
- * file and puts the manifest's id (64 hexadecimal digits) in its place, which is what a
+ * FILE is a path on the command line, a refiner's that of a model; a client adds it to the
+ * farm as a manifest of one file or of a model, and puts the manifest's id (64 hexadecimal digits) in its place, which is what a
  * task holds: the content decides the pixels, not the name.
  */
 #ifndef FARM_FILES_H
@@ -18,11 +18,13 @@ struct file_use {
 struct file_uses {
     struct file_use item[FILES_MOST];
     size_t count;
+    double usual; /* the weight where none is said */
 };
 
 /* Reads a value of the option; "" is no file. A weight is what stands behind the last
- * colon, where the option's kind has weights and it is a number from -100 to 100; 1
- * otherwise. ERROR_INPUT for an empty name and for more files than the option takes. */
+ * colon, where the option's kind has weights and it is a number: a LoRA's from -100 to 100,
+ * else 1; a refiner's, where it goes on, from 0.01 to 0.99, else 0.8. ERROR_INPUT for an
+ * empty name, for more files than the option takes, and for a refiner's beyond those. */
 bool file_uses_read(struct file_uses *self, const struct option *option,
                     const char *value, struct error *error);
 void file_uses_clear(struct file_uses *self);

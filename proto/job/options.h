@@ -53,6 +53,7 @@ struct task {
     char *hires_sampler, *hires_schedule; /* "same", or another */
     char *inpaint_full_res;               /* "off", "on" */
     uint64_t inpaint_padding;             /* pixels round the mask, with that */
+    char *refiner;                        /* model that goes on, and where; "" none */
     char *mask_invert;                    /* "off", "on" */
     char *tile;                           /* "off", "on" */
     char *embedding;                      /* files; "" none */
@@ -96,7 +97,7 @@ struct option {
 
 /* All options, sorted by name; a null name ends them. `seed` and `prompt` are among them:
  * an axis may range over any. OPTION_COUNT_ALL is their number. */
-enum { OPTION_COUNT_ALL = 47 };
+enum { OPTION_COUNT_ALL = 48 };
 extern const struct option options[];
 const struct option *option_find(const char *name);
 

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/job/files.h"
+
 enum { FIELDS_LEAST = 3 };
 
 const char *const params_rare[][2] = {
@@ -141,8 +143,23 @@ static bool write_pictures(struct buffer *into, const struct task *task,
                           error)));
 }
 
-bool params_write(const struct task *task, const char *model_name,
-                  const char *model_hash, struct buffer *into, struct error *error)
+/* As A1111 has it: the model's name with its hash, and where it went on. */
+static bool write_refiner(struct buffer *into, const struct task *task,
+                          const char *refiner, struct error *error)
+{
+    struct file_uses uses;
+    if (!*refiner ||
+        !file_uses_read(&uses, option_find("refiner"), task->refiner, error))
+        return !*refiner;
+    bool ok = !uses.count || (write_field(into, "Refiner", refiner, error) &&
+                              buffer_printf(into, error, ", Refiner switch at: %g",
+                                            uses.item[0].weight));
+    file_uses_clear(&uses);
+    return ok;
+}
+
+bool params_write(const struct task *task, const struct params_models *models,
+                  struct buffer *into, struct error *error)
 {
     return buffer_printf(into, error, "%s\n", task->prompt) &&
            (!*task->negative ||
@@ -153,11 +170,12 @@ bool params_write(const struct task *task, const char *model_name,
            write_option(into, "CFG scale", "cfg", task, error) &&
            write_option(into, "Seed", "seed", task, error) &&
            write_option(into, "Size", "size", task, error) &&
-           write_field(into, "Model hash", model_hash, error) &&
-           write_field(into, "Model", model_name, error) &&
+           write_field(into, "Model hash", models->hash, error) &&
+           write_field(into, "Model", models->name, error) &&
            (task->clip_skip <= 1 ||
             write_option(into, "Clip skip", "clip-skip", task, error)) &&
            write_pictures(into, task, error) &&
+           write_refiner(into, task, models->refiner, error) &&
            (!strcmp(task->tile, "off") ||
             write_option(into, "Tiled VAE", "tile", task, error)) &&
            (!*task->image ||

@@ -14,8 +14,12 @@
  *     Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 1,
  *     Size: 512x512, Model hash: ..., Model: name, RNG: CPU, ..., Version: clfarm 0.1.0
  * (the last in one line). Values with comma, colon or newline stand as JSON strings. */
-bool params_write(const struct task *task, const char *model_name,
-                  const char *model_hash, struct buffer *into, struct error *error);
+struct params_models {
+    const char *name, *hash;
+    const char *refiner; /* "name [hash]"; "": none */
+};
+bool params_write(const struct task *task, const struct params_models *models,
+                  struct buffer *into, struct error *error);
 
 /* The field's name of an option that names files: "Init file" of `init`. */
 enum { PARAMS_NAME = 40 };

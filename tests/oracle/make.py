@@ -19,6 +19,7 @@ import model_cases  # noqa: E402
 import noise_cases  # noqa: E402
 import picture_cases  # noqa: E402
 import prediction_cases  # noqa: E402
+import refiner_cases  # noqa: E402
 import run_cases  # noqa: E402
 import sampler_cases  # noqa: E402
 import sweep_cases  # noqa: E402
@@ -58,6 +59,7 @@ def main():
     tiny_model.write_json(into / "manifest.json", cases)
     family_cases.make(into, emoji)
     adapter_cases.make(into, emoji)
+    refiner_cases.make(into, emoji)
     sweep_cases.make(into)
     tiny_model.write_json(into / "pictures.json", picture_cases.make(into))
     webui_cases.make(into)

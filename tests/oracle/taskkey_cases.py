@@ -60,6 +60,7 @@ LATE = {
     "inpaint-full-res": "off",
     "inpaint-padding": "32",
     "mask-invert": "off",
+    "refiner": "",
 }
 ENGINE = 3
 
@@ -78,6 +79,7 @@ CASES = [
       "hires-upscaler": "Lanczos"}, None),
     ({"prompt": "cat", "hires": "768x1024", "hires-sampler": "Euler a",
       "inpaint-padding": "64", "inpaint-full-res": "on", "mask-invert": "off"}, None),
+    ({"prompt": "cat", "refiner": "5d" * 32 + ":0.7"}, None),
 ]
 
 

@@ -71,6 +71,36 @@ def test_a_model_that_is_told_its_guidance_follows_each_tasks_own(farm):
     assert far[2] < 2e-3 and min(far[0], far[1], far[3]) > 0.05
 
 
+def test_a_refiner_goes_on_and_its_picture_tells_so(farm):
+    base, _ = folder("sdxl", farm.folder)
+    refiner, _ = folder("refiner", farm.folder)
+    farm.ctl("model", "add", refiner, "--name", "second")
+    farm.worker("one")
+    run = json.loads((FAMILIES / "refined.json").read_text())["runs"][0]
+    asked = {key: run[key] for key in ("sampler", "steps", "cfg", "seed")}
+    asked |= {"model": base, "size": f"{run['width']}x{run['height']}", "syntax": "plain"}
+    options = [word for key, value in asked.items() for word in (f"--{key}", value)]
+    job = farm.ctl("submit", "--print-id", "--latents", *options, "--refiner",
+                   f"second:{run['at']}", run["prompt"]).strip()
+    farm.ctl("wait", job)
+    farm.fetch(job, farm.folder / "out")
+    found = invented.read(next((farm.folder / "out").rglob("*.safetensors")), "latents")
+    want = invented.read(FAMILIES / "refined.safetensors", "0.latents")
+    assert distance(found, want) < 2e-3
+    told = farm.ctl_json("info", next((farm.folder / "out").rglob("*.png")))
+    assert told["fields"]["Refiner"].startswith("second [")
+    assert told["fields"]["Refiner switch at"] == "0.8"
+    assert len(told["provenance"]["models"]) == 2
+    (farm.folder / "again.json").write_text(json.dumps(told["job"]))
+    again = farm.ctl("submit", "--print-id", "--from", farm.folder / "again.json").strip()
+    farm.ctl("wait", again)
+    farm.fetch(again, farm.folder / "again")
+    same = farm.ctl_json("info", next((farm.folder / "again").rglob("*.png")))
+    assert same["provenance"]["task"] == told["provenance"]["task"]
+    said = farm.ctl("submit", "--model", base, "--refiner", "third", "x", status=2)
+    assert 'refiner: model: the farm has no model "third"' in said
+
+
 def test_a_pickled_checkpoint_is_refused_with_the_way_out(farm):
     path = farm.folder / "model.ckpt"
     path.write_bytes(b"PK\3\4")

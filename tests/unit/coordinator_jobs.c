@@ -155,6 +155,24 @@ static void a_model_is_no_file_and_a_file_is_no_model(void **state)
                    "no picture \"tiny\"; it has cat");
 }
 
+static void a_refiner_is_a_model_and_keeps_where_it_goes_on(void **state)
+{
+    struct task task;
+    uint64_t tasks;
+    char id[BLOB_TEXT], want[BLOB_TEXT + 8];
+    blob_format(add_model("second", 9, 8, true)->id, id);
+    add_model("cat", 7, 0, true);
+    Farm__Job *job = make_job("model", "tiny", "refiner", "second:0.60", NULL);
+    assert_true(job_resolve(job, &models, &tasks, NULL));
+    assert_true(job_task(job, &models, 0, &task, NULL));
+    snprintf(want, sizeof want, "%s:0.6", id);
+    assert_string_equal(task.refiner, want);
+    task_clear(&task);
+    farm__job__free_unpacked(job, NULL);
+    assert_refused(make_job("model", "tiny", "refiner", "cat", NULL),
+                   "refiner: model: the farm has no model \"cat\"");
+}
+
 static void sizes_must_be_multiples_of_every_models_factor(void **state)
 {
     uint64_t tasks;
@@ -208,6 +226,7 @@ int main(void)
         JOBS_TEST(a_file_is_named_by_its_id_in_tasks),
         JOBS_TEST(an_unknown_or_unfinished_file_is_refused),
         JOBS_TEST(a_model_is_no_file_and_a_file_is_no_model),
+        JOBS_TEST(a_refiner_is_a_model_and_keeps_where_it_goes_on),
         JOBS_TEST(sizes_must_be_multiples_of_every_models_factor),
         JOBS_TEST(jobs_are_found_by_prefix_label_and_last),
     };

@@ -8,6 +8,8 @@ static const struct option picture = {
     .name = "init", .type = OPTION_FILE, .most = 1, .choices = "picture"};
 static const struct option lora = {
     .name = "lora", .type = OPTION_FILE, .most = 3, .choices = "lora"};
+static const struct option refiner = {
+    .name = "refiner", .type = OPTION_FILE, .most = 1, .choices = "model"};
 
 static void assert_text(const struct option *option, const char *value,
                         const char *expected)
@@ -53,6 +55,16 @@ static void equal_uses_have_one_text(void **state)
     assert_text(&picture, "", "");
 }
 
+static void a_refiner_goes_on_at_a_share_of_the_way(void **state)
+{
+    assert_text(&refiner, "sd_xl:0.80", "sd_xl"); /* as where nothing is said */
+    assert_text(&refiner, "sd_xl", "sd_xl");
+    assert_text(&refiner, "models/a:b:0.5", "models/a:b:0.5");
+    assert_refused(&refiner, "sd_xl:1",
+                   "refiner: \"sd_xl:1\": where it goes on is a share");
+    assert_refused(&refiner, "a;b", "at most 1 file is");
+}
+
 static void more_files_than_an_option_takes_are_refused(void **state)
 {
     assert_refused(&picture, "a.png;b.png", "init: \"a.png;b.png\": at most 1 file is");
@@ -87,6 +99,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_weight_stands_behind_the_last_colon_of_a_lora),
         cmocka_unit_test(equal_uses_have_one_text),
+        cmocka_unit_test(a_refiner_goes_on_at_a_share_of_the_way),
         cmocka_unit_test(more_files_than_an_option_takes_are_refused),
         cmocka_unit_test(a_tasks_inputs_are_the_ids_its_options_name),
     };

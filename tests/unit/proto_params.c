@@ -12,6 +12,13 @@ static const char *field(const struct params *params, const char *name)
     return NULL;
 }
 
+static void written(const struct task *task, const char *model, const char *hash,
+                    struct buffer *text)
+{
+    const struct params_models models = {model, hash, ""};
+    assert_true(params_write(task, &models, text, NULL));
+}
+
 static void a_task_is_written_as_the_ecosystem_writes_it(void **state)
 {
     struct task task;
@@ -21,7 +28,7 @@ static void a_task_is_written_as_the_ecosystem_writes_it(void **state)
     assert_true(task_set(&task, "schedule", "Karras", NULL));
     assert_true(task_set(&task, "seed", "1", NULL));
     assert_true(task_set(&task, "size", "512x512", NULL));
-    assert_true(params_write(&task, "emoji", "0123456789", &text, NULL));
+    written(&task, "emoji", "0123456789", &text);
     assert_string_equal(buffer_text(&text),
                         "a cat\nSteps: 20, Sampler: DPM++ 2M, Schedule type: Karras, "
                         "CFG scale: 7, Seed: 1, Size: 512x512, Model hash: 0123456789, "
@@ -30,7 +37,7 @@ static void a_task_is_written_as_the_ecosystem_writes_it(void **state)
     assert_true(task_set(&task, "negative", "blurry, dark", NULL));
     assert_true(task_set(&task, "eta", "0.5", NULL));
     assert_true(task_set(&task, "clip-skip", "2", NULL));
-    assert_true(params_write(&task, "a: \"b\"", "0", &text, NULL));
+    written(&task, "a: \"b\"", "0", &text);
     assert_non_null(
         strstr(buffer_text(&text), "\nNegative prompt: blurry, dark\nSteps: 20, "));
     assert_non_null(
@@ -48,7 +55,7 @@ static void what_is_written_reads_back(void **state)
     task_init(&task);
     assert_true(task_set(&task, "prompt", "a cat, (big:1.2)\nBREAK\n猫", NULL));
     assert_true(task_set(&task, "negative", "bad\nworse: 1", NULL));
-    assert_true(params_write(&task, "x, y: \"z\"\nw", "0", &text, NULL));
+    written(&task, "x, y: \"z\"\nw", "0", &text);
     assert_true(params_read(buffer_text(&text), &params, NULL));
     assert_string_equal(params.prompt, task.prompt);
     assert_string_equal(params.negative, task.negative);
@@ -89,7 +96,7 @@ static void a_second_pass_and_a_mask_are_written_in_the_web_uis_words(void **sta
     task_init(&task);
     for (size_t i = 0; i < sizeof set / sizeof *set; i++)
         assert_true(task_set(&task, set[i][0], set[i][1], NULL));
-    assert_true(params_write(&task, "emoji", "0", &text, NULL));
+    written(&task, "emoji", "0", &text);
     assert_true(params_read(buffer_text(&text), &params, NULL));
     for (size_t i = 0; i < sizeof want / sizeof *want; i++)
         assert_string_equal(field(&params, want[i][0]), want[i][1]);
@@ -97,8 +104,26 @@ static void a_second_pass_and_a_mask_are_written_in_the_web_uis_words(void **sta
     params_clear(&params);
     buffer_clear(&text);
     assert_true(task_set(&task, "hires", "768x1024", NULL));
-    assert_true(params_write(&task, "emoji", "0", &text, NULL));
+    written(&task, "emoji", "0", &text);
     assert_non_null(strstr(buffer_text(&text), ", Hires resize: 768x1024, "));
+    buffer_clear(&text);
+    task_clear(&task);
+}
+
+static void a_refiner_is_named_with_its_hash_and_where_it_goes_on(void **state)
+{
+    const struct params_models models = {"base", "0", "sd_xl: refiner [7440042bbd]"};
+    struct task task;
+    struct buffer text = {0};
+    struct params params;
+    task_init(&task);
+    assert_true(task_set(&task, "refiner", "5d5d:0.70", NULL));
+    assert_true(params_write(&task, &models, &text, NULL));
+    assert_true(params_read(buffer_text(&text), &params, NULL));
+    assert_string_equal(field(&params, "Refiner"), "sd_xl: refiner [7440042bbd]");
+    assert_string_equal(field(&params, "Refiner switch at"), "0.7");
+    assert_string_equal(field(&params, "Refiner file"), "5d5d:0.7");
+    params_clear(&params);
     buffer_clear(&text);
     task_clear(&task);
 }
@@ -167,6 +192,7 @@ int main(void)
         cmocka_unit_test(a_task_is_written_as_the_ecosystem_writes_it),
         cmocka_unit_test(what_is_written_reads_back),
         cmocka_unit_test(a_second_pass_and_a_mask_are_written_in_the_web_uis_words),
+        cmocka_unit_test(a_refiner_is_named_with_its_hash_and_where_it_goes_on),
         cmocka_unit_test(a_text_of_the_web_ui_with_quoted_fields_reads),
         cmocka_unit_test(odd_texts_are_prompts),
         cmocka_unit_test(fields_without_a_prompt_and_a_broken_quote_read),

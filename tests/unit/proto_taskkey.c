@@ -76,6 +76,7 @@ static void every_option_changes_the_key(void **state)
         {"inpaint-full-res", "on"},
         {"inpaint-padding", "8"},
         {"mask-invert", "on"},
+        {"refiner", "0123"},
     };
     struct task task;
     uint8_t plain[32], key[32];

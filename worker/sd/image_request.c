@@ -43,6 +43,7 @@ bool image_request_alike(const struct image_request *a, const struct image_reque
            a->aesthetic == b->aesthetic && a->eta == b->eta &&
            a->clip_skip == b->clip_skip && a->init == b->init &&
            a->strength == b->strength && alike_hires(&a->hires, &b->hires) &&
+           a->refiner.model == b->refiner.model && a->refiner.at == b->refiner.at &&
            a->mask == b->mask && a->mask_blur == b->mask_blur &&
            a->mask_invert == b->mask_invert && a->full_res == b->full_res &&
            a->full_res_padding == b->full_res_padding &&

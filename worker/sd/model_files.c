@@ -113,6 +113,26 @@ bool model_files_rename(const struct model_files *self, struct error *error)
     return false;
 }
 
+void model_files_copy(struct model_files *self, const struct model_files *from)
+{
+    *self = (struct model_files){calloc(from->count + 1, sizeof *self->file), 0};
+    if (!self->file)
+        abort();
+    for (; self->count < from->count; self->count++)
+        self->file[self->count] = (struct model_file){
+            .name = path_format("%s", from->file[self->count].name),
+            .path = path_format("%s", from->file[self->count].path)};
+}
+
+bool model_files_same(const struct model_files *a, const struct model_files *b)
+{
+    bool same = a->count == b->count;
+    for (size_t i = 0; same && i < a->count; i++)
+        same = strcmp(a->file[i].name, b->file[i].name) == 0 &&
+               strcmp(a->file[i].path, b->file[i].path) == 0;
+    return same;
+}
+
 void model_files_clear(struct model_files *self)
 {
     for (size_t i = 0; i < self->count; i++) {

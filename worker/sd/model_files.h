@@ -31,6 +31,10 @@ const char *model_files_path(const struct model_files *self, const char *name);
  * nothing, and others need not know it. Returns false. */
 bool model_files_rename(const struct model_files *self, struct error *error);
 
+/* A copy of its own, and whether two name the same files. */
+void model_files_copy(struct model_files *self, const struct model_files *from);
+bool model_files_same(const struct model_files *a, const struct model_files *b);
+
 void model_files_clear(struct model_files *self);
 
 #endif

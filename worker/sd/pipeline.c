@@ -18,7 +18,7 @@
 
 #include "worker/sd/hires.h"
 #include "worker/sd/pixels.h"
-#include "worker/sd/rendering.h"
+#include "worker/sd/residence.h"
 #include "worker/sd/tiles.h"
 
 /* ---- The door */
@@ -26,36 +26,16 @@
 struct pipeline *pipeline_load(struct gpu *gpu, const struct model_files *files,
                                enum dtype dtype, struct error *error)
 {
-    struct pipeline *self = calloc(1, sizeof *self);
-    if (!self) {
-        error_set_kind(error, ERROR_MEMORY, "no memory for a model");
-        return NULL;
-    }
-    self->gpu = gpu;
-    self->dtype = dtype;
-    self->model.gpu = gpu;
-    self->plans = (struct plans){
-        .gpu = gpu, .dtype = dtype, .unet = &self->model.unet, .vae = &self->model.vae};
-    if (model_load(&self->model, gpu, files, dtype, error))
-        self->conditioning = conditioning_new(&self->model.text, error);
-    if (self->conditioning)
-        self->adapters = adapters_new(&self->model, error);
-    if (!self->adapters)
-        pipeline_destroy(&self);
-    return self;
+    return residence_new(gpu, files, dtype, NULL, error);
 }
 
 void pipeline_destroy(struct pipeline **self)
 {
     if (!*self)
         return;
-    plans_drop(&(*self)->plans);
-    conditioning_destroy(&(*self)->conditioning);
-    adapters_destroy(&(*self)->adapters);
-    embedding_cache_clear(&(*self)->embeddings);
-    vae_other_put(&(*self)->vae, &(*self)->model, NULL, NULL, NULL);
-    vae_other_clear(&(*self)->vae, (*self)->gpu);
-    model_clear(&(*self)->model);
+    pipeline_destroy(&(*self)->refiner);
+    residence_sleep(*self);
+    model_files_clear(&(*self)->files);
     free(*self);
     *self = NULL;
 }
@@ -63,17 +43,19 @@ void pipeline_destroy(struct pipeline **self)
 void pipeline_watch(struct pipeline *self, const struct pipeline_watch *watch)
 {
     self->watch = watch ? *watch : (struct pipeline_watch){0};
+    if (self->refiner)
+        self->refiner->watch = self->watch;
 }
 
 size_t pipeline_factor(const struct pipeline *self)
 {
-    return self->model.pixels ? 1 : vae_factor(&self->model.vae);
+    return self->factor;
 }
 
 void pipeline_default_size(const struct pipeline *self, size_t *width, size_t *height)
 {
-    *width = self->model.unet.config.sample_width * pipeline_factor(self);
-    *height = self->model.unet.config.sample_height * pipeline_factor(self);
+    *width = self->width;
+    *height = self->height;
 }
 
 void image_clear(struct image *self)
@@ -163,14 +145,76 @@ static bool prepare_second(struct rendering *self, const struct rendering *first
     return rendering_prepare(self, error);
 }
 
-/* Both passes, where there are two; what is left in the last one's nhwc are its latents. */
+/* Both passes, where there are two, and the refiner's part of the last of them, where there is
+ * one; what is left in the last one's nhwc are its latents. */
 struct passes {
-    struct rendering first, second;
+    struct rendering first, second, refined;
     struct hires_size size;
-    bool enlarges;
+    bool enlarges, refines;
 };
 
-static bool prepare(struct passes *self, struct error *error)
+static struct rendering *last_pass(struct passes *self)
+{
+    return self->enlarges ? &self->second : &self->first;
+}
+
+static bool check_refined(const struct rendering *self, struct error *error)
+{
+    const struct rendering *before = self->before;
+    if (self->c != before->c || self->factor != before->factor || self->extra)
+        return error_set_kind(error, ERROR_INPUT,
+                              "its UNet takes %zu channels of %zu-pixel latents; the "
+                              "model's latents have %zu, of %zu pixels",
+                              self->c + self->extra, self->factor, before->c,
+                              before->factor);
+    return self->run.ways == WAYS_DIFFUSERS ||
+           sampler_goes_on(&self->run, &before->run) ||
+           error_set_kind(error, ERROR_INPUT,
+                          "it was trained on another noise schedule than the model; "
+                          "samplers of diffusers' do with that");
+}
+
+/* The requests as the refiner has them: what is made for the model's weights is not for its
+ * own. */
+static bool prepare_refined(struct passes *self, struct error *error)
+{
+    struct rendering *before = last_pass(self), *refined = &self->refined;
+    const struct image_request *request = before->request;
+    if (request->mask || before->extra || before->pipeline->model.pixels)
+        return error_set_kind(error, ERROR_INPUT,
+                              "refiner: it goes on with whole pictures of models of "
+                              "latents, made from noise or from init");
+    if (!residence_refiner(before->pipeline, &request->refiner, error))
+        return false;
+    struct image_request *own = calloc(before->count, sizeof *own);
+    *refined = (struct rendering){.pipeline = before->pipeline->refiner,
+                                  .request = own,
+                                  .own = own,
+                                  .count = before->count,
+                                  .before = before};
+    if (!own)
+        return error_set_kind(error, ERROR_MEMORY, "no memory for a refiner");
+    for (size_t i = 0; i < before->count; i++) {
+        own[i] = before->request[i];
+        own[i].width = before->w * before->factor;
+        own[i].height = before->h * before->factor;
+        own[i].init = NULL;
+        own[i].prediction = own[i].zsnr = NULL;
+        own[i].lora_count = own[i].embedding_count = 0;
+        if (own[i].resume && own[i].resume->step <= before->done + before->length)
+            own[i].resume = NULL;
+    }
+    if (!rendering_prepare(refined, error) || !check_refined(refined, error))
+        return error_prefix(error, "refiner %s", request->refiner.name);
+    bool follows = refined->run.ways == WAYS_DIFFUSERS;
+    refined->done = before->done + (follows ? before->length : 0);
+    refined->calls = follows ? before->length : 0;
+    refined->of = refined->done + refined->length;
+    before->carries = !follows;
+    return true;
+}
+
+static bool prepare_passes(struct passes *self, struct error *error)
 {
     struct rendering *first = &self->first;
     const struct image_request *request = first->request;
@@ -188,8 +232,20 @@ static bool prepare(struct passes *self, struct error *error)
                     factor, error) ||
         !prepare_second(&self->second, first, &self->size, error))
         return error_prefix(error, "second pass");
-    first->of += self->second.length;
-    self->second.of = first->of;
+    return true;
+}
+
+static bool prepare(struct passes *self, struct error *error)
+{
+    if (!prepare_passes(self, error))
+        return false;
+    self->refines = self->first.request->refiner.model;
+    if (self->refines && !prepare_refined(self, error))
+        return false;
+    /* A1111's may have no call late enough */
+    self->refines = self->refines && self->refined.run.begin < self->refined.run.end;
+    size_t of = self->refines ? self->refined.of : last_pass(self)->of;
+    self->first.of = self->second.of = of;
     return true;
 }
 
@@ -214,26 +270,52 @@ static bool enlarge(struct passes *self, struct error *error)
     return true;
 }
 
+static bool is_over(const struct rendering *pass, const struct snapshot *resume)
+{
+    return resume && resume->step > pass->done + pass->length;
+}
+
+static bool run(struct rendering *pass, pipeline_progress *progress, void *owner,
+                struct error *error)
+{
+    return rendering_wake(pass, error) && rendering_encode(pass, error) &&
+           rendering_denoise(pass, progress, owner, error);
+}
+
+/* The model may sleep from here on, and with it what its texts became. */
+static bool hand_over(struct passes *self, struct error *error)
+{
+    struct rendering *before = last_pass(self);
+    if (!before->start.latents && /* its part was left out */
+        !(rendering_wake(before, error) && rendering_begin(before, error)))
+        return false;
+    conditions_clear(&self->first.conditions);
+    conditions_clear(&self->second.conditions);
+    return true;
+}
+
 static bool denoise(struct passes *self, pipeline_progress *progress, void *owner,
                     struct error *error)
 {
     const struct snapshot *resume = self->first.request->resume;
-    bool skips = self->enlarges && resume && resume->step > self->first.length;
-    if (!skips && (!rendering_encode(&self->first, error) ||
-                   !rendering_denoise(&self->first, progress, owner, error)))
+    bool first_over = is_over(&self->first, resume);
+    bool over = self->refines && is_over(last_pass(self), resume);
+    if (!(first_over && (self->enlarges || self->refines)) &&
+        !run(&self->first, progress, owner, error))
         return false;
-    if (!self->enlarges)
-        return true;
-    return (skips || enlarge(self, error)) && rendering_encode(&self->second, error) &&
-           rendering_denoise(&self->second, progress, owner, error);
+    if (self->enlarges && !over &&
+        ((!first_over && !enlarge(self, error)) ||
+         !run(&self->second, progress, owner, error)))
+        return false;
+    return !self->refines ||
+           (hand_over(self, error) && run(&self->refined, progress, owner, error));
 }
 
 /* What the first of two passes adds to what is said of an image. */
 static void count_first(const struct rendering *first, struct image *image)
 {
-    size_t factor = pipeline_factor(first->pipeline);
-    image->asked_width = first->w * factor;
-    image->asked_height = first->h * factor;
+    image->asked_width = first->w * first->factor;
+    image->asked_height = first->h * first->factor;
     image->step_pixels +=
         first->request->steps * image->asked_width * image->asked_height;
 }
@@ -245,8 +327,9 @@ bool rendering_together(struct pipeline *self, const struct image_request *reque
     struct passes passes = {
         .first = {.pipeline = self, .request = requests, .count = count}};
     size_t filled = 0;
-    bool ok = prepare(&passes, error) && denoise(&passes, progress, owner, error);
-    struct rendering *last = passes.enlarges ? &passes.second : &passes.first;
+    bool ok = residence_wake(self, error) && prepare(&passes, error) &&
+              denoise(&passes, progress, owner, error);
+    struct rendering *last = passes.refines ? &passes.refined : last_pass(&passes);
     while (ok && filled < count) {
         ok = finish_image(last, filled, &images[filled], error);
         if (passes.enlarges)
@@ -257,5 +340,6 @@ bool rendering_together(struct pipeline *self, const struct image_request *reque
         image_clear(&images[i]);
     rendering_clear(&passes.first);
     rendering_clear(&passes.second);
+    rendering_clear(&passes.refined);
     return ok;
 }

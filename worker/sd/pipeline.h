@@ -27,6 +27,13 @@ struct hires_request {
     const char *sampler, *schedule; /* NULL: likewise */
 };
 
+/* Another model, which goes on with the latents of the first. */
+struct refiner_request {
+    const struct model_files *model; /* borrowed; NULL: none */
+    const char *name;                /* in messages */
+    double at; /* share of the way after which it does, 0 to 1 exclusively */
+};
+
 /* One image. Texts and pictures are borrowed; negative NULL: none was given, which SDXL
  * tells from an empty one. Images rendered together may differ in prompt, negative
  * and seed only. */
@@ -49,9 +56,10 @@ struct image_request {
     const struct pixels *init; /* image to image begins with it; NULL: with noise */
     double strength;           /* share of the steps that is run, with init or hires */
     struct hires_request hires;
-    const struct pixels *mask; /* inpainting: white is repainted; init's size */
-    double mask_blur;          /* deviation in pixels of the mask */
-    bool mask_invert;          /* black is repainted */
+    struct refiner_request refiner; /* of the second pass, where there are two */
+    const struct pixels *mask;      /* inpainting: white is repainted; init's size */
+    double mask_blur;               /* deviation in pixels of the mask */
+    bool mask_invert;               /* black is repainted */
     bool full_res; /* only the part round the mask is worked on, at width x height, */
     size_t
         full_res_padding; /* so many pixels wider; the image is then of init's size */

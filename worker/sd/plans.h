@@ -15,6 +15,9 @@ struct plans {
     enum dtype dtype;
     const struct unet *unet;
     const struct vae *vae;
+    bool (*make_room)(
+        void *owner); /* frees more memory; false: there is none. Or NULL */
+    void *owner;
     void *item[PLAN_KINDS][PLANS_MOST]; /* the one used last first */
 };
 

@@ -1,9 +1,11 @@
 /* One pass of a rendering: what is checked and chosen before, and the steps themselves. */
-#include "worker/sd/rendering.h"
+#include "worker/sd/residence.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "worker/sd/hires.h"
 
 enum { SIDE_MOST = 4096, BATCH_MOST = 64 };
 
@@ -16,12 +18,19 @@ static bool take_files(struct rendering *self, struct error *error)
         plans_drop(&pipeline->plans);
         pipeline->preview = (struct preview_map){0};
     }
+    self->loads = pipeline->loads;
     return vae_other_put(&pipeline->vae, &pipeline->model, request->vae_path,
                          request->vae_name, error) &&
            adapters_set(pipeline->adapters, request->loras, request->lora_count,
                         &self->adapters, error) &&
            embedding_cache_load(&pipeline->embeddings, &pipeline->model.text,
                                 request->embeddings, request->embedding_count, error);
+}
+
+bool rendering_wake(struct rendering *self, struct error *error)
+{
+    return residence_wake(self->pipeline, error) &&
+           (self->loads == self->pipeline->loads || take_files(self, error));
 }
 
 static bool check_side(const char *name, size_t pixels, size_t factor,
@@ -109,23 +118,38 @@ static bool choose_mode(struct rendering *self, struct error *error)
     return true;
 }
 
+/* A refiner's run is that of the model whose it is. */
+static struct sampler_options plan_as(const struct rendering *self)
+{
+    const struct image_request *request = self->request;
+    const struct rendering *whole = self->before ? self->before : self;
+    bool begins = whole->request->init || whole->first;
+    bool refined = request->refiner.model &&
+                   (whole->first || !hires_wanted(&whole->request->hires));
+    return (struct sampler_options){
+        .schedule = request->schedule,
+        .steps = request->steps,
+        .eta = request->eta,
+        /* a UNet that is told of it is not guided besides */
+        .guidance = self->pipeline->model.unet.config.guidance ? 1 : request->cfg,
+        .guidance_rescale = request->guidance_rescale,
+        .is_xl = whole->is_xl,
+        .strength = begins ? request->strength : 1,
+        .from_image = begins,
+        .inpaints = request->mask,
+        .is_second = whole->first,
+        .refiner_at = refined ? request->refiner.at : 0,
+        .refines = self->before,
+    };
+}
+
 bool rendering_prepare(struct rendering *self, struct error *error)
 {
     const struct image_request *request = self->request;
     const struct model *model = &self->pipeline->model;
-    bool begins = request->init || self->first;
-    struct sampler_options options = {
-        .schedule = request->schedule,
-        .steps = request->steps,
-        .eta = request->eta,
-        /* such a UNet is told, and not guided */
-        .guidance = model->unet.config.guidance ? 1 : request->cfg,
-        .guidance_rescale = request->guidance_rescale,
-        .is_xl = model->unet.config.time_ids > 0,
-        .strength = begins ? request->strength : 1,
-        .from_image = begins,
-        .inpaints = request->mask,
-        .is_second = self->first};
+    self->is_xl = model->unet.config.time_ids > 0;
+    self->factor = self->pipeline->factor;
+    struct sampler_options options = plan_as(self);
     struct schedule_config schedule;
     if (!check_requests(self, error) || !take_files(self, error) ||
         !model_schedule(model, request->prediction, request->zsnr, &schedule, error) ||
@@ -134,7 +158,8 @@ bool rendering_prepare(struct rendering *self, struct error *error)
         return false;
     self->holds = request->mask && self->run.ways == WAYS_A1111;
     self->keeps = request->mask && !self->holds && !self->inpaints;
-    self->of = self->length = self->run.adaptive ? request->steps : self->run.count;
+    self->length = self->run.adaptive ? request->steps : self->run.end;
+    self->of = self->done + self->length;
     size_t values = self->count * self->c * self->h * self->w;
     self->draws = calloc(self->count, sizeof *self->draws);
     self->nchw = calloc(values, sizeof *self->nchw);
@@ -164,14 +189,30 @@ static bool start_denoiser(struct rendering *self, struct denoiser *denoiser,
                 denoiser_keep(denoiser, self->canvas.held, start->known, start->noise,
                               error));
     ok = ok && denoiser_embed_guidance(denoiser, self->request->cfg, error);
+    if (ok && self->before && self->before->carried)
+        ok = denoiser_load(denoiser, self->before->carried, error);
     denoiser_image_guidance(denoiser, self->request->image_cfg);
     free(rows);
     return ok;
 }
 
-/* The latents before the first step, from the generators' first draws. */
-static bool begin(struct rendering *self, struct error *error)
+/* A refiner's part begins with what the model's leaves. */
+static void take_over(struct rendering *self, struct rendering *before)
 {
+    self->start = before->start;
+    before->start = (struct start){0};
+    memcpy(self->draws, before->draws, self->count * sizeof *self->draws);
+    memset(before->draws, 0, self->count * sizeof *self->draws);
+    memcpy(self->start.latents, before->nhwc,
+           self->count * self->c * self->h * self->w * sizeof *before->nhwc);
+}
+
+bool rendering_begin(struct rendering *self, struct error *error)
+{
+    if (self->before) {
+        take_over(self, self->before);
+        return true;
+    }
     const struct image_request *request = self->request;
     size_t factor = pipeline_factor(self->pipeline);
     struct start_shape shape = {.images = self->count,
@@ -192,6 +233,16 @@ static bool begin(struct rendering *self, struct error *error)
         model_class_channels(&self->pipeline->model, request->class,
                              self->count * self->h * self->w, self->start.extra);
     return ok;
+}
+
+/* What another part of the run, on another model, goes on with besides the latents. */
+static bool carry(struct rendering *self, struct denoiser *denoiser,
+                  struct error *error)
+{
+    size_t values = self->count * self->c * self->h * self->w;
+    self->carried = calloc((1 + DENOISER_HISTORY) * values, sizeof *self->carried);
+    return self->carried ? denoiser_save(denoiser, self->carried, error)
+                         : error_set_kind(error, ERROR_MEMORY, "no memory for latents");
 }
 
 /* Outside the mask A1111's latents are the picture's in the end. */
@@ -227,18 +278,19 @@ bool rendering_denoise(struct rendering *self, pipeline_progress *progress, void
         preview_fit(&pipeline->preview, &pipeline->plans, NULL); /* else none are had */
     /* pictures are encoded first, since that may cost the denoiser's plan */
     struct denoiser *denoiser =
-        begin(self, error) ? plans_denoiser(&self->pipeline->plans, &shape, error)
-                           : NULL;
+        rendering_begin(self, error)
+            ? plans_denoiser(&self->pipeline->plans, &shape, error)
+            : NULL;
     if (!denoiser || !start_denoiser(self, denoiser, error) ||
         !rendering_resume(self, denoiser, &first, error))
         return false;
     if (self->run.adaptive)
         return rendering_adapt(self, denoiser, progress, owner, error);
-    for (size_t done = first; done < self->run.count; done++) {
+    for (size_t done = first; done < self->length; done++) {
         const struct step *step = &self->run.step[done];
         if (progress && !progress(owner, self->done + done, self->of))
             return rendering_stopped(self, denoiser, done, error);
-        if (!rendering_attend(self, denoiser, done, done == first, error))
+        if (!rendering_attend(self, denoiser, self->calls + done, done == first, error))
             return false;
         bool noisy = step->noise != 0;
         if (noisy && !rendering_draw(self, done, error))
@@ -255,7 +307,8 @@ bool rendering_denoise(struct rendering *self, pipeline_progress *progress, void
         return error_set_kind(error, ERROR_BUSY, "stopped");
     if (ends && pipeline->watch.keep_last && !pipeline->model.pixels)
         return rendering_stopped(self, denoiser, self->run.count, error);
-    if (!denoiser_latents(denoiser, self->nhwc, error))
+    if (!denoiser_latents(denoiser, self->nhwc, error) ||
+        (self->carries && !carry(self, denoiser, error)))
         return false;
     if (self->holds)
         put_known(self);
@@ -273,6 +326,7 @@ void rendering_clear(struct rendering *self)
     free(self->draws);
     free(self->own);
     free(self->given);
+    free(self->carried);
     free(self->context);
     free(self->added);
     free(self->nchw);

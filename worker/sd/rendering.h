@@ -14,6 +14,12 @@
 struct pipeline {
     struct gpu *gpu;
     enum dtype dtype;
+    struct model_files files;
+    struct pipeline *refiner;     /* owned; the last one that was asked for */
+    struct pipeline *base;        /* of a refiner: whose it is */
+    bool awake;                   /* the rest is there (residence.h) */
+    size_t loads;                 /* how many times it was loaded */
+    size_t factor, width, height; /* as in pipeline_factor, pipeline_default_size */
     struct model model;
     struct conditioning *conditioning;
     struct adapters *adapters;
@@ -31,9 +37,20 @@ struct rendering {
     const struct rendering *first; /* of a second pass: the one before it; */
     struct image_request *own;     /* its requests, where they were made for it, */
     float *given;                  /* and the latents it begins with [count, h, w, c] */
-    size_t done, length, of; /* steps before this pass, of it, of the whole rendering */
-    size_t c, h, w;          /* latents of an image */
-    uint64_t adapters;       /* the set that is on */
+    struct rendering
+        *before; /* of a refiner's part: the model's, which it goes on with */
+    float *
+        carried; /* with which the model's part ends, as denoiser_save; NULL: nothing */
+    bool carries; /* of it more than latents is wanted */
+    size_t calls; /* of the UNet that count before the run's first, for prompts */
+    size_t done, length,
+        of;            /* steps before the run's first, its last one's number, and of
+                                the whole rendering */
+    size_t c, h, w;    /* latents of an image */
+    size_t factor;     /* pixels of each */
+    size_t loads;      /* of the pipeline, when files were put in their places */
+    bool is_xl;        /* of SDXL's family */
+    uint64_t adapters; /* the set that is on */
     struct sampler_run run;
     bool edits;    /* by InstructPix2Pix's three rows */
     bool inpaints; /* the UNet is told of a mask */
@@ -61,6 +78,9 @@ bool rendering_together(struct pipeline *self, const struct image_request *reque
 bool rendering_prepare(struct rendering *self, struct error *error);
 void rendering_clear(struct rendering *self);
 
+/* The pipeline is on the device, with the requests' files in their places. */
+bool rendering_wake(struct rendering *self, struct error *error);
+
 /* rendering_texts.c: encodes the prompts; gives the denoiser what its rows attend to at call
  * `call` where it is another than before, or is the first. */
 bool rendering_encode(struct rendering *self, struct error *error);
@@ -69,6 +89,11 @@ bool rendering_attend(struct rendering *self, struct denoiser *denoiser, size_t 
 
 /* The condition of a row: of three rows an image the first two are without the prompt. */
 size_t rendering_condition(const struct rendering *self, size_t row);
+
+/* The latents before the first step, from the generators' first draws or from the model of
+ * which this is the refiner's part. Called by rendering_denoise, or for a part that is left
+ * out. */
+bool rendering_begin(struct rendering *self, struct error *error);
 
 /* All steps; leaves the last latents in nhwc. */
 bool rendering_denoise(struct rendering *self, pipeline_progress *progress, void *owner,

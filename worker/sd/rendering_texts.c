@@ -10,7 +10,8 @@ bool rendering_encode(struct rendering *self, struct error *error)
     const struct image_request *request = self->request;
     const struct model *model = &self->pipeline->model;
     const struct text_stack *text = &model->text;
-    const struct image_request *before = self->first ? self->first->request : NULL;
+    const struct rendering *whole = self->before ? self->before : self;
+    const struct image_request *before = whole->first ? whole->first->request : NULL;
     enum prompt_syntax syntax = prompt_syntax_of(request->syntax, request->sampler);
     struct conditions_options options = {
         .form = {.syntax = syntax,

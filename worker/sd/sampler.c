@@ -187,6 +187,8 @@ static bool check_options(const struct sampler_options *options, struct error *e
 static bool choose_first(struct plan *self, struct error *error)
 {
     size_t run = (size_t)((double)self->steps * self->strength);
+    if (self->skipped)
+        run = self->steps - self->skipped;
     if (!run)
         return error_set_kind(error, ERROR_INPUT,
                               "strength %g of %zu steps leaves none to run; take %.0f "
@@ -350,6 +352,7 @@ static void give(struct plan *self, const struct sampler *sampler,
     run->range = (struct sampler_interval){self->levels[last], most};
     memmove(run->known, run->known + 1, (self->count - 1) * sizeof *run->known);
     run->known[self->count - 1] = (struct sampler_level){1, 0};
+    sampler_share(self, sampler, options, run);
     self->step = NULL;
     self->level = NULL;
     self->interval = NULL;
@@ -368,9 +371,11 @@ static void clear(struct plan *self, double *alphas, double *sigmas)
     adaptive_destroy(&self->adaptive);
 }
 
-bool sampler_plan(struct sampler_run *self, const char *name,
-                  const struct schedule_config *config,
-                  const struct sampler_options *options, struct error *error)
+/* `skipped`: of diffusers' refiner, the steps that the model has run. */
+static bool plan_from(struct sampler_run *self, const char *name,
+                      const struct schedule_config *config,
+                      const struct sampler_options *options, size_t skipped,
+                      struct error *error)
 {
     bool good = false;
     double *alphas = NULL, *sigmas = NULL;
@@ -379,6 +384,7 @@ bool sampler_plan(struct sampler_run *self, const char *name,
                         .steps = options->steps,
                         .eta = options->eta,
                         .strength = options->strength,
+                        .skipped = skipped,
                         .guidance = 1,
                         .from_image = options->from_image};
     const struct sampler *sampler = find_sampler(name, error);
@@ -415,6 +421,49 @@ bool sampler_plan(struct sampler_run *self, const char *name,
         sampler_run_clear(self);
     clear(&plan, alphas, sigmas);
     return good;
+}
+
+static bool can_share(const struct sampler *sampler, struct error *error)
+{
+    return !(sampler->traits & TRAIT_COMFY || sampler->fill == sampler_dpm_adaptive) ||
+           error_set_kind(error, ERROR_INPUT,
+                          "sampler %s: a refiner goes on in runs of A1111's samplers "
+                          "of fixed steps and of diffusers' classes",
+                          sampler->name);
+}
+
+/* diffusers' refiner: begins within the schedule of all steps, wherever that began for the
+ * model. */
+static bool plan_refiner(struct sampler_run *self, const char *name,
+                         const struct schedule_config *config,
+                         const struct sampler_options *options, struct error *error)
+{
+    struct sampler_options whole = *options;
+    whole.strength = 1;
+    whole.from_image = whole.inpaints = false;
+    if (!plan_from(self, name, config, &whole, 0, error))
+        return false;
+    size_t skipped = self->refined_from;
+    sampler_run_clear(self);
+    if (skipped >= options->steps)
+        return error_set_kind(error, ERROR_INPUT,
+                              "refiner: at %g of %zu steps none are left for it; take "
+                              "more steps or let it go on sooner",
+                              options->refiner_at, options->steps);
+    return plan_from(self, name, config, &whole, skipped, error);
+}
+
+bool sampler_plan(struct sampler_run *self, const char *name,
+                  const struct schedule_config *config,
+                  const struct sampler_options *options, struct error *error)
+{
+    const struct sampler *sampler = find_sampler(name, error);
+    *self = (struct sampler_run){0};
+    if (!sampler || (options->refiner_at > 0 && !can_share(sampler, error)))
+        return false;
+    bool own = options->refines && !(sampler->traits & TRAIT_K);
+    return own ? plan_refiner(self, name, config, options, error)
+               : plan_from(self, name, config, options, 0, error);
 }
 
 void sampler_run_clear(struct sampler_run *self)

@@ -22,6 +22,9 @@ struct sampler_options {
     bool
         is_second; /* the upscale pass: A1111 then runs as many steps as are asked for */
     bool is_xl;    /* the model is of SDXL's family */
+    double
+        refiner_at; /* share of the way after which a refiner goes on; 0: none does */
+    bool refines;   /* the run is the refiner's */
 };
 
 /* Latents at some step of a run, of a picture's own latents z and noise n:
@@ -47,8 +50,11 @@ struct sampler_run {
     enum sampler_ways ways;
     struct step *step; /* heap; one a UNet evaluation */
     size_t count;
-    double start_image;          /* first latents = this times the picture's latents */
-    double start_scale;          /*                 + this times the noise */
+    size_t begin, end; /* those that are run: all, but where a refiner goes on */
+    size_t
+        refined_from;   /* by diffusers' refiners: the step their own run begins with */
+    double start_image; /* first latents = this times the picture's latents */
+    double start_scale; /*                 + this times the noise */
     struct sampler_level *known; /* heap; known[i]: the level that latents have after
                                     step i, {1, 0} after the last (inpainting) */
     struct hold
@@ -77,6 +83,11 @@ struct sampler_run {
 bool sampler_plan(struct sampler_run *self, const char *name,
                   const struct schedule_config *config,
                   const struct sampler_options *options, struct error *error);
+
+/* Whether a refiner's run can take the place of the model's in its midst, as A1111 has it: both
+ * see the same sigmas at the same timesteps. */
+bool sampler_goes_on(const struct sampler_run *self, const struct sampler_run *from);
+
 void sampler_run_clear(struct sampler_run *self);
 
 /* Whether a name's steps are found on the way, each image's its own. */

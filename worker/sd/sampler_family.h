@@ -10,7 +10,7 @@
 
 #include "worker/sd/sampler.h"
 
-enum { PLAN_MORE_STEPS = 16 };
+enum { PLAN_MORE_STEPS = 16, SAMPLER_LCM_KNOWN = 50 /* timesteps of A1111's LCM */ };
 
 struct plan {
     const struct schedule_config *config;
@@ -18,8 +18,9 @@ struct plan {
     size_t stride; /* whole training timesteps to a step */
     double strength;
     bool from_image;
-    size_t asked; /* steps to be run from a picture; 0: as strength says */
-    size_t first; /* of the steps, the first that is run */
+    size_t skipped; /* steps that the model of a refiner has run; 0: as strength says */
+    size_t asked;   /* steps to be run from a picture; 0: as strength says */
+    size_t first;   /* of the steps, the first that is run */
     double eta;
     enum curve curve;     /* that replaces the model's sigmas */
     bool is_k, is_comfy;  /* A1111's or ComfyUI's sampler; ComfyUI's */
@@ -61,6 +62,7 @@ enum {
     TRAIT_BROWNIAN = 1024,
     TRAIT_LEADING = 2048, /* A1111's timesteps, not sigmas */
     TRAIT_UNCOND = 4096,  /* takes what the model says without the prompt by itself */
+    TRAIT_PAIRS = 8192,   /* diffusers' of order 2: two evaluations a step */
     TRAIT_K = TRAIT_A1111 | TRAIT_COMFY,
 };
 
@@ -165,6 +167,10 @@ bool sampler_place_stretched(struct plan *self, struct error *error);
 bool sampler_place_spread(struct plan *self, struct error *error);
 bool sampler_place_lcm_k(struct plan *self, struct error *error);
 bool sampler_place_lcm(struct plan *self, struct error *error);
+
+/* sampler_share.c: which of the run's steps the model makes and which its refiner. */
+void sampler_share(const struct plan *self, const struct sampler *sampler,
+                   const struct sampler_options *options, struct sampler_run *run);
 
 /* ---- What evaluations have in common */
 

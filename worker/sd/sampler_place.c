@@ -211,7 +211,7 @@ bool sampler_place_spread(struct plan *self, struct error *error)
  * decides in A1111 (at 3 and 15 steps); here it is the lower. */
 bool sampler_place_lcm_k(struct plan *self, struct error *error)
 {
-    enum { KNOWN = 50 };
+    enum { KNOWN = SAMPLER_LCM_KNOWN };
     size_t train = (size_t)self->config->train_steps, stride = train / KNOWN;
     size_t asked = self->steps, n = asked;
     double known[KNOWN];

@@ -14,21 +14,38 @@ static size_t image_values(const struct rendering *self)
     return self->c * self->h * self->w;
 }
 
-bool rendering_draw(struct rendering *self, size_t step, struct error *error)
+static bool draw(struct rendering *self, const struct sampler_interval *interval,
+                 struct error *error)
 {
     size_t image = image_values(self);
     for (size_t i = 0; i < self->count; i++)
-        if (!draws_step(self->draws[i], &self->run.interval[step],
-                        self->nchw + i * image, error))
+        if (!draws_step(self->draws[i], interval, self->nchw + i * image, error))
             return false;
+    return true;
+}
+
+bool rendering_draw(struct rendering *self, size_t step, struct error *error)
+{
+    if (!draw(self, &self->run.interval[step], error))
+        return false;
     nchw_to_nhwc(self->nhwc, self->nchw, self->count, self->c, self->h, self->w);
+    return true;
+}
+
+/* Noises that the steps of a run draw. */
+static bool draw_again(struct rendering *self, const struct sampler_run *run,
+                       size_t from, size_t to, struct error *error)
+{
+    for (size_t step = from; step < to; step++)
+        if (run->step[step].noise != 0 && !draw(self, &run->interval[step], error))
+            return false;
     return true;
 }
 
 static size_t draws_before(const struct rendering *self, size_t step)
 {
     size_t draws = 0;
-    for (size_t i = 0; i < step; i++)
+    for (size_t i = self->run.begin; i < step; i++)
         draws += self->run.step[i].noise != 0;
     return draws;
 }
@@ -53,9 +70,9 @@ static bool fits(const struct rendering *self, size_t i, struct error *error)
         return error_set_kind(error, ERROR_INPUT,
                               "snapshot: images of one batch stand at different steps");
     if (from->c == self->c && from->h == self->h && from->w == self->w &&
-        from->steps == self->of && from->step >= self->done &&
+        from->steps == self->of && from->step >= self->done + self->run.begin &&
         from->seed == self->request[i].seed &&
-        from->step - self->done <= self->run.count &&
+        from->step - self->done <= self->length &&
         from->draws == draws_before(self, from->step - self->done))
         return true;
     return error_set_kind(error, ERROR_INPUT,
@@ -70,7 +87,7 @@ bool rendering_resume(struct rendering *self, struct denoiser *denoiser, size_t 
 {
     size_t image = image_values(self), tensors = 1 + SNAPSHOT_HISTORY;
     bool resumes = false;
-    *first = 0;
+    *first = self->run.begin;
     for (size_t i = 0; i < self->count; i++)
         resumes = resumes || self->request[i].resume;
     if (!resumes)
@@ -91,10 +108,10 @@ bool rendering_resume(struct rendering *self, struct denoiser *denoiser, size_t 
     if (!ok)
         return false;
     *first = self->request[0].resume->step - self->done;
-    for (size_t step = 0; ok && step < *first; step++)
-        if (self->run.step[step].noise != 0)
-            ok = rendering_draw(self, step, error);
-    return ok;
+    const struct rendering *before = self->before;
+    return (!before ||
+            draw_again(self, &before->run, before->run.begin, before->length, error)) &&
+           draw_again(self, &self->run, self->run.begin, *first, error);
 }
 
 static bool keep(struct rendering *self, float *values, size_t done,
