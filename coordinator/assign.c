@@ -131,7 +131,11 @@ static bool add_next(struct coordinator *self, struct node *node, struct queue_j
     return true;
 }
 
-static void send_batch(struct coordinator *self, struct node *node, struct batch *batch,
+/* A lease lives in memory and attempt ids begin anew with every start: an Assign waits for
+ * no commit but its job's own. Should the attempt's row never reach the disk, the worker is
+ * told that the attempt is over, or its result is taken as any that comes late. */
+static void send_batch(struct coordinator *self, struct node *node,
+                       const struct queue_job *job, struct batch *batch,
                        uint32_t at_once)
 {
     Farm__Assign assign = FARM__ASSIGN__INIT;
@@ -141,8 +145,9 @@ static void send_batch(struct coordinator *self, struct node *node, struct batch
     assign.at_once = at_once;
     int64_t asked = node->asked_us > self->began_us ? node->asked_us : self->began_us;
     if (node->session)
-        outbox_push_timed(self->outbox, node->session->peer,
-                          ANSWER(assign, ASSIGN, &assign), asked);
+        outbox_push_ahead(self->outbox, node->session->peer,
+                          ANSWER(assign, ASSIGN, &assign),
+                          ((const struct job *)job->tag)->settled_by, asked);
     node_assigned(node, (uint32_t)batch->count);
     for (size_t a = 0; a < batch->count; a++)
         farm__attempt__free_unpacked(batch->attempt[a], NULL);
@@ -284,7 +289,7 @@ static bool serve(struct coordinator *self, struct node *node, uint32_t workers)
         ;
     if (!batch.count)
         return batch.skipped > 0; /* what came next was known or under way */
-    send_batch(self, node, &batch, at_once);
+    send_batch(self, node, job, &batch, at_once);
     return true;
 }
 
@@ -329,7 +334,7 @@ static bool serve_twin(struct coordinator *self, struct node *node)
     if (!lease || !work_look(self, lease->job, lease->index, &view, &task, NULL))
         return false;
     batch_add(self, &batch, work_twin(self, node, lease), &view, &task);
-    send_batch(self, node, &batch, 1);
+    send_batch(self, node, lease->job, &batch, 1);
     task_clear(&task);
     return true;
 }

@@ -7,7 +7,8 @@
  *                                what was staged waits for its number
  *   the actor reports        ->  what waited goes out
  *
- * So everything anybody is told is on disk, and the loop itself waits for no disk.
+ * So everything anybody is told is on disk, and the loop itself waits for no disk. Assigns
+ * go out at the turn's end: nothing is lost with a lease (assign.c).
  */
 #include "coordinator/coordinator.h"
 

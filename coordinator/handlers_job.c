@@ -92,6 +92,7 @@ static struct queue_job *add_job(struct coordinator *self,
         queue_add(self->queue, row.id, (uint64_t)row.number, tasks, resolved->latents);
     struct job *own = job_new(&row, &copy);
     own->share = shares_of(&self->shares, row.submitter);
+    own->settled_by = self->handed + 1;
     job->priority = row.priority;
     job->tag = own;
     return job;

@@ -16,6 +16,7 @@ STAILQ_HEAD(letters, letter);
 
 struct outbox {
     struct letters staged, waiting;
+    struct letters fresh, ahead; /* the same of what goes ahead */
 };
 
 struct outbox *outbox_new(void)
@@ -25,6 +26,8 @@ struct outbox *outbox_new(void)
         abort();
     STAILQ_INIT(&self->staged);
     STAILQ_INIT(&self->waiting);
+    STAILQ_INIT(&self->fresh);
+    STAILQ_INIT(&self->ahead);
     return self;
 }
 
@@ -43,18 +46,14 @@ void outbox_destroy(struct outbox **self)
         return;
     drop_all(&(*self)->staged);
     drop_all(&(*self)->waiting);
+    drop_all(&(*self)->fresh);
+    drop_all(&(*self)->ahead);
     free(*self);
     *self = NULL;
 }
 
-void outbox_push(struct outbox *self, const uint8_t peer[PEER_ID],
-                 const Farm__Envelope *envelope)
-{
-    outbox_push_timed(self, peer, envelope, 0);
-}
-
-void outbox_push_timed(struct outbox *self, const uint8_t peer[PEER_ID],
-                       const Farm__Envelope *envelope, int64_t since_us)
+static struct letter *letter_new(const uint8_t peer[PEER_ID],
+                                 const Farm__Envelope *envelope)
 {
     size_t size = farm__envelope__get_packed_size(envelope);
     struct letter *letter = malloc(sizeof *letter + size);
@@ -63,10 +62,26 @@ void outbox_push_timed(struct outbox *self, const uint8_t peer[PEER_ID],
     memcpy(letter->peer, peer, PEER_ID);
     letter->forgotten = false;
     letter->change = 0;
-    letter->since_us = since_us;
+    letter->since_us = 0;
     letter->size = size;
     farm__envelope__pack(envelope, letter->packed);
+    return letter;
+}
+
+void outbox_push(struct outbox *self, const uint8_t peer[PEER_ID],
+                 const Farm__Envelope *envelope)
+{
+    struct letter *letter = letter_new(peer, envelope);
     STAILQ_INSERT_TAIL(&self->staged, letter, next);
+}
+
+void outbox_push_ahead(struct outbox *self, const uint8_t peer[PEER_ID],
+                       const Farm__Envelope *envelope, uint64_t after, int64_t since_us)
+{
+    struct letter *letter = letter_new(peer, envelope);
+    letter->change = after;
+    letter->since_us = since_us;
+    STAILQ_INSERT_TAIL(&self->fresh, letter, next);
 }
 
 void outbox_stamp(struct outbox *self, uint64_t change)
@@ -77,6 +92,7 @@ void outbox_stamp(struct outbox *self, uint64_t change)
         letter->change = change;
     }
     STAILQ_CONCAT(&self->waiting, &self->staged);
+    STAILQ_CONCAT(&self->ahead, &self->fresh);
 }
 
 static void forget_in(struct letters *letters, const uint8_t peer[PEER_ID])
@@ -92,12 +108,38 @@ void outbox_forget(struct outbox *self, const uint8_t peer[PEER_ID])
 {
     forget_in(&self->staged, peer);
     forget_in(&self->waiting, peer);
+    forget_in(&self->fresh, peer);
+    forget_in(&self->ahead, peer);
+}
+
+/* Sending may find that a peer is gone, which marks what is left for it. */
+static void release_ahead(struct outbox *self, uint64_t durable, outbox_send_fn *send,
+                          void *context)
+{
+    struct letter *letter;
+    struct letters later = STAILQ_HEAD_INITIALIZER(later);
+    for (letter = STAILQ_FIRST(&self->ahead); letter;
+         letter = STAILQ_NEXT(letter, next)) {
+        if (letter->change > durable || letter->forgotten)
+            continue;
+        letter->forgotten = true;
+        send(context, letter->peer, letter->packed, letter->size, letter->since_us);
+    }
+    while ((letter = STAILQ_FIRST(&self->ahead))) {
+        STAILQ_REMOVE_HEAD(&self->ahead, next);
+        if (letter->forgotten)
+            free(letter);
+        else
+            STAILQ_INSERT_TAIL(&later, letter, next);
+    }
+    STAILQ_CONCAT(&self->ahead, &later);
 }
 
 void outbox_release(struct outbox *self, uint64_t durable, outbox_send_fn *send,
                     void *context)
 {
     struct letter *letter;
+    release_ahead(self, durable, send, context);
     while ((letter = STAILQ_FIRST(&self->waiting)) && letter->change <= durable) {
         STAILQ_REMOVE_HEAD(&self->waiting, next);
         if (!letter->forgotten)

@@ -2,7 +2,9 @@
  *
  * What handlers send in one turn of the loop is staged; the turn's end stamps it with the
  * number of the last change handed to the store; it goes out when that one is durable, in
- * the order in which it was sent. Nothing is ever told that a crash could take back.
+ * the order in which it was sent. Nothing is ever told that a crash could take back, but for
+ * what rests on nothing else the turn decided: that names the change it needs, and goes
+ * ahead of what waits.
  */
 #ifndef FARM_OUTBOX_H
 #define FARM_OUTBOX_H
@@ -18,11 +20,13 @@ void outbox_destroy(struct outbox **self);
 void outbox_push(struct outbox *self, const uint8_t peer[PEER_ID],
                  const Farm__Envelope *envelope);
 
-/* The same, and its sender wants to know how long it took since then. */
-void outbox_push_timed(struct outbox *self, const uint8_t peer[PEER_ID],
-                       const Farm__Envelope *envelope, int64_t since_us);
+/* The same for what needs no later change than `after` to be durable: it goes out ahead of
+ * what waits for others. Its sender wants to know how long it took since `since_us`. */
+void outbox_push_ahead(struct outbox *self, const uint8_t peer[PEER_ID],
+                       const Farm__Envelope *envelope, uint64_t after,
+                       int64_t since_us);
 
-/* Ends a turn: what was staged waits for that change. */
+/* Ends a turn: what was staged waits for that change, or for the one it named. */
 void outbox_stamp(struct outbox *self, uint64_t change);
 
 /* Drops what waits for the peer. */

@@ -45,6 +45,7 @@ bool past_retry(struct coordinator *self, struct queue_job *job, struct error *e
     }
     own->probed = own->view_index = UINT64_MAX;
     change_job_retried(self->change, own->number);
+    own->settled_by = self->handed + 1;
     tell_job_event(self, job);
     self->match = true;
     return true;

@@ -60,7 +60,8 @@ struct queue_job *scheduler_choose(const struct queue *queue,
         if (has_model(node, task.model) && is_better(&one, &here))
             here = one;
     }
-    return here.job && may_go_before(node, &here, &next) ? here.job : next.job;
+    return here.job && next.job && may_go_before(node, &here, &next) ? here.job
+                                                                     : next.job;
 }
 
 /* Tasks the node has finished by then. */

@@ -19,6 +19,7 @@ void work_keep_to_kind(struct coordinator *self, struct queue_job *job,
     free(own->device_kind);
     own->device_kind = wire_string(node->device->kind);
     change_job_kind(self->change, own->number, own->device_kind);
+    own->settled_by = self->handed + 1;
 }
 
 unsigned work_nodes(const struct coordinator *self, const struct queue_job *job)

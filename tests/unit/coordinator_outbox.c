@@ -80,11 +80,47 @@ static void a_peer_that_left_is_sent_nothing_of_what_waited(void **state)
     assert_int_equal(requests[0], 11);
 }
 
+static void ahead(uint8_t peer, uint64_t request, uint64_t after, int64_t since_us)
+{
+    uint8_t whole[PEER_ID] = {0, peer};
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.request = request;
+    outbox_push_ahead(outbox, whole, &envelope, after, since_us);
+}
+
+static void what_needs_an_earlier_change_alone_goes_ahead_of_what_waits(void **state)
+{
+    push(1, 10);
+    ahead(1, 11, 2, 0); /* its job is of this turn */
+    ahead(2, 12, 1, 0);
+    outbox_release(outbox, 1, take, NULL);
+    assert_int_equal(count, 0); /* the turn has not ended */
+    outbox_stamp(outbox, 2);
+    outbox_release(outbox, 1, take, NULL);
+    assert_int_equal(count, 1);
+    assert_int_equal(requests[0], 12);
+    outbox_release(outbox, 2, take, NULL);
+    assert_int_equal(count, 3);
+    assert_int_equal(requests[1] + requests[2], 10 + 11);
+}
+
+static void a_peer_that_left_is_sent_nothing_ahead_either(void **state)
+{
+    uint8_t left[PEER_ID] = {0, 1};
+    ahead(1, 10, 2, 0);
+    ahead(2, 11, 2, 0);
+    outbox_stamp(outbox, 2);
+    ahead(1, 12, 0, 0);
+    outbox_forget(outbox, left);
+    outbox_stamp(outbox, 2);
+    outbox_release(outbox, 2, take, NULL);
+    assert_int_equal(count, 1);
+    assert_int_equal(requests[0], 11);
+}
+
 static void what_is_timed_keeps_when_its_time_began(void **state)
 {
-    uint8_t peer[PEER_ID] = {0, 1};
-    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
-    outbox_push_timed(outbox, peer, &envelope, 1234);
+    ahead(1, 9, 0, 1234);
     outbox_stamp(outbox, 1);
     outbox_release(outbox, 1, take, NULL);
     assert_int_equal(timed_since, 1234);
@@ -103,6 +139,8 @@ int main(void)
         OUTBOX_TEST(messages_wait_for_the_change_of_their_turn),
         OUTBOX_TEST(what_is_staged_is_not_sent_before_its_turn_ends),
         OUTBOX_TEST(a_peer_that_left_is_sent_nothing_of_what_waited),
+        OUTBOX_TEST(what_needs_an_earlier_change_alone_goes_ahead_of_what_waits),
+        OUTBOX_TEST(a_peer_that_left_is_sent_nothing_ahead_either),
         OUTBOX_TEST(what_is_timed_keeps_when_its_time_began),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
