@@ -20,11 +20,10 @@ static void print_jobs(const Farm__Jobs *jobs)
         char *done = path_format("%" PRIu64 "/%" PRIu64, job->done, job->tasks);
         char *failed = path_format("%" PRIu64, job->failed);
         char *age = format_age(clock_unix() - job->created);
-        bool paused = job->paused && job->state == FARM__JOB_STATE__JOB_OPEN;
+        char *state = job_state_text(job);
         table_row(table,
-                  (const char *[]){shown, label,
-                                   paused ? "paused" : job_state_name(job->state), done,
-                                   failed, age, prompt});
+                  (const char *[]){shown, label, state, done, failed, age, prompt});
+        free(state);
         free(age);
         free(failed);
         free(done);

@@ -38,7 +38,8 @@ static void add_row(struct table *table, const Farm__TaskRow *row)
 static void print_head(const Farm__JobDetail *detail)
 {
     json_t *summary = json_job(detail->summary), *job = json_specification(detail->job);
-    char *text = json_dumps(job, JSON_COMPACT);
+    char *text = json_dumps(job, JSON_COMPACT),
+         *state = job_state_text(detail->summary);
     const char *label = json_string_value(json_object_get(summary, "label"));
     label = label ? label : "";
     const char *kind = json_string_value(json_object_get(summary, "device_kind"));
@@ -46,9 +47,10 @@ static void print_head(const Farm__JobDetail *detail)
     printf("job %s%s%s: %s, %" PRIu64 " of %" PRIu64 " done, %" PRIu64
            " failed, %" PRIu64 " being rendered%s%s\n%s\n\n",
            json_string_value(json_object_get(summary, "job")), *label ? " " : "", label,
-           job_state_name(detail->summary->state), detail->summary->done,
-           detail->summary->tasks, detail->summary->failed, detail->summary->leased,
+           state, detail->summary->done, detail->summary->tasks,
+           detail->summary->failed, detail->summary->leased,
            *kind ? ", by devices of kind " : "", kind, text);
+    free(state);
     free(text);
     json_decref(job);
     json_decref(summary);

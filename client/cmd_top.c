@@ -119,7 +119,7 @@ static void print_jobs(const struct frame *self)
         char *texts[] = {
             path_format("%.8s", json_string_value(id)),
             wire_string(job->label),
-            path_format("%s", job->paused ? "paused" : job_state_name(job->state)),
+            job_state_text(job),
             path_format("%" PRIu64 "/%" PRIu64, job->done, job->tasks),
             path_format("%" PRIu64, job->failed),
             path_format("%" PRIu64, job->leased),

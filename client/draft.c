@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/path.h"
 #include "client/command.h"
+#include "client/deadline.h"
 #include "client/draft_parts.h"
 
 enum { FROM_MOST = 1 << 20, ONE_WORD_PROMPTS_MOST = 3, IMAGES_MOST = 10000000 };
@@ -18,6 +20,9 @@ const struct flag flags_of_jobs[] = {
     {"from", 0, "FILE", "prompts, one a line; or a whole job as JSON"},
     {"label", 0, "TEXT", "a name for the job"},
     {"priority", 0, "N", "before (above 0) or behind your other jobs"},
+    {"deadline", 0, "TIME",
+     "before your other jobs of that priority that are due later; 2h, 18:30, "
+     "2027-03-01"},
     {"latents", 0, NULL, "keep each image's final latents too"},
     {"checkpoint-every", 0, "N",
      "keep each image half way every N steps, to go on from elsewhere"},
@@ -182,6 +187,9 @@ static bool take_arguments(Farm__Job *job, const struct arguments *arguments,
         draft_set_label(job, label);
     const char *priority = arguments_value(arguments, "priority", NULL);
     if (priority && !argument_priority(priority, &job->priority, error))
+        return false;
+    const char *deadline = arguments_value(arguments, "deadline", NULL);
+    if (deadline && !deadline_read(deadline, clock_unix(), &job->deadline, error))
         return false;
     const char *every = arguments_value(arguments, "checkpoint-every", NULL);
     if (every && !argument_steps(every, &job->checkpoint_every, error))

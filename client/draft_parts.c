@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/path.h"
 #include "client/arguments.h"
+#include "client/deadline.h"
 #include "proto/wire.h"
 
 enum { AXIS_FILE_MOST = 1 << 20 };
@@ -213,8 +215,8 @@ static bool take_key(Farm__Job *job, const char *key, const json_t *value,
     if (!strcmp(key, "same-device-kind"))
         return take_flag(key, value, &job->same_device_kind, error);
     bool label = !strcmp(key, "label"), priority = !strcmp(key, "priority");
-    bool every = !strcmp(key, "checkpoint-every");
-    if (!label && !priority && !every && !option_find(key))
+    bool every = !strcmp(key, "checkpoint-every"), due = !strcmp(key, "deadline");
+    if (!label && !priority && !every && !due && !option_find(key))
         return error_set_kind(
             error, ERROR_INPUT,
             "there is no option \"%.60s\"; `farmctl help render` lists "
@@ -225,10 +227,11 @@ static bool take_key(Farm__Job *job, const char *key, const json_t *value,
         return error_set_kind(error, ERROR_INPUT, "\"%s\" must be a text or a number",
                               key);
     bool ok = (!priority || argument_priority(text, &job->priority, error)) &&
+              (!due || deadline_read(text, clock_unix(), &job->deadline, error)) &&
               (!every || argument_steps(text, &job->checkpoint_every, error));
     if (label)
         draft_set_label(job, text);
-    else if (!priority && !every)
+    else if (!priority && !every && !due)
         draft_set(job, key, text);
     free(text);
     return ok;

@@ -24,7 +24,7 @@ bool draft_tags(Farm__Job *job, struct error *error);
 
 /* A whole job as an object: option names with text or numbers, "prompt" a text or several,
  * "seed" a number, a text as --seed takes it, or several, "axis" an object of arrays,
- * "label", "priority", "latents", "force", "same-device-kind". ERROR_INPUT names the key. */
+ * "label", "priority", "deadline", "latents", "force", "same-device-kind". ERROR_INPUT names the key. */
 bool draft_take_json(Farm__Job *job, const char *text, struct error *error);
 
 #endif

@@ -28,6 +28,13 @@ const char *job_state_name(Farm__JobState state)
     return (unsigned)state < 4 ? names[state] : "unknown";
 }
 
+char *job_state_text(const Farm__JobSummary *summary)
+{
+    bool paused = summary->paused && summary->state == FARM__JOB_STATE__JOB_OPEN;
+    return path_format("%s%s", paused ? "paused" : job_state_name(summary->state),
+                       summary->late ? ", late" : "");
+}
+
 const char *task_state_name(Farm__TaskState state)
 {
     static const char *const names[] = {"ready", "leased", "done", "failed",
@@ -54,7 +61,7 @@ static json_t *json_whole(uint64_t value)
 json_t *json_job(const Farm__JobSummary *summary)
 {
     return json_pack(
-        "{so so ss so so so so so sI sI so so si sb so so}", "job",
+        "{so so ss so so so so so sI sI so so si sb so so sI sb}", "job",
         json_hex(summary->job), "label", json_text(summary->label), "state",
         job_state_name(summary->state), "tasks", json_whole(summary->tasks), "done",
         json_whole(summary->done), "failed", json_whole(summary->failed), "canceled",
@@ -63,7 +70,8 @@ json_t *json_job(const Farm__JobSummary *summary)
         json_text(summary->submitter), "first_prompt", json_text(summary->first_prompt),
         "priority", (int)summary->priority, "paused", (int)summary->paused,
         "device_kind", json_text(summary->device_kind), "trouble",
-        json_text(summary->trouble));
+        json_text(summary->trouble), "deadline", (json_int_t)summary->deadline, "late",
+        (int)summary->late);
 }
 
 static json_t *json_result(const Farm__Result *result)
@@ -158,6 +166,7 @@ json_t *json_specification(const Farm__Job *job)
     json_object_set_new(made, "force", json_boolean(job->force));
     json_object_set_new(made, "same-device-kind", json_boolean(job->same_device_kind));
     json_object_set_new(made, "priority", json_integer(job->priority));
+    json_object_set_new(made, "deadline", json_integer(job->deadline));
     json_object_set_new(made, "checkpoint-every", json_integer(job->checkpoint_every));
     return made;
 }

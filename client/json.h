@@ -19,6 +19,9 @@ json_t *json_model(const Farm__ModelInfo *model);
 
 /* "open", "done", ...; "ready", ... */
 const char *job_state_name(Farm__JobState state);
+
+/* The same for tables: "paused" where it is, and "open, late" past its deadline; heap. */
+char *job_state_text(const Farm__JobSummary *summary);
 const char *task_state_name(Farm__TaskState state);
 const char *role_name(Farm__Role role);
 

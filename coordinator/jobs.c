@@ -41,6 +41,7 @@ struct job *job_new(const struct job_row *row, Farm__Job **specification)
     self->device_kind = strdup(row->device_kind ? row->device_kind : "");
     self->created = row->created;
     self->ended = row->ended;
+    self->deadline = job->deadline;
     self->cursor_stored = row->cursor;
     self->probed = self->view_index = UINT64_MAX;
     self->specification = *specification;
@@ -237,10 +238,19 @@ bool job_priority_fits(int32_t priority, struct error *error)
                           priority, -PRIORITY_MOST, PRIORITY_MOST);
 }
 
+static bool deadline_fits(int64_t deadline, struct error *error)
+{
+    return deadline >= 0 ||
+           error_set_kind(error, ERROR_INPUT,
+                          "deadline: %" PRId64 ", expected unix seconds, or 0 for none",
+                          deadline);
+}
+
 bool job_resolve(Farm__Job *job, const struct models *models, uint64_t *tasks,
                  struct error *error)
 {
-    if (!job_priority_fits(job->priority, error) || !job_check(job, tasks, error) ||
+    if (!job_priority_fits(job->priority, error) ||
+        !deadline_fits(job->deadline, error) || !job_check(job, tasks, error) ||
         !resolve_models(job, models, error) || !resolve_files(job, models, error) ||
         !check_sizes(job, models, error))
         return false;
@@ -331,7 +341,7 @@ struct queue_job *job_find(const struct queue *queue, const char *text,
     return NULL;
 }
 
-void job_summary(const struct queue_job *job, const char *submitter,
+void job_summary(const struct queue_job *job, const char *submitter, int64_t now,
                  Farm__JobSummary *into)
 {
     static const Farm__JobState states[] = {
@@ -358,4 +368,6 @@ void job_summary(const struct queue_job *job, const char *submitter,
     into->first_prompt = wire_text(own->first_prompt);
     into->device_kind = wire_text(own->device_kind);
     into->trouble = wire_text(own->trouble);
+    into->deadline = own->deadline;
+    into->late = own->deadline && (own->ended ? own->ended : now) > own->deadline;
 }

@@ -21,7 +21,7 @@ struct job {
     char *trouble;     /* where and how an attempt last failed; NULL: none did */
     Farm__Job
         *specification; /* of open jobs, model names resolved; NULL of ended ones */
-    int64_t created, ended;
+    int64_t created, ended, deadline; /* unix seconds; 0: none */
     uint64_t cursor_stored;
     uint64_t settled_by; /* the change without which its tasks must not be given out */
     uint64_t
@@ -56,8 +56,9 @@ bool job_task(const Farm__Job *job, const struct models *models, uint64_t index,
 struct queue_job *job_find(const struct queue *queue, const char *text,
                            const uint8_t *owner, struct error *error);
 
-/* Fills what a message shows of a job; its texts are borrowed from the job and `name`. */
-void job_summary(const struct queue_job *job, const char *submitter,
+/* Fills what a message shows of a job; its texts are borrowed from the job and `name`.
+ * `now`: unix seconds. */
+void job_summary(const struct queue_job *job, const char *submitter, int64_t now,
                  Farm__JobSummary *into);
 
 /* All jobs, newest first, in a heap array; with `owner` only that key's. */

@@ -20,6 +20,8 @@ static bool has_model(const struct scheduler_node *node, const uint8_t model[32]
 struct candidate {
     struct queue_job *job;
     double used;
+    const void *submitter;
+    int64_t deadline;
 };
 
 /* Jobs come in their order: a later one is better only if something says so. */
@@ -27,7 +29,10 @@ static bool is_better(const struct candidate *one, const struct candidate *than)
 {
     if (!than->job || one->used != than->used)
         return !than->job || one->used < than->used;
-    return one->job->priority > than->job->priority;
+    if (one->job->priority != than->job->priority)
+        return one->job->priority > than->job->priority;
+    return one->submitter == than->submitter && one->deadline &&
+           (!than->deadline || one->deadline < than->deadline);
 }
 
 /* May a job whose model is there go before the one that is next? */
@@ -54,7 +59,7 @@ struct queue_job *scheduler_choose(const struct queue *queue,
             !look(context, job, index, &task))
             continue;
         looks++;
-        struct candidate one = {job, task.used};
+        struct candidate one = {job, task.used, task.submitter, task.deadline};
         if (is_better(&one, &next))
             next = one;
         if (has_model(node, task.model) && is_better(&one, &here))

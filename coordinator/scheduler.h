@@ -27,10 +27,12 @@ struct scheduler_node {
 struct scheduler_task {
     uint8_t key[QUEUE_KEY];
     uint8_t model[32];
-    uint8_t group[32];    /* equal for tasks that share all but prompt and seed */
-    uint32_t size_class;  /* of the picture's pixels: speeds_class */
-    uint64_t step_pixels; /* steps x pixels */
-    double used;          /* what its submitter had so far: shares.h */
+    uint8_t group[32];     /* equal for tasks that share all but prompt and seed */
+    uint32_t size_class;   /* of the picture's pixels: speeds_class */
+    uint64_t step_pixels;  /* steps x pixels */
+    double used;           /* what its submitter had so far: shares.h */
+    const void *submitter; /* whose it is: one pointer for each */
+    int64_t deadline;      /* of its job, 0: none */
 };
 
 /* Fills `into` for the task; false when that is impossible: the job is passed over. */
@@ -38,7 +40,8 @@ typedef bool(scheduler_look_fn)(void *context, struct queue_job *job, uint64_t i
                                 struct scheduler_task *into);
 
 /* The job whose next task the node should take, NULL when nothing is ready for it. First
- * comes whose submitter had least, then the higher priority, then the earlier one. A job
+ * comes whose submitter had least, then the higher priority, then, among one submitter's,
+ * the earlier deadline, then the earlier one. A job
  * whose model is there goes before, unless its submitter is the node's patience ahead of
  * the one it would keep waiting, or the same submitter gave another job more priority. */
 struct queue_job *scheduler_choose(const struct queue *queue,

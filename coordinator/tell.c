@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/path.h"
 
 enum { JOBS_SHOWN = 1000, PREVIEWS_LAST_MS = 5000 };
@@ -71,7 +72,7 @@ void tell_summary(const struct coordinator *self, const struct queue_job *job,
 {
     const struct member *submitter =
         members_find(&self->members, ((const struct job *)job->tag)->submitter);
-    job_summary(job, submitter ? submitter->name : "", into);
+    job_summary(job, submitter ? submitter->name : "", clock_unix(), into);
 }
 
 static void push_event(struct coordinator *self, const struct queue_job *job,

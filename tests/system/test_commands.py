@@ -34,6 +34,19 @@ def test_a_wrong_priority_is_one_sentence(farm):
     assert "from -1000 to 1000" in farm.ctl("priority", job, "1001", status=USAGE)
 
 
+def test_a_job_past_its_deadline_is_shown_late_and_goes_on(farm):
+    job = farm.submit("--deadline", "1s", "a cat")
+    farm.submit("--deadline", "2h", "a dog")
+    due = {row["job"]: row["deadline"] for row in farm.ctl_json("jobs")}
+    assert 7195 < max(due.values()) - min(due.values()) < 7205
+    until(lambda: [row["late"] for row in farm.ctl_json("jobs")] == [False, True],
+          "the one past its deadline is late")
+    assert "open, late" in farm.ctl("jobs") and "open, late" in farm.ctl("show", job)
+    assert farm.ctl_json("show", job)["specification"]["deadline"] == min(due.values())
+    assert '"soon" is no time' in farm.ctl("submit", "--deadline", "soon", "x", status=USAGE)
+    assert "has passed" in farm.ctl("submit", "--deadline", "2001-01-01", "x", status=USAGE)
+
+
 def test_a_worker_is_drained_blocked_renamed_and_released(farm):
     farm.join("iris")
     name = next(key["name"] for key in farm.ctl_json("keys") if key["role"] == "worker")

@@ -1,6 +1,10 @@
 #include <string.h>
 
+#include <stdlib.h>
+#include <time.h>
+
 #include "client/command.h"
+#include "client/deadline.h"
 #include "tests/test.h"
 
 /* Reads the words as what follows `render`. */
@@ -35,6 +39,46 @@ static void options_are_read_in_every_form_and_the_last_one_wins(void **state)
     assert_int_equal(arguments.rest_count, 2);
     assert_string_equal(arguments.rest[1], "--dog");
     arguments_clear(&arguments);
+}
+
+static int64_t due(const char *text, int64_t now)
+{
+    int64_t deadline = -1;
+    struct error error = {0};
+    if (!deadline_read(text, now, &deadline, &error))
+        fail_msg("%s", error.text);
+    return deadline;
+}
+
+static void a_deadline_is_a_time_from_now_or_of_the_clock(void **state)
+{
+    setenv("TZ", "UTC", 1);
+    tzset();
+    int64_t noon = 1800014400; /* 2027-01-15 12:00:00 UTC */
+    assert_int_equal(due("90s", noon), noon + 90);
+    assert_int_equal(due("2h", noon), noon + 7200);
+    assert_int_equal(due("1d", noon), noon + 86400);
+    assert_int_equal(due("18:30", noon), noon + 23400);
+    assert_int_equal(due("11:00", noon), noon + 23 * 3600);
+    assert_int_equal(due("2027-01-15", noon), noon + 12 * 3600 - 1);
+    assert_int_equal(due("2027-01-15 13:00", noon), noon + 3600);
+    assert_int_equal(due("2027-01-15T13:00:05Z", noon), noon + 3605);
+    assert_int_equal(due("1800020000", noon), 1800020000);
+    assert_int_equal(due("0", noon), 0);
+    static const char *const wrong[] = {"",           "soon",  "2x",
+                                        "25:00",      "12:61", "2027-13-01",
+                                        "2027-02-31", "-1h",   "2027-01-15 13:00 PM",
+                                        "1 h"};
+    for (size_t w = 0; w < sizeof wrong / sizeof wrong[0]; w++) {
+        struct error error = {0};
+        int64_t deadline;
+        if (deadline_read(wrong[w], noon, &deadline, &error))
+            fail_msg("\"%s\" was taken for %lld", wrong[w], (long long)deadline);
+    }
+    assert_int_equal(due("12:00", noon), noon + 86400);
+    struct error error = {0};
+    assert_false(deadline_read("2026-12-31", noon, &(int64_t){0}, &error));
+    assert_non_null(strstr(error.text, "has passed"));
 }
 
 static void expect_refused(char **words, const char *says)
@@ -89,6 +133,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_are_read_in_every_form_and_the_last_one_wins),
+        cmocka_unit_test(a_deadline_is_a_time_from_now_or_of_the_clock),
         cmocka_unit_test(what_is_unknown_or_incomplete_is_named),
         cmocka_unit_test(commands_of_two_words_are_found),
         cmocka_unit_test(every_command_says_what_it_does),

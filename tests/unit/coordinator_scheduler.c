@@ -94,6 +94,36 @@ among_jobs_of_one_submitter_priority_goes_before_order_and_model(void **state)
     assert_int_equal(scheduler_choose(queue, &node, 0, look_used, NULL)->id[0], 1);
 }
 
+static const void *owner[256]; /* by the first byte of the job's id */
+static int64_t deadline[256];
+
+static bool look_due(void *context, struct queue_job *job, uint64_t index,
+                     struct scheduler_task *into)
+{
+    *into = (struct scheduler_task){
+        .model = {1}, .submitter = owner[job->id[0]], .deadline = deadline[job->id[0]]};
+    return true;
+}
+
+static void the_earliest_deadline_breaks_ties_among_one_submitters_jobs(void **state)
+{
+    add(1, 5);
+    struct queue_job *later = add(2, 5), *sooner = add(3, 5), *others = add(4, 5);
+    struct scheduler_node node = {.node = 1, .credit = 1, .batch = 1};
+    deadline[2] = 2000;
+    deadline[3] = 1000;
+    deadline[4] = 10;
+    owner[4] =
+        &node; /* somebody else: they would not wait for each other's deadlines */
+    assert_ptr_equal(scheduler_choose(queue, &node, 0, look_due, NULL), sooner);
+    later->priority = 1;
+    assert_ptr_equal(scheduler_choose(queue, &node, 0, look_due, NULL), later);
+    later->paused = sooner->paused = true;
+    assert_int_equal(scheduler_choose(queue, &node, 0, look_due, NULL)->id[0], 1);
+    others->priority = 1;
+    assert_ptr_equal(scheduler_choose(queue, &node, 0, look_due, NULL), others);
+}
+
 static void a_node_gets_what_it_ends_before_the_others_would(void **state)
 {
     struct scheduler_pace pace[] = {{1, 0}, {5, 0}};
@@ -129,6 +159,7 @@ int main(void)
         QUEUE_TEST(jobs_with_nothing_ready_or_that_cannot_be_read_are_passed_over),
         QUEUE_TEST(whose_submitter_had_least_goes_first),
         QUEUE_TEST(among_jobs_of_one_submitter_priority_goes_before_order_and_model),
+        QUEUE_TEST(the_earliest_deadline_breaks_ties_among_one_submitters_jobs),
         cmocka_unit_test(a_node_gets_what_it_ends_before_the_others_would),
         cmocka_unit_test(a_node_that_takes_twice_as_long_as_it_should_is_late),
     };
