@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/work.h"
+
 enum {
     TASKS_MOST = 1000,
     ATTEMPTS_MOST = 8, /* the last ones of a task */
@@ -72,8 +74,37 @@ static Farm__TaskState state_of(const struct queue_job *job, uint64_t index)
                                  : FARM__TASK_STATE__TASK_READY;
 }
 
-static void add_rows(const struct queue_job *job, struct page *page, uint64_t limit)
+/* Why a ready task of the job is not given out; NULL: it is next in turn. */
+static const char *waits_for(const struct coordinator *self,
+                             const struct queue_job *job)
 {
+    bool any = false;
+    for (size_t n = 0; n < self->registry.count; n++)
+        any = any || node_works(self->registry.node[n], self->now);
+    return job->paused ? "the job is paused"
+           : !any      ? "no worker is here"
+           : !work_nodes(self, job)
+               ? "no device of the kind that the job keeps to is here"
+               : NULL;
+}
+
+static const char *reason_of(const struct queue_job *job, uint64_t index,
+                             const char *waits)
+{
+    const struct queue_trouble *trouble = queue_trouble(job, index);
+    if (trouble && trouble->count)
+        return trouble->fault[trouble->count - 1].text;
+    if (job->state != QUEUE_OPEN)
+        return NULL;
+    return job->task[index] == QUEUE_SHARING ? "an equal task is being rendered"
+           : job->task[index] == QUEUE_READY ? waits
+                                             : NULL;
+}
+
+static void add_rows(const struct coordinator *self, const struct queue_job *job,
+                     struct page *page, uint64_t limit)
+{
+    const char *waits = waits_for(self, job);
     Farm__JobDetail *detail = page->detail;
     detail->tasks = need(calloc(limit + 1, sizeof *detail->tasks));
     for (uint64_t index = page->first; detail->n_tasks < limit; index++) {
@@ -81,11 +112,7 @@ static void add_rows(const struct queue_job *job, struct page *page, uint64_t li
         farm__task_row__init(task);
         task->index = index;
         task->state = state_of(job, index);
-        if (job->state == QUEUE_OPEN && job->task[index] == QUEUE_SHARING)
-            task->reason = wire_own(wire_text("an equal task is being rendered"));
-        const struct queue_trouble *trouble = queue_trouble(job, index);
-        if (trouble && trouble->count)
-            task->reason = wire_own(wire_text(trouble->fault[trouble->count - 1].text));
+        task->reason = wire_own(wire_text(reason_of(job, index, waits)));
         detail->tasks[detail->n_tasks++] = task;
     }
 }
@@ -142,7 +169,7 @@ Farm__JobDetail *show_job(struct coordinator *self, const struct queue_job *job,
     rows = rows < limit ? rows : limit;
     rows = rows < TASKS_MOST ? rows : TASKS_MOST;
     struct page page = {detail, first};
-    add_rows(job, &page, rows);
+    add_rows(self, job, &page, rows);
     if (detail->job &&
         store_tasks(self->store, own->number, first, rows, take_task, &page, error) &&
         add_attempts(self, own->number, detail, error))

@@ -16,9 +16,15 @@ def state_of(admin, index=0):
 
 
 def test_a_paused_job_is_given_out_again_when_it_is_resumed(farm, admin):
-    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=0)
+    def reason():
+        return admin.ask(job_show=pb.JobShow(job=b"last", limit=1)).tasks[0].reason
+
     submit(admin, job(seeds=[(0, 1)]))
+    assert reason() == b"no worker is here"
+    worker = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=0)
+    assert not reason()
     admin.ask(job_steer=pb.JobSteer(job=b"last", paused=True))
+    assert reason() == b"the job is paused"
     worker.ready(1)
     assert worker.receive(0.4) is None
     farm.kill()
