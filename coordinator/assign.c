@@ -15,6 +15,7 @@ enum {
     BATCH_MOST = 64,
     SKIPPED_MOST = 256, /* tasks found known or under way, for one batch */
     ROUNDS_MOST = 64,   /* of a turn; messages wait meanwhile */
+    LOOKS_MOST = 16,    /* of a turn, at what others hold */
     JOBS_TRIED = 8,     /* for a node that others need not wait for */
     RETRY_LOOK_MS = 200,
     AMPLE = 16,    /* batches for every worker: nobody needs to be held back */
@@ -344,17 +345,26 @@ static bool wants(const struct coordinator *self, const struct node *node)
     return node->offer.credit && node_works(node, self->now);
 }
 
-/* Nodes that nothing is left for look at what others hold, now and then. */
+/* Nodes that nothing is left for look at what others hold, now and then, and few in one
+ * turn: each looks at every lease. */
 static void serve_twins(struct coordinator *self)
 {
     bool idle = false;
-    for (size_t n = 0; n < self->registry.count; n++) {
+    int looks = 0;
+    size_t count = self->registry.count, from = self->twins_from;
+    for (size_t i = 0; i < count; i++) {
+        size_t n = (from + i) % count;
         struct node *node = self->registry.node[n];
         if (!wants(self, node) || TAILQ_EMPTY(&self->queue->leases))
             continue;
         idle = true;
         if (self->now - node->twins_at < RETRY_LOOK_MS)
             continue;
+        if (looks++ == LOOKS_MOST) {
+            self->twins_from = n;
+            self->match = true; /* go on in the next turn */
+            break;
+        }
         node->twins_at = self->now;
         while (wants(self, node) && serve_twin(self, node))
             ;

@@ -75,9 +75,10 @@ struct coordinator {
 
     int64_t now, began_us; /* clock_ms() and clock_us() at the start of the turn */
     int64_t swept, asked, told, learned, idle_since, weighed;
-    uint64_t served; /* how often a node was looked after */
-    bool twins_wait; /* nodes are idle while others work */
-    bool match;      /* credit or work came: look whether they meet */
+    uint64_t served;   /* how often a node was looked after */
+    bool twins_wait;   /* nodes are idle while others work */
+    size_t twins_from; /* which of them looks next */
+    bool match;        /* credit or work came: look whether they meet */
     bool stopping;
 };
 

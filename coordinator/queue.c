@@ -111,7 +111,7 @@ void queue_reopen(struct queue *self, struct queue_job *job)
     job->task = need(calloc(job->tasks ? job->tasks : 1, 1));
     job->troubles = table_new(sizeof(uint64_t));
     job->done = job->failed = job->canceled = job->leased = job->sharing = 0;
-    job->kept = 0;
+    job->kept = job->beyond = 0;
     job->state = QUEUE_OPEN;
 }
 
@@ -143,23 +143,16 @@ struct queue_job *queue_find(const struct queue *self, const uint8_t id[QUEUE_JO
 
 uint64_t queue_ready(const struct queue_job *job)
 {
-    return job->state == QUEUE_OPEN ? job->tasks - job->cursor + job->returned_count
-                                    : 0;
+    return job->state == QUEUE_OPEN
+               ? job->tasks - job->cursor - job->beyond + job->returned_count
+               : 0;
 }
 
-bool queue_next(const struct queue_job *job, uint32_t node, bool alone, int64_t now,
-                uint64_t *index)
+/* The cursor stands at a task that is ready, or at the end. */
+static void settle_cursor(struct queue_job *job)
 {
-    for (size_t r = 0; r < job->returned_count; r++) {
-        uint32_t only = job->returned[r].only;
-        *index = job->returned[r].index;
-        if (job->returned[r].not_before <= now && (!only || only == node) &&
-            (alone || queue_failed_everywhere(job, *index) ||
-             !queue_failed_on(job, *index, node)))
-            return true;
-    }
-    *index = job->cursor;
-    return job->state == QUEUE_OPEN && job->cursor < job->tasks;
+    for (; job->cursor < job->tasks && job->task[job->cursor]; job->cursor++)
+        job->beyond--;
 }
 
 /* The task leaves ready. */
@@ -167,8 +160,9 @@ static void take(struct queue_job *job, uint64_t index, enum queue_task state)
 {
     assert(index < job->tasks && job->task[index] == QUEUE_READY);
     job->task[index] = (uint8_t)state;
-    if (index == job->cursor) {
-        job->cursor++;
+    if (index >= job->cursor) {
+        job->beyond++;
+        settle_cursor(job);
         return;
     }
     size_t r = 0;
@@ -474,8 +468,10 @@ bool queue_close(struct queue *self, struct queue_job *job)
 
 void queue_restore_task(struct queue_job *job, uint64_t index, enum queue_task state)
 {
-    if (index < job->tasks && (state == QUEUE_DONE || state == QUEUE_FAILED))
-        mark(job, index, state);
+    if (index >= job->tasks || (state != QUEUE_DONE && state != QUEUE_FAILED))
+        return;
+    mark(job, index, state);
+    job->beyond += index >= job->cursor;
 }
 
 void queue_restore_lease(struct queue *self, struct queue_job *job, uint64_t index,
@@ -494,4 +490,5 @@ void queue_restored(struct queue_job *job)
     for (uint64_t index = 0; index < job->cursor; index++)
         if (job->task[index] == QUEUE_READY)
             give_back(job, index, 0);
+    settle_cursor(job);
 }

@@ -43,7 +43,8 @@ struct queue_job {
     uint8_t id[QUEUE_JOB_ID];
     uint64_t order; /* of submission: earlier ones first */
     uint64_t tasks;
-    uint64_t cursor; /* tasks from here on never left ready */
+    uint64_t cursor; /* tasks from here on are ready, */
+    uint64_t beyond; /* but for so many: done by what was assigned before a crash */
     uint64_t done, failed, canceled, leased, sharing;
     bool latents;    /* its results must hold latents */
     bool paused;     /* nothing new of it is leased */

@@ -93,3 +93,18 @@ void queue_restore_fault(struct queue_job *job, uint64_t index, uint32_t node,
 {
     trouble_add(job, index, node, 0, text);
 }
+
+bool queue_next(const struct queue_job *job, uint32_t node, bool alone, int64_t now,
+                uint64_t *index)
+{
+    for (size_t r = 0; r < job->returned_count; r++) {
+        uint32_t only = job->returned[r].only;
+        *index = job->returned[r].index;
+        if (job->returned[r].not_before <= now && (!only || only == node) &&
+            (alone || queue_failed_everywhere(job, *index) ||
+             !queue_failed_on(job, *index, node)))
+            return true;
+    }
+    *index = job->cursor;
+    return job->state == QUEUE_OPEN && job->cursor < job->tasks;
+}

@@ -289,6 +289,35 @@ static void what_a_crash_left_before_the_cursor_is_ready_again(void **state)
     assert_int_equal(lease_next(job, 1, 2, 0)->index, 5);
 }
 
+static void
+a_result_from_beyond_the_cursor_is_taken_and_its_task_passed_over(void **state)
+{
+    struct queue_job *job = add(1, 5, false);
+    queue_known(job, 1); /* assigned before a crash that took the cursor back */
+    queue_known(job, 3);
+    assert_int_equal(queue_ready(job), 3);
+    assert_int_equal(lease_next(job, 1, 0, 0)->index, 0);
+    assert_int_equal(lease_next(job, 1, 1, 0)->index, 2);
+    queue_known(job, 4);
+    assert_null(lease_next(job, 1, 2, 0));
+    assert_int_equal(queue_ready(job), 0);
+}
+
+static void results_stored_beyond_the_cursor_stay_done(void **state)
+{
+    struct queue_job stored = {.id = {8}, .order = 1, .tasks = 6, .cursor = 2};
+    struct queue_job *job = queue_restore(queue, &stored);
+    queue_restore_task(job, 0, QUEUE_DONE);
+    queue_restore_task(job, 2, QUEUE_DONE);
+    queue_restore_task(job, 4, QUEUE_DONE);
+    queue_restored(job);
+    assert_int_equal(queue_ready(job), 3);
+    assert_int_equal(lease_next(job, 1, 0, 0)->index, 1);
+    assert_int_equal(lease_next(job, 1, 1, 0)->index, 3);
+    assert_int_equal(lease_next(job, 1, 2, 0)->index, 5);
+    assert_null(lease_next(job, 1, 3, 0));
+}
+
 static void a_late_result_makes_a_failed_task_done(void **state)
 {
     struct queue_job *job = add(1, 2, false);
@@ -407,6 +436,8 @@ int main(void)
         QUEUE_TEST(faults_on_three_nodes_use_up_a_task),
         QUEUE_TEST(a_single_node_gets_three_tries),
         QUEUE_TEST(what_a_crash_left_before_the_cursor_is_ready_again),
+        QUEUE_TEST(a_result_from_beyond_the_cursor_is_taken_and_its_task_passed_over),
+        QUEUE_TEST(results_stored_beyond_the_cursor_stay_done),
         QUEUE_TEST(a_twin_goes_on_when_the_first_attempt_ends),
         QUEUE_TEST(a_twin_that_ends_leaves_the_first_attempt_alone),
         QUEUE_TEST(canceling_a_job_drops_twins_too),
