@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -166,6 +167,8 @@ def main():
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("bench peers: namespaces and shaped links need root")
+    for ended in (signal.SIGTERM, signal.SIGHUP):  # as by Ctrl-C: what was made is removed
+        signal.signal(ended, lambda *_: sys.exit(1))
     network = Network(options.peers + 1, options.mbit)
     try:
         with tempfile.TemporaryDirectory() as folder:

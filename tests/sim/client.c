@@ -42,24 +42,26 @@ static void plan_job(unsigned number, uint64_t tasks)
     const struct plan *plan = &world->plan;
     char model[16], size[16];
     Farm__Setting setting[3], *settings[3];
-    ProtobufCBinaryData prompt = wire_text(prompts[plan->plain ? 0 : chance_below(2)]);
+    bool same = plan->plain || plan->alike;
+    ProtobufCBinaryData prompt = wire_text(prompts[same ? 0 : chance_below(2)]);
     Farm__SeedRange range = FARM__SEED_RANGE__INIT, *ranges[] = {&range};
     Farm__Job job = FARM__JOB__INIT;
     job.settings = settings;
-    snprintf(model, sizeof model, "model%u",
-             plan->plain ? 0 : (unsigned)chance_below(MODELS));
+    snprintf(model, sizeof model, "model%u", same ? 0 : (unsigned)chance_below(MODELS));
     snprintf(size, sizeof size, "%s", "64x64");
     add_setting(&job, &setting[0], "model", model);
     add_setting(&job, &setting[1], "size", size);
     add_setting(&job, &setting[2], "steps", "20");
-    range.first = plan->plain ? 0 : chance_below(3) * tasks / 2;
+    range.first = same ? 0 : chance_below(3) * tasks / 2;
     range.count = tasks;
     job.prompts = &prompt;
     job.seeds = ranges;
     job.n_prompts = job.n_seeds = 1;
     job.expansion = 1;
     job.latents = self->latents = !plan->plain && chance_percent(30);
-    job.force = plan->plain || chance_percent(20);
+    job.force = plan->plain || (!plan->alike && chance_percent(20));
+    job.same_device_kind = self->same_kind =
+        !plan->plain && !plan->alike && chance_percent(20);
     job.priority = plan->plain ? 0 : (int32_t)chance_below(3);
     self->poisonous = !plan->plain && chance_percent(10);
     self->id[0] = 9;
@@ -68,7 +70,7 @@ static void plan_job(unsigned number, uint64_t tasks)
     self->answered = calloc(tasks, 1);
     self->at = plan->plain ? 0 : (int64_t)chance_below(SUBMIT_WITHIN_MS);
     self->at += world->now;
-    self->cancel_at = !plan->plain && chance_percent(20)
+    self->cancel_at = !plan->plain && chance_percent(plan->alike ? 60 : 20)
                           ? self->at + (int64_t)chance_below(SUBMIT_WITHIN_MS)
                           : INT64_MAX;
     self->pause_at = !plan->plain && chance_percent(20)
@@ -91,7 +93,7 @@ void client_plan(void)
     uint64_t left = world->plan.tasks;
     for (unsigned j = 0; j < world->plan.jobs; j++) {
         uint64_t share = left / (world->plan.jobs - j);
-        uint64_t tasks = world->plan.plain ? share : 1 + chance_below(2 * share);
+        uint64_t tasks = world->plan.even ? share : 1 + chance_below(2 * share);
         plan_job(j, tasks);
         left -= tasks < left ? tasks : left;
     }

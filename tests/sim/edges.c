@@ -11,7 +11,7 @@
 #include "coordinator/load.h"
 #include "coordinator/swarm.h"
 #include "coordinator/table.h"
-#include "tests/sim/world.h"
+#include "tests/sim/spread.h"
 
 enum {
     COMMIT_MS = 12,
@@ -39,6 +39,8 @@ uint64_t __wrap_store_actor_commit(struct store_actor *self, struct change **cha
 bool __wrap_store_actor_durable(struct store_actor *self, bool wait, uint64_t *number,
                                 struct error *error);
 bool __wrap_blob_has(const struct blob_store *self, const uint8_t id[32],
+                     uint64_t *size);
+bool __real_blob_has(const struct blob_store *self, const uint8_t id[32],
                      uint64_t *size);
 uint64_t __wrap_depot_free_space(const char *folder);
 bool __wrap_depot_stored(struct depot *self, uint8_t id[BLOB_ID]);
@@ -77,9 +79,11 @@ static uint32_t number_of(const uint8_t peer[PEER_ID])
 bool __wrap_wire_receive(zsock_t *socket, size_t limit, struct message *into,
                          struct error *error)
 {
-    (void)socket;
     (void)limit;
     *into = (struct message){0};
+    if (socket)
+        return links_receive(spread_server(socket), into) ||
+               error_set_kind(error, ERROR_BUSY, "nothing waits");
     struct event *event = zlistx_detach(world->inbox, NULL);
     if (!event) {
         error_set_kind(error, ERROR_BUSY, "nothing waits");
@@ -99,6 +103,7 @@ bool __wrap_wire_send_packed(zsock_t *socket, zframe_t *peer, const void *packed
                              size_t size, struct error *error)
 {
     (void)socket;
+    promise_assign(packed, size);
     return send_to_peer(number_of(zframe_data(peer)), packed, size) ||
            error_set_kind(error, ERROR_UNREACHABLE, "the peer is gone");
 }
@@ -106,8 +111,9 @@ bool __wrap_wire_send_packed(zsock_t *socket, zframe_t *peer, const void *packed
 bool __wrap_wire_send(zsock_t *socket, zframe_t *peer, const Farm__Envelope *envelope,
                       const void *payload, size_t size, struct error *error)
 {
-    (void)payload;
-    (void)size;
+    if (socket)
+        return links_answer(spread_server(socket), peer, envelope, payload, size,
+                            error);
     size_t length;
     uint8_t *packed = wire_pack(&envelope->base, &length);
     bool sent = __wrap_wire_send_packed(socket, peer, packed, length, error);
@@ -152,7 +158,8 @@ bool blob_upload(const uint8_t id[32], uint64_t size)
 bool __wrap_blob_has(const struct blob_store *self, const uint8_t id[32],
                      uint64_t *size)
 {
-    (void)self;
+    if (self) /* a worker's cache */
+        return __real_blob_has(self, id, size);
     const struct blob *blob = zhashx_lookup(world->blobs, id);
     if (blob && size)
         *size = blob->size;
@@ -371,6 +378,8 @@ static void furnish(void)
     }
     for (unsigned m = 0; m < MODELS; m++)
         add_model(change, m);
+    if (world->plan.files)
+        spread_furnish(change);
     if (!world->store || !store_apply(world->store, &change, 1, &error))
         broken("the disk cannot be furnished: %s", error.text);
     change_destroy(&change);

@@ -1,6 +1,6 @@
 /* What may go wrong, until the storm is over: then all that is not dead for good comes
  * back, and every job must end. */
-#include "tests/sim/world.h"
+#include "tests/sim/spread.h"
 
 enum { BACK_WITHIN_MS = 40000, CUT_MS = 45000, JUMP_S = 200000 };
 
@@ -69,6 +69,13 @@ void misfortune(void)
     }
     double in_ms = world->plan.misfortune_s * 2000 * chance_real();
     happen(1 + (int64_t)in_ms, EVENT_MISFORTUNE, 0, 0);
+    if (world->plan.files && chance_percent(30)) {
+        if (chance_percent(50))
+            spread_lie(any_worker(), any_worker());
+        else
+            spread_revoke(any_worker());
+        return;
+    }
     switch (chance_below(10)) {
     case 0:
         if (chance_percent(50))

@@ -58,8 +58,33 @@ MUTANTS = {
     "a_result_without_latents_is_reused": (
         "coordinator/work.c", "view->key, job->latents, &result)",
         "view->key, false, &result)"),
+    "assigns_do_not_wait_for_their_job": (
+        "coordinator/assign.c", "((const struct job *)job->tag)->settled_by, asked",
+        "0, asked"),
+    "what_waits_goes_out_ahead": (
+        "coordinator/outbox.c", "if (letter->change > durable || letter->forgotten)",
+        "if (letter->forgotten)"),
+    "the_kind_a_job_keeps_to_may_be_lost": (
+        "coordinator/work_kind.c", "own->settled_by = self->handed + 1;", ""),
     "canceling_one_cancels_who_shares": (
         "coordinator/queue.c", "if (lease->sharers) {", "if (false) {"),
+    "pieces_are_not_verified": (
+        "proto/files/transfer.c",
+        "return memcmp(found, self->pieces[piece], BLOB_ID) == 0;", "return true;"),
+    "a_wrong_piece_counts_as_here": (
+        "worker/gather.c", "        piece->state = MISSING;\n        source->coming--;",
+        "        piece->state = HERE;\n        self->missing--;\n        source->coming--;"),
+    "what_one_who_is_gone_was_asked_for_is_forgotten": (
+        "worker/gather.c", "            self->piece[p].state = MISSING;\n"
+        "    self->source[source].coming = 0;", "            ;\n"
+        "    self->source[source].coming = 0;"),
+    "anybody_is_given_pieces": (
+        "worker/serve.c", "if (!may_have(self, want->key, want->blob, &error) ||", "if ("),
+    "a_grant_that_is_taken_back_stays": (
+        "worker/serve.c", "            drop_grant(self, g);\n    for", "            ;\n    for"),
+    "the_coordinator_gives_everybody_everything": (
+        "coordinator/swarm.c", "choose(model, member, member->alone_until > now)",
+        "choose(model, member, true)"),
     "a_canceled_job_is_not_stored": (
         "coordinator/work.c", "change_job_ended(self->change, &row);", ""),
     "anybody_may_speak_of_an_attempt": (

@@ -1,7 +1,7 @@
 /* What must hold whatever happens. */
 #include <string.h>
 
-#include "tests/sim/world.h"
+#include "tests/sim/spread.h"
 
 /* The job a commit was for. */
 static struct sim_job *job_of(const struct held *held)
@@ -20,6 +20,51 @@ static bool is_blocked(const uint8_t key[32])
     return false;
 }
 
+static void find_on_disk(void *context, const struct job_row *row)
+{
+    (void)context;
+    unsigned number = job_numbered(row->id);
+    if (number == JOBS_MOST || world->job[number].on_disk)
+        return;
+    world->job[number].on_disk = true;
+    world->jobs_on_disk++;
+}
+
+/* What is given out is of a job that a crash cannot take back. */
+void promise_assign(const void *packed, size_t size)
+{
+    struct error error = {0};
+    if (world->jobs_on_disk == world->plan.jobs)
+        return;
+    Farm__Envelope *envelope = wire_unpack(packed, size, &error);
+    bool is_assign = envelope && envelope->body_case == FARM__ENVELOPE__BODY_ASSIGN;
+    if (is_assign)
+        store_jobs(world->store, find_on_disk, NULL, &error);
+    for (size_t a = 0; is_assign && a < envelope->assign->n_attempts; a++) {
+        unsigned job = job_numbered(envelope->assign->attempts[a]->job.data);
+        if (job < JOBS_MOST && !world->job[job].on_disk)
+            broken("a task of job %u is given out, and the job is not on disk", job);
+    }
+    if (envelope)
+        farm__envelope__free_unpacked(envelope, NULL);
+}
+
+static struct worker *worker_of(const uint8_t key[32])
+{
+    uint32_t number;
+    memcpy(&number, key + 1, sizeof number);
+    return &world->worker[number];
+}
+
+/* All results of a job that keeps to one kind of device are of that kind. */
+static void check_kind(struct sim_job *job, const struct worker *worker)
+{
+    if (job->same_kind && job->kind && strcmp(job->kind, worker->kind) != 0)
+        broken("job %u keeps to one kind of device and has results of two",
+               job_numbered(job->id));
+    job->kind = worker->kind;
+}
+
 void promise_answer(const uint8_t worker[32], const struct held *held,
                     Farm__CommitAnswer answer)
 {
@@ -30,6 +75,7 @@ void promise_answer(const uint8_t worker[32], const struct held *held,
         world->coordinator ? queue_find(world->coordinator->queue, job->id) : NULL;
     if (answer == FARM__COMMIT_ANSWER__COMMIT_ACCEPTED) {
         job->acked++;
+        check_kind(job, worker_of(worker));
         if (job->answered[held->index]++)
             broken("job %u's task %llu was accepted twice", job_numbered(job->id),
                    (unsigned long long)held->index);
@@ -145,8 +191,23 @@ void check_disk(void)
     }
 }
 
+/* Nobody is left of the kind that the job keeps to. */
+static bool is_forsaken(const struct queue_job *queued)
+{
+    const char *kind = ((const struct job *)queued->tag)->device_kind;
+    for (uint32_t w = 0; w < world->plan.workers; w++) {
+        const struct worker *worker = &world->worker[w];
+        if (!worker->dead && !is_blocked(worker->key) &&
+            (!*kind || strcmp(worker->kind, kind) == 0))
+            return false;
+    }
+    return true;
+}
+
 static bool has_ended(const struct sim_job *job, const struct queue_job *queued)
 {
+    if (queued && queued->state == QUEUE_OPEN && job->same_kind)
+        return is_forsaken(queued);
     if (!queued || queued->state == QUEUE_OPEN)
         return false;
     if (queued->done + queued->failed + queued->canceled != job->tasks)
@@ -169,5 +230,5 @@ bool all_ended(void)
         if (!job->ended_at)
             job->ended_at = world->now;
     }
-    return true;
+    return spread_ended();
 }

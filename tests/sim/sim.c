@@ -1,11 +1,15 @@
 /* farm_sim: many seeds of a farm with all that may go wrong, and how fast work is done when
  * nothing does.
  *
- *     farm_sim [--first S] [--seeds N] [--large]
+ *     farm_sim [--first S] [--seeds N] [--large]     (500 workers, a million tasks)
  *     farm_sim --paces
+ *     farm_sim --spread MIB PEERS
  *
  * Prints the first seed that breaks a promise, and which; that seed alone breaks it again.
+ * --spread tells how long a model takes to so many workers, beside one alone, over lines of
+ * 40 Mbit/s each.
  */
+#include <math.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +18,13 @@
 #include "base/log.h"
 #include "tests/sim/world.h"
 
-enum { START_MS = 1000000, STORM_MS = 240000, PATIENCE_MS = 3600000 };
+enum {
+    SPREAD_WORKERS = 16, /* their files are real ones */
+    PIECE_KIB = 4096,
+    START_MS = 1000000,
+    STORM_MS = 240000,
+    PATIENCE_MS = 3600000
+};
 
 /* Hash tables draw their secret from here: the same order in every run. */
 static uint64_t drawn;
@@ -43,14 +53,23 @@ static struct plan plan_of(uint64_t seed, bool large)
         scratch.random[i] = (seed + 1) * 0x9e3779b97f4a7c15u * (uint64_t)(i + 1);
     for (int i = 0; i < 20; i++)
         chance();
-    plan.workers = 1 + (unsigned)chance_below(large ? 500 : 2u << chance_below(6));
-    plan.workers = !large && plan.workers > 50 ? 50 : plan.workers;
+    plan.workers = 1 + (unsigned)chance_below(2u << chance_below(6));
+    plan.workers = large ? 500 : plan.workers > 50 ? 50 : plan.workers;
     plan.jobs = 1 + (unsigned)chance_below(large ? 8 : 6);
-    plan.tasks =
-        large ? 1 + chance_below(1000000) : 1 + chance_below(1u << chance_below(11));
+    plan.tasks = 1 + chance_below(1u << chance_below(11));
+    plan.tasks = large ? 1000000 : plan.tasks;
+    plan.even = large;
     plan.misfortune_s = chance_percent(10) ? 0 : 1 + 20 * chance_real();
     plan.storm_ms = STORM_MS;
     plan.batch = 1u << chance_below(4);
+    plan.alike = chance_percent(10);
+    if (!large && plan.workers <= SPREAD_WORKERS && chance_percent(20)) {
+        plan.files = 1 + chance_below(20);
+        plan.file_size = 1 + chance_below(4096);
+        double whole_s = 5 + 30 * chance_real(), least = (double)plan.file_size + 200;
+        plan.line = fmax((double)(plan.files * plan.file_size) / whole_s, least);
+        plan.misfortune_s *= chance_percent(60);
+    }
     double whole = 0, work = 20 * 64 * 64;
     for (unsigned w = 0; w < plan.workers; w++)
         whole += plan.speed[w] = work * (0.1 + 2 * chance_real() * chance_real());
@@ -88,8 +107,12 @@ static bool run_seed(uint64_t seed, bool large)
 static double pace(unsigned workers, const double *speeds, uint64_t tasks,
                    uint32_t batch)
 {
-    struct plan plan = {
-        .workers = workers, .jobs = 1, .tasks = tasks, .batch = batch, .plain = true};
+    struct plan plan = {.workers = workers,
+                        .jobs = 1,
+                        .tasks = tasks,
+                        .batch = batch,
+                        .plain = true,
+                        .even = true};
     for (unsigned w = 0; w < workers; w++)
         plan.speed[w] = speeds[w] * 20 * 64 * 64 / 10; /* 1: ten seconds a task */
     struct world *self = calloc(1, sizeof *self);
@@ -146,7 +169,7 @@ static bool run_shares(void)
 {
     static const double speeds[] = {0.5, 1, 3};
     struct plan plan = {
-        .workers = 3, .jobs = 2, .tasks = 600, .batch = 2, .plain = true};
+        .workers = 3, .jobs = 2, .tasks = 600, .batch = 2, .plain = true, .even = true};
     for (unsigned w = 0; w < 3; w++)
         plan.speed[w] = speeds[w] * 20 * 64 * 64;
     struct world *self = calloc(1, sizeof *self);
@@ -167,17 +190,61 @@ static bool run_shares(void)
     return ok;
 }
 
+/* Seconds until all have a model of so many MiB. */
+static double spread_to(unsigned workers, unsigned long mib, double *copies)
+{
+    struct plan plan = {.workers = workers,
+                        .jobs = 1,
+                        .tasks = 1,
+                        .batch = 1,
+                        .plain = true,
+                        .even = true,
+                        .files = mib * 1024 / PIECE_KIB,
+                        .file_size = PIECE_KIB << 10,
+                        .line = 5e6};
+    for (unsigned w = 0; w < workers; w++)
+        plan.speed[w] = 1e6;
+    struct world *self = calloc(1, sizeof *self);
+    if (!self)
+        abort();
+    world_open(self, 1, &plan);
+    world_run(self, START_MS + PATIENCE_MS);
+    double seconds = (double)(self->now - START_MS) / 1000;
+    *copies = (double)self->depot_sent / (double)(plan.files * plan.file_size);
+    if (self->wrong || !all_ended()) {
+        printf("%s\n", self->wrong ? self->wrong : "it does not end");
+        seconds = 1e9;
+    }
+    world_close(self);
+    free(self);
+    return seconds;
+}
+
+static bool run_spread(unsigned long mib, unsigned workers)
+{
+    double copies, alone = spread_to(1, mib, &copies);
+    double together = spread_to(workers, mib, &copies);
+    printf("%lu MiB: 1 worker %.1f s, %u workers %.1f s: %.2f times that; the "
+           "coordinator sent %.2f copies\n",
+           mib, alone, workers, together, together / alone, copies);
+    return together <= 2 * alone && copies <= 1.3;
+}
+
 int main(int argc, char **argv)
 {
-    uint64_t first = 1, seeds = 300, wrong = 0;
+    uint64_t first = 1, seeds = 0, wrong = 0;
     bool large = false, paces = false;
+    unsigned long mib = 0, peers = 0;
     for (int a = 1; a < argc; a++) {
         bool takes = a + 1 < argc;
         if (takes && strcmp(argv[a], "--first") == 0)
             first = strtoull(argv[++a], NULL, 10);
         else if (takes && strcmp(argv[a], "--seeds") == 0)
             seeds = strtoull(argv[++a], NULL, 10);
-        else if (strcmp(argv[a], "--large") == 0)
+        else if (a + 2 < argc && strcmp(argv[a], "--spread") == 0) {
+            mib = strtoul(argv[++a], NULL, 10);
+            peers = strtoul(argv[++a], NULL, 10);
+        } else if (strcmp(argv[a], "--large") == 0)
             large = true;
         else if (strcmp(argv[a], "--paces") == 0)
             paces = true;
@@ -188,8 +255,11 @@ int main(int argc, char **argv)
     if (sodium_init() < 0)
         return 2;
     log_open("sim", LOG_ERROR_LINE + 1, LOG_TEXT);
+    if (mib && peers && peers <= WORKERS_MOST)
+        return run_spread(mib, (unsigned)peers) ? 0 : 1;
     if (paces)
         return run_paces() && run_shares() ? 0 : 1;
+    seeds = seeds ? seeds : large ? 1 : 300;
     for (uint64_t seed = first; seed < first + seeds && !wrong; seed++)
         wrong += !run_seed(seed, large);
     if (!wrong)

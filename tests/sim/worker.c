@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "coordinator/table.h"
-#include "tests/sim/world.h"
+#include "tests/sim/spread.h"
 
 enum {
     HEARTBEAT_MS = 2000,
@@ -42,13 +42,15 @@ static void greet(struct worker *self)
     memcpy(instance + 1, &self->life, sizeof self->life);
     Farm__Device device = FARM__DEVICE__INIT;
     device.name = wire_text("simulated");
-    device.kind = wire_text("sim");
+    device.kind = wire_text(self->kind);
     Farm__Hello hello = FARM__HELLO__INIT;
     hello.version = WIRE_VERSION;
     hello.host = wire_text("host");
     hello.instance = wire_bytes(instance, sizeof instance);
     hello.program = wire_text("sim");
     hello.device = &device;
+    hello.peer_address = wire_text("tcp://sim");
+    hello.peer_port = world->plan.files ? SPREAD_PORT + number_of(self) : 0;
     self->greeted = false;
     self->connection = connect_peer(number_of(self), self->key);
     SEND(self, hello, HELLO, &hello);
@@ -330,6 +332,8 @@ static void committed(struct worker *self, const Farm__Committed *committed)
 void worker_hears(uint32_t number, const Farm__Envelope *envelope)
 {
     struct worker *self = &world->worker[number];
+    if (spread_hears(number, envelope))
+        return;
     switch (envelope->body_case) {
     case FARM__ENVELOPE__BODY_WELCOME:
         self->greeted = true;
@@ -341,6 +345,7 @@ void worker_hears(uint32_t number, const Farm__Envelope *envelope)
         heartbeat(self);
         tell_ready(self);
         upload(self);
+        spread_greeted(number);
         break;
     case FARM__ENVELOPE__BODY_ASSIGN:
         assigned(self, envelope->assign);
@@ -364,6 +369,13 @@ void worker_hears(uint32_t number, const Farm__Envelope *envelope)
     }
 }
 
+void worker_says(uint32_t number, Farm__Envelope *envelope)
+{
+    const struct worker *self = &world->worker[number];
+    if (is_connected(self) && self->greeted)
+        send_to_coordinator(self->connection, envelope);
+}
+
 void worker_start(uint32_t number)
 {
     struct worker *self = &world->worker[number];
@@ -375,10 +387,13 @@ void worker_start(uint32_t number)
     if (self->speed <= 0) {
         self->speed = plan->speed[number];
         self->batch = plan->batch;
+        self->kind = !plan->plain && chance_percent(30) ? "other" : "usual";
         for (unsigned m = 0; m < MODELS; m++)
             self->stored[m] = plan->plain || chance_percent(50);
         self->faults_percent = !plan->plain && chance_percent(15) ? 30 : 0;
     }
+    if (plan->files)
+        spread_start(number);
     happen(1 + (int64_t)chance_below(plan->plain ? 1 : BACK_MS), EVENT_TICK, number,
            self->life);
 }
@@ -387,6 +402,7 @@ void worker_crash(uint32_t number)
 {
     struct worker *self = &world->worker[number];
     cut(self->connection);
+    spread_stop(number);
     self->alive = self->greeted = false;
     self->life++;
     self->holds = 0;

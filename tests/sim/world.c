@@ -7,6 +7,7 @@
 
 #include "base/path.h"
 #include "coordinator/table.h"
+#include "tests/sim/spread.h"
 
 enum { CHECK_MS = 700 };
 
@@ -160,6 +161,16 @@ static void handle(struct event *event)
     case EVENT_UPLOAD:
         worker_event(event);
         break;
+    case EVENT_FETCH:
+        if (event->stamp == world->worker[event->who].life)
+            spread_turn(event->who);
+        break;
+    case EVENT_WANT:
+        links_want(event);
+        break;
+    case EVENT_RANGE:
+        links_range(event);
+        break;
     case EVENT_MISFORTUNE:
         misfortune();
         break;
@@ -213,6 +224,7 @@ void world_close(struct world *self)
     if (self->coordinator)
         coordinator_down(false);
     store_close(&self->store);
+    spread_close();
     while (self->events) {
         struct event event = pop();
         free(event.data);

@@ -26,6 +26,9 @@ enum event_kind {
     EVENT_NEARLY,   /* a batch is past three quarters */
     EVENT_RENDERED, /* a batch ends */
     EVENT_UPLOAD,   /* a result may go up */
+    EVENT_FETCH,    /* a worker looks after the model on its way */
+    EVENT_WANT,     /* a range is asked for, or comes, on a link of links.c */
+    EVENT_RANGE,
     EVENT_MISFORTUNE,
     EVENT_CHECK,
 };
@@ -62,6 +65,7 @@ struct worker {
     double speed; /* step-pixels per second */
     uint32_t batch, room;
     unsigned faults_percent; /* of its renderings */
+    const char *kind;        /* of its device */
     bool alive, dead, greeted, draining, nearly;
     uint64_t life; /* counts starts */
     uint32_t connection;
@@ -84,7 +88,8 @@ struct sim_job {
     int64_t pause_at; /* for a minute */
     bool resumed;
     enum job_stage stage;
-    bool latents, poisonous;
+    bool latents, poisonous, same_kind, on_disk;
+    const char *kind; /* of the devices that its results are of; NULL: none yet */
 };
 
 struct client {
@@ -101,7 +106,11 @@ struct plan {
     int64_t storm_ms;    /* misfortunes end then */
     double speed[WORKERS_MOST];
     uint32_t batch;
-    bool plain; /* one job, no overlap, equal speeds as given */
+    bool plain;              /* one job, no overlap, equal speeds as given */
+    size_t files, file_size; /* of a model that all workers want; 0: none */
+    double line;             /* bytes a second of each one's line, each way */
+    bool even;  /* jobs have as many tasks as each other, all that are planned */
+    bool alike; /* jobs ask for the same pictures, and most are canceled */
 };
 
 struct world {
@@ -134,9 +143,11 @@ struct world {
     struct client client[SUBMITTERS];
     uint8_t model[MODELS][32];
     struct sim_job job[JOBS_MOST];
-    zhashx_t *attempts; /* every id ever given */
-    bool healed;        /* no more misfortunes */
-    char *wrong;        /* the first broken promise */
+    unsigned jobs_on_disk; /* that were seen there */
+    zhashx_t *attempts;    /* every id ever given */
+    uint64_t depot_sent;   /* bytes of that model */
+    bool healed;           /* no more misfortunes */
+    char *wrong;           /* the first broken promise */
 };
 extern struct world *world;
 
@@ -175,6 +186,7 @@ void worker_crash(uint32_t number);
 void worker_lies(uint32_t number, uint64_t epoch, uint64_t counter, uint32_t holder);
 void worker_hears(uint32_t number, const Farm__Envelope *envelope);
 void worker_event(const struct event *event);
+void worker_says(uint32_t number, Farm__Envelope *envelope);
 
 /* client.c */
 void client_plan(void);
@@ -184,6 +196,7 @@ void client_hears(uint32_t number, const Farm__Envelope *envelope);
 /* misfortune.c, promises.c */
 void misfortune(void);
 void heal(void);
+void promise_assign(const void *packed, size_t size);
 void promise_answer(const uint8_t worker[32], const struct held *held,
                     Farm__CommitAnswer answer);
 void check_queue(void);
