@@ -240,8 +240,12 @@ static bool look(void *context, struct queue_job *job, uint64_t index,
 {
     struct looking *looking = context;
     const struct job *own = job->tag;
-    return own->passed != looking->self->served && work_suits(job, looking->node) &&
-           work_look(looking->self, job, index, into, NULL, NULL);
+    if (own->passed == looking->self->served || !work_suits(job, looking->node) ||
+        !work_look(looking->self, job, index, into, NULL, NULL))
+        return false;
+    into->submitter = own->share;
+    into->deadline = own->deadline;
+    return true;
 }
 
 /* How many of the job's tasks the node gets; at_once: to be rendered at once. */

@@ -50,8 +50,6 @@ bool work_look(struct coordinator *self, struct queue_job *job, uint64_t index,
         ok = blob_parse(expanded.model, view->model, error);
     }
     if (ok) {
-        view->submitter = own->share;
-        view->deadline = own->deadline;
         own->view = *view;
         own->view_index = index;
     }
