@@ -13,6 +13,8 @@
     ROW(owner, name, SETTING_TEXT, field, value, 0, 0, NULL, help)
 #define PATH(owner, name, field, value, help)                                          \
     ROW(owner, name, SETTING_PATH, field, value, 0, 0, NULL, help)
+#define FLAG(owner, name, field, value, help)                                          \
+    ROW(owner, name, SETTING_FLAG, field, value, 0, 0, NULL, help)
 #define COUNT(owner, name, field, value, low, high, help)                              \
     ROW(owner, name, SETTING_COUNT, field, value, low, high, NULL, help)
 #define CHOICE(owner, name, field, value, names, help)                                 \
@@ -92,6 +94,10 @@ static const struct setting worker_rows[] = {
           "seconds a step may take before any like it was measured"),
     COUNT(W, "drain-s", drain_s, "60", 0, 86400,
           "seconds SIGTERM gives the images under way"),
+    FLAG(W, "profile", profile, "no",
+         "time every kernel; each device prints a table when it ends"),
+    PATH(W, "trace", trace, "",
+         "file for every kernel's start and end, for ui.perfetto.dev; .DEVICE is added"),
     CHOICE(W, "log", log, "info", LOG_LEVELS, "least level of log lines on stderr"),
     CHOICE(W, "log-format", log_format, "text", LOG_FORMATS,
            "text, or json: one object a line"),

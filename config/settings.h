@@ -44,6 +44,8 @@ struct worker_settings {
     int64_t peer_port;  /* 0: the kernel's choice */
     int64_t watchdog_factor, watchdog_least_s, watchdog_first_s;
     int64_t drain_s; /* how long SIGTERM lets running images finish */
+    bool profile;    /* every kernel is timed; a table when a device's process ends */
+    char *trace;     /* file for all launches, its device's number added; "": none */
     unsigned log;    /* enum log_level */
     unsigned log_format;
 };

@@ -34,11 +34,17 @@ static size_t divide_up(size_t a, size_t b)
     return (a + b - 1) / b;
 }
 
+double gemm_operations(const struct gemm *g)
+{
+    return 2 * (double)(g->y.n * g->y.h * g->y.w) * (double)g->weights->k *
+           (double)(g->activation == ACTIVATION_GEGLU ? 2 * g->y.c : g->y.c);
+}
+
 static void launch_operands(struct launch *launch, const struct gemm *g)
 {
     struct tensor y = g->y, x = g->x;
-    launch_buffer(launch, y.memory);
-    launch_buffer(launch, x.memory);
+    launch_tensor(launch, y);
+    launch_tensor(launch, x);
     launch_buffer(launch, g->weights->weights);
     launch_buffer(launch, g->weights->bias);
     launch_buffer(launch, g->row_bias ? g->row_bias->memory : NULL);
@@ -47,6 +53,7 @@ static void launch_operands(struct launch *launch, const struct gemm *g)
                       g->up_h,         g->up_w, g->size, g->stride, g->pad};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         launch_size(launch, sizes[i]);
+    launch_operations(launch, gemm_operations(g));
 }
 
 /* Blocks of equal height, and enough groups for every core. */

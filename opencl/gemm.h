@@ -17,6 +17,9 @@ struct gemm {
     const struct tensor *row_bias, *residual; /* NULL: none */
 };
 
+/* Multiplications and additions of the product. */
+double gemm_operations(const struct gemm *gemm);
+
 void gemm_run(struct stream *s, const struct gemm *gemm);
 
 #endif

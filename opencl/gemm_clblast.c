@@ -41,8 +41,8 @@ void run_on_clblast(struct stream *s, const struct gemm *g, const char *types)
     if (stream_is_running(s))
         multiply(s, g, sums);
     if (launch_begin(&launch, s, "finish.cl", "finish_rows", types)) {
-        launch_buffer(&launch, g->y.memory);
-        launch_buffer(&launch, sums.memory);
+        launch_tensor(&launch, g->y);
+        launch_tensor(&launch, sums);
         launch_buffer(&launch, g->weights->bias);
         launch_buffer(&launch, g->row_bias ? g->row_bias->memory : NULL);
         launch_buffer(&launch, g->residual ? g->residual->memory : NULL);

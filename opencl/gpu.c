@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "opencl/peak.h"
 #include "opencl/program.h"
 
 struct gpu {
@@ -13,6 +14,7 @@ struct gpu {
     cl_context context;
     cl_command_queue queue;
     struct programs *programs;
+    struct profile *profile; /* NULL: none */
     bool cpu_path;
     uint64_t launches;
     size_t allocated;
@@ -255,6 +257,7 @@ void gpu_close(struct gpu **self)
     struct gpu *gpu = *self;
     if (!gpu)
         return;
+    profile_destroy(&gpu->profile);
     programs_destroy(&gpu->programs);
     CLBlastClearCache(); /* its kernels belong to the context that ends here */
     if (gpu->queue)
@@ -263,6 +266,28 @@ void gpu_close(struct gpu **self)
         clReleaseContext(gpu->context);
     free(gpu);
     *self = NULL;
+}
+
+bool gpu_start_profile(struct gpu *self, struct error *error)
+{
+    cl_int code;
+    double gflops, gbps;
+    if (!peak_rates(self, &gflops, &gbps, error))
+        return false;
+    cl_command_queue queue = clCreateCommandQueue(self->context, self->device,
+                                                  CL_QUEUE_PROFILING_ENABLE, &code);
+    if (!gpu_check(code, "clCreateCommandQueue", self->info.name, error))
+        return false;
+    clReleaseCommandQueue(self->queue);
+    self->queue = queue;
+    self->profile = profile_new(gflops, gbps);
+    return self->profile ||
+           error_set_kind(error, ERROR_MEMORY, "no memory for a profile");
+}
+
+struct profile *gpu_profile(struct gpu *self)
+{
+    return self->profile;
 }
 
 /* ---- Memory */
@@ -353,11 +378,15 @@ bool gpu_unmap(struct gpu *self, cl_mem memory, void *mapped, struct error *erro
 /* ---- Commands */
 
 bool gpu_enqueue(struct gpu *self, cl_kernel kernel, const char *name,
-                 const size_t global[3], const size_t local[3], struct error *error)
+                 const size_t global[3], const size_t local[3], struct cost cost,
+                 struct error *error)
 {
+    cl_event event;
     cl_int code = clEnqueueNDRangeKernel(self->queue, kernel, 3, NULL, global, local, 0,
-                                         NULL, NULL);
+                                         NULL, self->profile ? &event : NULL);
     self->launches++;
+    if (self->profile && code == CL_SUCCESS)
+        profile_add(self->profile, name, cost, event);
     return gpu_check(code, "clEnqueueNDRangeKernel", name, error);
 }
 

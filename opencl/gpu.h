@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "opencl/profile.h"
 
 struct gpu_info {
     char name[128], vendor[128], driver[128], platform[128];
@@ -37,6 +38,11 @@ bool gpu_list(struct gpu_info **infos, size_t *count, struct error *error);
 struct gpu *gpu_open(size_t index, struct error *error);
 void gpu_close(struct gpu **self);
 const struct gpu_info *gpu_info(const struct gpu *self);
+
+/* Measures what the device reaches and has every kernel timed from now on; called before
+ * anything was enqueued. */
+bool gpu_start_profile(struct gpu *self, struct error *error);
+struct profile *gpu_profile(struct gpu *self); /* NULL: none */
 
 /* Waits for everything enqueued; reports an error that came up meanwhile. */
 bool gpu_finish(struct gpu *self, struct error *error);
@@ -65,9 +71,11 @@ bool gpu_unmap(struct gpu *self, cl_mem memory, void *mapped, struct error *erro
  * code, of kind ERROR_MEMORY where memory was missing, else ERROR_DEVICE. */
 bool gpu_check(cl_int code, const char *call, const char *subject, struct error *error);
 
-/* Enqueues a kernel of three dimensions; local may be NULL. */
+/* Enqueues a kernel of three dimensions; local may be NULL. `name`, a constant, and cost
+ * are for the profile. */
 bool gpu_enqueue(struct gpu *self, cl_kernel kernel, const char *name,
-                 const size_t global[3], const size_t local[3], struct error *error);
+                 const size_t global[3], const size_t local[3], struct cost cost,
+                 struct error *error);
 bool gpu_flush(struct gpu *self, struct error *error);
 
 /* Whether ops take their kernels for CPUs (explicit vectors, one work-item a group) or

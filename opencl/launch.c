@@ -42,6 +42,18 @@ void launch_float(struct launch *self, float value)
     launch_bytes(self, &value, sizeof value);
 }
 
+void launch_tensor(struct launch *self, struct tensor tensor)
+{
+    launch_buffer(self, tensor.memory);
+    self->cost.bytes +=
+        (double)tensor_count(&tensor) * (double)dtype_size(tensor.dtype);
+}
+
+void launch_operations(struct launch *self, double operations)
+{
+    self->cost.operations = operations;
+}
+
 void launch_run(struct launch *self, const size_t global[3], const size_t local[3])
 {
     struct error error = {0};
@@ -51,7 +63,7 @@ void launch_run(struct launch *self, const size_t global[3], const size_t local[
             local ? (global[i] + local[i] - 1) / local[i] * local[i] : global[i];
     if (!gpu_check(self->code, "clSetKernelArg", self->name, &error) ||
         !gpu_enqueue(stream_gpu(self->stream), self->kernel, self->name, rounded, local,
-                     &error))
+                     self->cost, &error))
         stream_fail(self->stream, &error);
 }
 

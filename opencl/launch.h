@@ -18,6 +18,7 @@ struct launch {
     const char *name;
     cl_uint next; /* argument */
     cl_int code;  /* of the first clSetKernelArg that failed */
+    struct cost cost;
 };
 
 /* False while planning (the kernel is then built) and after an error. */
@@ -30,6 +31,12 @@ void launch_buffer(struct launch *self, cl_mem memory);
 void launch_size(struct launch *self, size_t value);
 void launch_float(struct launch *self, float value);
 void launch_bytes(struct launch *self, const void *value, size_t bytes);
+
+/* The same, and for a profile: all of it is read or written once. */
+void launch_tensor(struct launch *self, struct tensor tensor);
+
+/* For a profile: multiplications and additions. */
+void launch_operations(struct launch *self, double operations);
 
 /* local may be NULL; global need not be a multiple of it: it is rounded up. */
 void launch_run(struct launch *self, const size_t global[3], const size_t local[3]);

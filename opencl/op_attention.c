@@ -12,6 +12,8 @@ static void launch_scalars(struct launch *launch, struct tensor q, struct tensor
     launch_size(launch, k.h * k.w);
     launch_size(launch, q.c);
     launch_size(launch, options->causal);
+    launch_operations(launch,
+                      4 * (double)(q.n * q.h * q.w) * (double)(k.h * k.w * q.c));
 }
 
 static float scale_of(struct tensor q, const struct attention_options *options)
@@ -64,10 +66,10 @@ static void attend_on_cpu(struct stream *s, struct tensor y, struct tensor q,
     struct tensor packed_v =
         tensor_take_as(s, DTYPE_F32, q.n, options->heads, panels * 2 * width, room);
     if (launch_begin(&launch, s, "attention_cpu.cl", "attention_pack", build.text)) {
-        launch_buffer(&launch, packed_k.memory);
-        launch_buffer(&launch, packed_v.memory);
-        launch_buffer(&launch, k.memory);
-        launch_buffer(&launch, v.memory);
+        launch_tensor(&launch, packed_k);
+        launch_tensor(&launch, packed_v);
+        launch_tensor(&launch, k);
+        launch_tensor(&launch, v);
         launch_size(&launch, keys);
         launch_size(&launch, q.c);
         launch_float(&launch, scale_of(q, options));
@@ -75,10 +77,10 @@ static void attend_on_cpu(struct stream *s, struct tensor y, struct tensor q,
                    (size_t[3]){1, 1, 1});
     }
     if (launch_begin(&launch, s, "attention_cpu.cl", "attention", build.text)) {
-        launch_buffer(&launch, y.memory);
-        launch_buffer(&launch, q.memory);
-        launch_buffer(&launch, packed_k.memory);
-        launch_buffer(&launch, packed_v.memory);
+        launch_tensor(&launch, y);
+        launch_tensor(&launch, q);
+        launch_tensor(&launch, packed_k);
+        launch_tensor(&launch, packed_v);
         launch_scalars(&launch, q, k, options);
         launch_run(&launch,
                    (size_t[3]){divide_up(q.h * q.w, queries), options->heads, q.n},
@@ -100,10 +102,10 @@ static void attend_on_gpu(struct stream *s, struct tensor y, struct tensor q,
                        q.dtype == DTYPE_F16, y.dtype == DTYPE_F16, head, queries);
     if (!launch_begin(&launch, s, "attention_gpu.cl", "attention", build.text))
         return;
-    launch_buffer(&launch, y.memory);
-    launch_buffer(&launch, q.memory);
-    launch_buffer(&launch, k.memory);
-    launch_buffer(&launch, v.memory);
+    launch_tensor(&launch, y);
+    launch_tensor(&launch, q);
+    launch_tensor(&launch, k);
+    launch_tensor(&launch, v);
     launch_scalars(&launch, q, k, options);
     launch_float(&launch, scale_of(q, options));
     launch_run(&launch,

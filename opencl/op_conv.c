@@ -1,7 +1,7 @@
 #include <assert.h>
 
-#include "opencl/gemm.h"
 #include "opencl/ops.h"
+#include "opencl/winograd.h"
 
 bool conv_load(struct conv *self, struct gpu *gpu, enum dtype dtype,
                const struct host_tensor *weight, const struct host_tensor *bias,
@@ -42,5 +42,8 @@ void conv2d(struct stream *s, struct tensor y, struct tensor x, const struct con
     assert(y.w == (gemm.up_w + all_pad - w->size) / gemm.stride + 1);
     assert(options->activation != ACTIVATION_GEGLU);
     (void)all_pad;
-    gemm_run(s, &gemm);
+    if (winograd_fits(stream_gpu(s), &gemm))
+        winograd_run(s, &gemm);
+    else
+        gemm_run(s, &gemm);
 }

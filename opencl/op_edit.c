@@ -13,10 +13,10 @@ void blend_known(struct stream *s, struct tensor x, struct tensor z,
     assert(mask.dtype == DTYPE_F32 && tensor_count(&mask) == x.h * x.w);
     if (!launch_begin(&launch, s, "edit.cl", "blend_known", "-DX_HALF=0 -DY_HALF=0"))
         return;
-    launch_buffer(&launch, x.memory);
-    launch_buffer(&launch, z.memory);
-    launch_buffer(&launch, noise.memory);
-    launch_buffer(&launch, mask.memory);
+    launch_tensor(&launch, x);
+    launch_tensor(&launch, z);
+    launch_tensor(&launch, noise);
+    launch_tensor(&launch, mask);
     launch_size(&launch, x.h * x.w);
     launch_size(&launch, x.c);
     launch_float(&launch, a);
@@ -34,10 +34,10 @@ void hold_input(struct stream *s, struct tensor y, struct tensor x, struct tenso
     assert(mask.dtype == DTYPE_F32 && tensor_count(&mask) == x.h * x.w);
     if (!launch_begin(&launch, s, "edit.cl", "hold_input", "-DX_HALF=0 -DY_HALF=0"))
         return;
-    launch_buffer(&launch, y.memory);
-    launch_buffer(&launch, x.memory);
-    launch_buffer(&launch, z.memory);
-    launch_buffer(&launch, mask.memory);
+    launch_tensor(&launch, y);
+    launch_tensor(&launch, x);
+    launch_tensor(&launch, z);
+    launch_tensor(&launch, mask);
     launch_size(&launch, x.h * x.w);
     launch_size(&launch, x.c);
     launch_float(&launch, hold->sees);
@@ -55,10 +55,10 @@ void hold_output(struct stream *s, struct tensor e, struct tensor x, struct tens
         launch_options("-DX_HALF=0 -DY_HALF=%d", e.dtype == DTYPE_F16);
     if (!launch_begin(&launch, s, "edit.cl", "hold_output", options.text))
         return;
-    launch_buffer(&launch, e.memory);
-    launch_buffer(&launch, x.memory);
-    launch_buffer(&launch, z.memory);
-    launch_buffer(&launch, mask.memory);
+    launch_tensor(&launch, e);
+    launch_tensor(&launch, x);
+    launch_tensor(&launch, z);
+    launch_tensor(&launch, mask);
     launch_size(&launch, x.h * x.w);
     launch_size(&launch, x.c);
     launch_size(&launch, count);
@@ -78,8 +78,8 @@ void mix_three(struct stream *s, struct tensor y, struct tensor e,
         "-DX_HALF=%d -DY_HALF=%d", e.dtype == DTYPE_F16, y.dtype == DTYPE_F16);
     if (!launch_begin(&launch, s, "edit.cl", "mix_three", options.text))
         return;
-    launch_buffer(&launch, y.memory);
-    launch_buffer(&launch, e.memory);
+    launch_tensor(&launch, y);
+    launch_tensor(&launch, e);
     launch_size(&launch, count);
     for (int k = 0; k < 3; k++)
         launch_float(&launch, factors[k]);

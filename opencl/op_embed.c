@@ -18,10 +18,10 @@ void token_embedding(struct stream *s, struct tensor y, cl_mem ids, struct tenso
         table.dtype == DTYPE_F16, y.dtype == DTYPE_F16);
     if (!launch_begin(&launch, s, "embed.cl", "token_embedding", options.text))
         return;
-    launch_buffer(&launch, y.memory);
+    launch_tensor(&launch, y);
     launch_buffer(&launch, ids);
     launch_buffer(&launch, table.memory);
-    launch_buffer(&launch, position.memory);
+    launch_tensor(&launch, position);
     launch_buffer(&launch, own ? own->memory : NULL);
     launch_size(&launch, tokens);
     launch_size(&launch, y.c);
@@ -38,7 +38,7 @@ void time_embedding(struct stream *s, struct tensor y, cl_mem step,
         launch_options("-DX_HALF=0 -DW_HALF=0 -DY_HALF=%d", y.dtype == DTYPE_F16);
     if (!launch_begin(&launch, s, "embed.cl", "time_embedding", options.text))
         return;
-    launch_buffer(&launch, y.memory);
+    launch_tensor(&launch, y);
     launch_buffer(&launch, step);
     launch_size(&launch, y.c);
     launch_size(&launch, flip_sin_to_cos);

@@ -50,8 +50,8 @@ static void group_stats(struct stream *s, struct tensor stats, struct tensor x,
     struct launch launch;
     if (!launch_begin(&launch, s, "norm.cl", "group_stats", options))
         return;
-    launch_buffer(&launch, stats.memory);
-    launch_buffer(&launch, x.memory);
+    launch_tensor(&launch, stats);
+    launch_tensor(&launch, x);
     launch_size(&launch, x.h * x.w);
     launch_size(&launch, x.c);
     launch_run(&launch, (size_t[3]){(x.c + 7) / 8, stats.h, x.n}, NULL);
@@ -64,8 +64,8 @@ static void group_fold(struct stream *s, struct tensor factors, struct tensor st
     struct launch launch;
     if (!launch_begin(&launch, s, "norm.cl", "group_fold", options))
         return;
-    launch_buffer(&launch, factors.memory);
-    launch_buffer(&launch, stats.memory);
+    launch_tensor(&launch, factors);
+    launch_tensor(&launch, stats);
     launch_buffer(&launch, w->gamma);
     launch_buffer(&launch, w->beta);
     launch_size(&launch, x.h * x.w);
@@ -92,9 +92,9 @@ void group_norm(struct stream *s, struct tensor y, struct tensor x,
 
     struct launch launch;
     if (launch_begin(&launch, s, "norm.cl", "group_apply", options.text)) {
-        launch_buffer(&launch, y.memory);
-        launch_buffer(&launch, x.memory);
-        launch_buffer(&launch, factors.memory);
+        launch_tensor(&launch, y);
+        launch_tensor(&launch, x);
+        launch_tensor(&launch, factors);
         launch_size(&launch, x.h * x.w);
         launch_size(&launch, x.c);
         launch_run(&launch, (size_t[3]){(x.c + 7) / 8, x.h * x.w, x.n}, NULL);
@@ -113,8 +113,8 @@ void layer_norm(struct stream *s, struct tensor y, struct tensor x,
     if (!launch_begin(&launch, s, "norm.cl", "layer_norm", options.text))
         return;
     size_t rows = x.n * x.h * x.w;
-    launch_buffer(&launch, y.memory);
-    launch_buffer(&launch, x.memory);
+    launch_tensor(&launch, y);
+    launch_tensor(&launch, x);
     launch_buffer(&launch, w->gamma);
     launch_buffer(&launch, w->beta);
     launch_size(&launch, rows);

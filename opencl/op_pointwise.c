@@ -33,8 +33,8 @@ void activate(struct stream *s, struct tensor y, struct tensor x,
     if (!launch_begin(&launch, s, "pointwise.cl", "activation",
                       active(y, x, activation).text))
         return;
-    launch_buffer(&launch, y.memory);
-    launch_buffer(&launch, x.memory);
+    launch_tensor(&launch, y);
+    launch_tensor(&launch, x);
     launch_size(&launch, count);
     run(&launch, count);
 }
@@ -47,9 +47,9 @@ void add(struct stream *s, struct tensor y, struct tensor a, struct tensor b)
            a.dtype == b.dtype);
     if (!launch_begin(&launch, s, "pointwise.cl", "add", types(y, a).text))
         return;
-    launch_buffer(&launch, y.memory);
-    launch_buffer(&launch, a.memory);
-    launch_buffer(&launch, b.memory);
+    launch_tensor(&launch, y);
+    launch_tensor(&launch, a);
+    launch_tensor(&launch, b);
     launch_size(&launch, count);
     run(&launch, count);
 }
@@ -61,8 +61,8 @@ void scale(struct stream *s, struct tensor y, struct tensor x, float factor)
     assert(count == tensor_count(&x));
     if (!launch_begin(&launch, s, "pointwise.cl", "scale", types(y, x).text))
         return;
-    launch_buffer(&launch, y.memory);
-    launch_buffer(&launch, x.memory);
+    launch_tensor(&launch, y);
+    launch_tensor(&launch, x);
     launch_size(&launch, count);
     launch_float(&launch, factor);
     run(&launch, count);
@@ -76,8 +76,8 @@ void affine(struct stream *s, struct tensor y, struct tensor x, float factor,
     assert(count == tensor_count(&x));
     if (!launch_begin(&launch, s, "pointwise.cl", "affine", types(y, x).text))
         return;
-    launch_buffer(&launch, y.memory);
-    launch_buffer(&launch, x.memory);
+    launch_tensor(&launch, y);
+    launch_tensor(&launch, x);
     launch_size(&launch, count);
     launch_float(&launch, factor);
     launch_float(&launch, offset);
@@ -93,9 +93,9 @@ void modulate(struct stream *s, struct tensor y, struct tensor x, struct tensor 
     if (!launch_begin(&launch, s, "pointwise.cl", "modulate",
                       active(y, x, activation).text))
         return;
-    launch_buffer(&launch, y.memory);
-    launch_buffer(&launch, x.memory);
-    launch_buffer(&launch, row.memory);
+    launch_tensor(&launch, y);
+    launch_tensor(&launch, x);
+    launch_tensor(&launch, row);
     launch_size(&launch, x.c);
     launch_size(&launch, x.h * x.w);
     launch_run(&launch, (size_t[3]){x.c, x.n * x.h * x.w, 1}, (size_t[3]){64, 1, 1});
@@ -109,9 +109,9 @@ void concat(struct stream *s, struct tensor y, struct tensor a, struct tensor b)
     assert(y.n == b.n && y.h == b.h && y.w == b.w);
     if (!launch_begin(&launch, s, "pointwise.cl", "concat", types(y, a).text))
         return;
-    launch_buffer(&launch, y.memory);
-    launch_buffer(&launch, a.memory);
-    launch_buffer(&launch, b.memory);
+    launch_tensor(&launch, y);
+    launch_tensor(&launch, a);
+    launch_tensor(&launch, b);
     launch_size(&launch, a.c);
     launch_size(&launch, b.c);
     launch_run(&launch, (size_t[3]){(y.c + 7) / 8, y.n * y.h * y.w, 1}, NULL);

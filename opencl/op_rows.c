@@ -12,8 +12,8 @@ void rows_spread(struct stream *s, struct tensor y, struct tensor x, cl_mem sour
         "-DX_HALF=%d -DY_HALF=%d", x.dtype == DTYPE_F16, y.dtype == DTYPE_F16);
     if (!launch_begin(&launch, s, "rows.cl", "rows_spread", options.text))
         return;
-    launch_buffer(&launch, y.memory);
-    launch_buffer(&launch, x.memory);
+    launch_tensor(&launch, y);
+    launch_tensor(&launch, x);
     launch_buffer(&launch, source);
     launch_size(&launch, row);
     launch_size(&launch, x.n);
@@ -30,8 +30,8 @@ void rows_compose(struct stream *s, struct tensor y, struct tensor x, cl_mem sou
         "-DX_HALF=%d -DY_HALF=%d", x.dtype == DTYPE_F16, y.dtype == DTYPE_F16);
     if (!launch_begin(&launch, s, "rows.cl", "rows_compose", options.text))
         return;
-    launch_buffer(&launch, y.memory);
-    launch_buffer(&launch, x.memory);
+    launch_tensor(&launch, y);
+    launch_tensor(&launch, x);
     launch_buffer(&launch, source);
     launch_buffer(&launch, weight);
     launch_size(&launch, row);

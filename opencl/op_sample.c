@@ -15,8 +15,8 @@ void sample_input(struct stream *s, struct tensor y, struct tensor x, cl_mem ste
         launch_options("-DX_HALF=0 -DY_HALF=%d", y.dtype == DTYPE_F16);
     if (!launch_begin(&launch, s, "sample.cl", "sample_input", options.text))
         return;
-    launch_buffer(&launch, y.memory);
-    launch_buffer(&launch, x.memory);
+    launch_tensor(&launch, y);
+    launch_tensor(&launch, x);
     launch_buffer(&launch, step);
     launch_size(&launch, count);
     launch_run(&launch, (size_t[3]){tensor_count(&y), 1, 1}, NULL);
@@ -32,8 +32,8 @@ static void measure_factor(struct stream *s, struct tensor factor, struct tensor
                                                    e.dtype == DTYPE_F16, LANES);
     if (!launch_begin(&launch, s, "sample.cl", "sample_factor", options.text))
         return;
-    launch_buffer(&launch, factor.memory);
-    launch_buffer(&launch, e.memory);
+    launch_tensor(&launch, factor);
+    launch_tensor(&launch, e);
     launch_buffer(&launch, step);
     launch_size(&launch, count / factor.n);
     launch_size(&launch, count);
@@ -50,14 +50,14 @@ static void advance(struct stream *s, struct tensor x, struct tensor e,
         launch_options("-DX_HALF=%d -DY_HALF=0", e.dtype == DTYPE_F16);
     if (!launch_begin(&launch, s, "sample.cl", "sample_update", options.text))
         return;
-    launch_buffer(&launch, x.memory);
-    launch_buffer(&launch, e.memory);
-    launch_buffer(&launch, factor.memory);
+    launch_tensor(&launch, x);
+    launch_tensor(&launch, e);
+    launch_tensor(&launch, factor);
     for (int i = 0; i < 4; i++) {
         assert(history[i].dtype == DTYPE_F32 && tensor_count(&history[i]) == count);
-        launch_buffer(&launch, history[i].memory);
+        launch_tensor(&launch, history[i]);
     }
-    launch_buffer(&launch, z.memory);
+    launch_tensor(&launch, z);
     launch_buffer(&launch, step);
     launch_size(&launch, count);
     launch_size(&launch, count / x.n);

@@ -135,6 +135,9 @@ bool pack_weights(struct packed *self, struct gpu *gpu, enum dtype dtype, bool g
     size_t columns = geglu ? out / 2 : out,
            width = geglu ? self->panel / 2 : self->panel;
     self->panels = (columns + width - 1) / width;
+    if (weight->dims == 4 && weight->shape[2] == 3 &&
+        !(self->u = calloc(1, sizeof *self->u)))
+        return error_set_kind(error, ERROR_MEMORY, "no memory for a convolution");
     if (pack_matrix(self, gpu, geglu, weight, error) &&
         (!bias || pack_bias(self, gpu, geglu, out, bias, error)))
         return true;
@@ -146,4 +149,8 @@ void pack_clear(struct packed *self, struct gpu *gpu)
 {
     gpu_release(gpu, &self->weights);
     gpu_release(gpu, &self->bias);
+    if (self->u)
+        gpu_release(gpu, self->u);
+    free(self->u);
+    self->u = NULL;
 }

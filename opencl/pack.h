@@ -16,6 +16,8 @@ struct packed {
     enum dtype dtype;
     size_t k, panel, panels; /* panel: columns of one */
     bool for_clblast;        /* one panel; see gemm_clblast.h */
+    cl_mem
+        *u; /* 3x3: where winograd.h keeps its weights, empty until needed; else NULL */
 };
 
 /* Columns of a panel on this device. */

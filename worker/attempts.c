@@ -19,6 +19,27 @@ void attempt_start_anew(struct attempt *attempt)
     attempt->start = (struct attempt_start){0};
 }
 
+void attempt_copy(struct attempt *into, const struct attempt *from)
+{
+    *into = *from;
+    into->task = (struct task){0};
+    task_copy(&into->task, &from->task);
+    const struct snapshot *snapshot = &from->start.snapshot;
+    if (from->start.state != START_HERE)
+        return;
+    if (!snapshot_make(&into->start.snapshot, NULL))
+        abort();
+    memcpy(into->start.snapshot.values, snapshot->values,
+           (1 + SNAPSHOT_HISTORY) * snapshot_values(snapshot) *
+               sizeof *snapshot->values);
+}
+
+void attempt_copy_clear(struct attempt *copy)
+{
+    task_clear(&copy->task);
+    attempt_start_anew(copy);
+}
+
 bool attempt_start_from(struct attempt *attempt, const void *data, size_t size,
                         struct error *error)
 {

@@ -52,8 +52,9 @@ struct attempts {
 
 void attempts_clear(struct attempts *self);
 
-/* Takes a copy of what was assigned, to be rendered `at_once` with others. ERROR_INPUT when a setting or a field is not what it
- * must be, ERROR_BUSY above ATTEMPTS_MOST. One that is held already is left as it is. */
+/* Takes a copy of what was assigned, to be rendered `at_once` with others. ERROR_INPUT when
+ * a setting or a field is not what it must be, ERROR_BUSY above ATTEMPTS_MOST. One that is
+ * held already is left as it is. */
 bool attempts_add(struct attempts *self, const Farm__Attempt *from, uint32_t at_once,
                   struct error *error);
 
@@ -65,6 +66,10 @@ struct attempt *attempts_find(const struct attempts *self, uint64_t epoch,
                               uint64_t counter);
 void attempts_remove(struct attempts *self, uint64_t epoch, uint64_t counter);
 
+/* A copy with a task and a beginning of its own, for another thread; cleared there. */
+void attempt_copy(struct attempt *into, const struct attempt *from);
+void attempt_copy_clear(struct attempt *copy);
+
 /* It begins anew, whatever it was to go on from. */
 void attempt_start_anew(struct attempt *attempt);
 
@@ -75,8 +80,8 @@ bool attempt_start_from(struct attempt *attempt, const void *data, size_t size,
 
 /* The next batch: the oldest attempt in state ASSIGNED of this model, and others of that
  * state that differ from it in prompt, negative prompt and seed only and begin at the same
- * step and end alike; at most `most`, and
- * no more than its batch should have, as they came. Gives their number. */
+ * step and end alike; at most `most`, and no more than its batch should have, as they came.
+ * Gives their number. */
 size_t attempts_batch(const struct attempts *self, const uint8_t model[BLOB_ID],
                       size_t most, struct attempt *batch[BATCH_MOST]);
 

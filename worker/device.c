@@ -167,7 +167,7 @@ int device_run(size_t index, const uint8_t instance[DEVICE_INSTANCE],
         return 1;
     }
     self.spooled = io_spooled_at_start(self.io);
-    self.render = render_new(index);
+    self.render = render_new(index, settings);
     watchdog_start(&self.dog, 1, 1, 1, clock_ms());
     run(&self);
     link_close(&self.link);

@@ -18,6 +18,7 @@
 #include "worker/proof.h"
 #include "worker/small_picture.h"
 #include "worker/task_loras.h"
+#include "worker/timing.h"
 
 enum { PREVIEW_MS = 1000 };
 
@@ -39,6 +40,7 @@ struct order {
 struct render {
     zactor_t *actor;
     size_t index;
+    const struct worker_settings *settings;
     /* the actor's from here on */
     zsock_t *pipe;
     struct gpu *gpu;
@@ -65,26 +67,12 @@ static struct order *order_new(enum order_kind kind)
 
 static void order_destroy(struct order *order)
 {
-    for (size_t i = 0; i < order->count; i++) {
-        task_clear(&order->batch[i].task);
-        attempt_start_anew(&order->batch[i]);
-    }
+    for (size_t i = 0; i < order->count; i++)
+        attempt_copy_clear(&order->batch[i]);
     model_files_clear(&order->files);
     inputs_clear(&order->inputs);
     free(order->model_name);
     free(order);
-}
-
-static void copy_start(struct attempt_start *into, const struct attempt_start *from)
-{
-    *into = *from;
-    if (from->state != START_HERE)
-        return;
-    if (!snapshot_make(&into->snapshot, NULL))
-        abort();
-    memcpy(into->snapshot.values, from->snapshot.values,
-           (1 + SNAPSHOT_HISTORY) * snapshot_values(&from->snapshot) *
-               sizeof *into->snapshot.values);
 }
 
 void render_batch(struct render *self, const uint8_t model[BLOB_ID],
@@ -98,13 +86,8 @@ void render_batch(struct render *self, const uint8_t model[BLOB_ID],
     inputs_copy(&order->inputs, inputs);
     order->model_name = wire_string(manifest->name);
     manifest_model_hash(manifest, order->model_hash);
-    for (; order->count < count; order->count++) {
-        struct attempt *copy = &order->batch[order->count];
-        *copy = *batch[order->count];
-        copy->task = (struct task){0};
-        task_copy(&copy->task, &batch[order->count]->task);
-        copy_start(&copy->start, &batch[order->count]->start);
-    }
+    for (; order->count < count; order->count++)
+        attempt_copy(&order->batch[order->count], batch[order->count]);
     zsock_send(self->actor, "p", order);
 }
 
@@ -425,6 +408,7 @@ static void open_device(struct render *self)
         event.info = *gpu_info(self->gpu);
         if (proof_of_device(self->gpu, &event.error))
             event.error = (struct error){0};
+        timing_start(self->gpu, self->settings);
     }
     tell(self, &event);
 }
@@ -450,17 +434,19 @@ static void render_actor(zsock_t *pipe, void *argument)
         }
         order_destroy(order);
     }
+    timing_show(self->gpu, self->settings, self->index);
     pipeline_destroy(&self->pipeline);
     gpu_close(&self->gpu);
     tell(self, &(struct render_event){.kind = RENDER_STOPPED});
 }
 
-struct render *render_new(size_t index)
+struct render *render_new(size_t index, const struct worker_settings *settings)
 {
     struct render *self = calloc(1, sizeof *self);
     if (!self)
         abort();
     self->index = index;
+    self->settings = settings;
     self->actor = zactor_new(render_actor, self);
     if (!self->actor)
         abort();

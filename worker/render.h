@@ -8,6 +8,7 @@
 
 #include <czmq.h>
 
+#include "config/settings.h"
 #include "opencl/gpu.h"
 #include "proto/farm.pb-c.h"
 #include "worker/attempts.h"
@@ -18,8 +19,8 @@
 struct render;
 
 /* Starts the thread, which opens device `index`: RENDER_OPENED or RENDER_NO_DEVICE comes.
- * Destroying stops what renders and waits for it. */
-struct render *render_new(size_t index);
+ * Destroying stops what renders and waits for it. Settings are borrowed. */
+struct render *render_new(size_t index, const struct worker_settings *settings);
 void render_destroy(struct render **self);
 
 /* Readable when render_next has something. */

@@ -8,12 +8,16 @@
  *        a[1][k]         | c10     | c11     |
  *
  * Every sum has a name of its own: an array of vectors would be spilled to memory. Columns
- * of b lie side by side; rows of a and c have any distance. B_SPACE is b's address space.
+ * of b lie side by side; rows of a and c have any distance. B_SPACE is b's address space,
+ * A_SPACE that of a and c (local unless said).
  * Without `more`, c is not read: c = a b.
  * Cost: 2 TALL multiply-adds for TALL + 2 loads a step.
  *
  * multiply_narrow does the same for 12 rows by WIDTH columns.
  */
+#ifndef A_SPACE
+#define A_SPACE __local
+#endif
 #if WIDTH == 16
 #define TALL 12
 typedef float16 vector;
@@ -40,7 +44,7 @@ typedef float8 vector;
 #define EACH_12(DO) EACH_6(DO) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
 #define PANEL       (2 * WIDTH)
 
-INLINE void multiply(__local float *c, int c_row, __local const float *a, int a_row,
+INLINE void multiply(A_SPACE float *c, int c_row, A_SPACE const float *a, int a_row,
                      B_SPACE const float *b, int depth, int more)
 {
 #define BEGIN(r)                                                                         \
@@ -67,7 +71,7 @@ INLINE void multiply(__local float *c, int c_row, __local const float *a, int a_
 #undef END
 }
 
-INLINE void multiply_narrow(__local float *c, int c_row, __local const float *a, int a_row,
+INLINE void multiply_narrow(A_SPACE float *c, int c_row, A_SPACE const float *a, int a_row,
                             B_SPACE const float *b, int depth, int more)
 {
 #define BEGIN(r) vector sum##r = more ? LOADV(c + r * c_row) : (vector)(0.0f);

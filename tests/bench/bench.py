@@ -1,11 +1,15 @@
-"""Alternates a model part of ours with PyTorch's, pass by pass, and prints the ratio.
+"""Alternates work of ours with PyTorch's, run by run, and prints the ratio.
 
-    bench.py BIN unet|vae [--peer PYTHON] [--size N] [--rows N] [--passes N] [--form FORM]
-             [--json]
+    bench.py BIN unet|sdxl-unet|vae [--peer PYTHON] [--size N] [--rows N] [--form FORM]
+    bench.py BIN ops [--peer PYTHON] [--only TEXT] [--plot FILE.png]
+             [--passes N] [--json]
 
-BIN is the folder of bench_model, PYTHON an interpreter with torch and diffusers. Absolute
-times of a shared machine mean little; the ratio of passes taken in turn does. Both outputs
-are compared: an answer that is wrong has no speed.
+BIN is the folder of the bench programs, PYTHON an interpreter with torch and diffusers.
+Absolute times of a shared machine mean little; the ratio of runs taken in turn does: ratio
+is the peer's time over ours, the median of the pairs. spread is that of our times, (third
+quartile - first) / median. --json prints one object a line: work, ours_s, peer_s (medians),
+ratio, spread, fma_peak_gflops and more. Of whole parts both outputs are compared: an answer
+that is wrong has no speed.
 """
 
 import argparse
@@ -21,29 +25,50 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 TOLERANCE = 1e-4
-# Work of one pass at 64x64 latents, in TFLOP (multiplications and additions).
-WORK = {"unet": 0.803, "vae": 2.515}
+CONFIGS = {"unet": "sd15_unet", "sdxl-unet": "sdxl_unet", "vae": "sd15_vae"}
+SIZES = {"unet": 64, "sdxl-unet": 128, "vae": 64}
+# Work of one pass at that size, in TFLOP (multiplications and additions).
+WORK = {"unet": 0.803, "sdxl-unet": 6.761, "vae": 2.515}
 
 
 class Runner:
+    """A program that works once for each empty line and answers with its seconds."""
+
     def __init__(self, command):
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
 
     def line(self):
-        text = self.process.stdout.readline()
-        if not text:
-            sys.exit(f"{self.process.args[0]} ended with {self.process.wait()}")
-        return text
+        return self.process.stdout.readline()
+
+    def ask(self, text=""):
+        self.process.stdin.write(text + "\n")
+        self.process.stdin.flush()
 
     def seconds(self):
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        return float(self.line())
+        self.ask()
+        text = self.line()
+        if not text:
+            sys.exit(f"{self.process.args[0]} ended with {self.process.wait()}")
+        return float(text)
 
     def close(self):
         self.process.stdin.close()
         self.process.wait()
+
+
+def alternate(runners, passes):
+    """Medians, ratio and spread of runs taken in turn."""
+    times = {name: [] for name in runners}
+    for _ in range(passes):
+        for name, runner in runners.items():
+            times[name].append(runner.seconds())
+    result = {f"{name}_s": statistics.median(times[name]) for name in runners}
+    if "peer" in runners:
+        result["ratio"] = statistics.median(p / o for o, p in zip(times["ours"], times["peer"]))
+    quartiles = statistics.quantiles(times["ours"], n=4) if passes > 1 else [0, 0, 0]
+    result["spread"] = (quartiles[2] - quartiles[0]) / result["ours_s"]
+    return result
 
 
 def distance(found, want):
@@ -60,59 +85,114 @@ def fma_peak(options):
     return max(json.loads(line).get("fma_peak_gflops", 0) for line in lines.splitlines())
 
 
-def measure(options, folder):
-    config = str(HERE / f"sd15_{options.part}.json")
-    shared = [options.part, config, "--size", str(options.size), "--rows", str(options.rows)]
+def measure_part(options, folder):
+    part = "vae" if options.part == "vae" else "unet"
+    size = options.size or SIZES[options.part]
+    config = str(HERE / f"{CONFIGS[options.part]}.json")
+    shared = [part, config, "--size", str(size), "--rows", str(options.rows)]
     ours = Runner([f"{options.bin}/bench_model", *shared, "--steps-from-stdin",
                    "--out", f"{folder}/ours"])
     ours.seconds()  # kernels are built, the result is written
-    result = {"work": options.part, "size": options.size, "rows": options.rows}
-    times = {"ours": [], "peer": []}
+    result = {"work": options.part, "size": size, "rows": options.rows}
     runners = {"ours": ours}
     if options.peer:
         runners["peer"] = Runner([options.peer, str(HERE / "peer_torch.py"), *shared,
                                   "--form", options.form, "--out", f"{folder}/peer"])
         runners["peer"].line()
         result["distance"] = distance(f"{folder}/ours", f"{folder}/peer")
-    for _ in range(options.passes):
-        for name, runner in runners.items():
-            times[name].append(runner.seconds())
-    for name, runner in runners.items():
+    result |= alternate(runners, options.passes)
+    for runner in runners.values():
         runner.close()
-        result[f"{name}_s"] = min(times[name])
-    if options.peer:
-        result["ratio"] = statistics.median(p / o for o, p in zip(times["ours"], times["peer"]))
-    if options.size != 64:
-        return result
-    work = WORK[options.part] * options.rows * 1e3
     result["fma_peak_gflops"] = fma_peak(options)
+    if size != SIZES[options.part]:
+        return result
     for name in runners:
-        result[f"{name}_gflops"] = work / result[f"{name}_s"]
+        result[f"{name}_gflops"] = WORK[options.part] * options.rows * 1e3 / result[f"{name}_s"]
     if options.peer and result["peer_gflops"] < result["fma_peak_gflops"] / 2:
         print("the peer is under half of the FMA peak: its time is no baseline", file=sys.stderr)
     return result
 
 
+def measure_ops(options):
+    """Each work that bench_ops knows, as results come."""
+    only = ["--only", options.only] if options.only else []
+    runners = {"ours": Runner([f"{options.bin}/bench_ops", "--steps-from-stdin", *only])}
+    if options.peer:
+        runners["peer"] = Runner([options.peer, str(HERE / "peer_ops.py")])
+    while header := runners["ours"].line():
+        work = json.loads(header)
+        if options.peer:
+            runners["peer"].ask(header.strip())
+            runners["peer"].line()
+        result = work | alternate(runners, options.passes)
+        for name in runners:
+            result[f"{name}_gflops"] = work["operations"] / result[f"{name}_s"] * 1e-9
+        runners["ours"].ask("next")
+        yield result
+    for runner in runners.values():
+        runner.close()
+
+
+def plot(results, path):
+    """Speed over operations for each byte of operands, under the machine's roofline."""
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    peak = statistics.median(r["fma_peak_gflops"] for r in results)
+    figure, axes = pyplot.subplots(figsize=(11, 0.3 * len(results) + 1.5))
+    names = [r["work"] for r in results]
+    rows = np.arange(len(results))
+    axes.barh(rows - 0.2, [r["ours_gflops"] for r in results], 0.4, label="clfarm")
+    if "peer_gflops" in results[0]:
+        axes.barh(rows + 0.2, [r["peer_gflops"] for r in results], 0.4, label="PyTorch")
+    axes.axvline(peak, color="black", linestyle="--", label=f"FMA peak {peak:.0f}")
+    axes.set_yticks(rows, names, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel("GFLOP/s (of a convolution: of its definition)")
+    axes.legend(loc="lower right")
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def show(result, options):
+    if options.json:
+        print(json.dumps(result), flush=True)
+    elif options.part == "ops":
+        ratio = f"{result['ratio']:6.2f}" if "ratio" in result else ""
+        print(f"{result['work']:40} {result['ours_s'] * 1e3:9.3f} ms {result['ours_gflops']:8.1f}"
+              f" GFLOP/s {result['ours_gflops'] / result['fma_peak_gflops']:5.2f} of peak"
+              f" {result['spread']:5.2f} {ratio}", flush=True)
+    else:
+        for key, value in result.items():
+            print(f"{key:16} {value:.4g}" if isinstance(value, float) else f"{key:16} {value}")
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("bin")
-    parser.add_argument("part", choices=["unet", "vae"])
+    parser.add_argument("part", choices=[*CONFIGS, "ops"])
     parser.add_argument("--peer", help="a Python with torch and diffusers")
-    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--size", type=int, help="in latents, both ways")
     parser.add_argument("--rows", type=int, default=1)
     parser.add_argument("--passes", type=int, default=5)
     parser.add_argument("--form", default="channels_last",
                         choices=["channels_last", "nchw", "compile"])
+    parser.add_argument("--only", help="ops whose name holds this")
+    parser.add_argument("--plot", help="ops: a picture of the speeds")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
+    if options.part == "ops":
+        results = []
+        for result in measure_ops(options):
+            show(result, options)
+            results.append(result)
+        if options.plot:
+            plot([r for r in results if r["op"] in ("linear", "conv")], options.plot)
+        return 0
     with tempfile.TemporaryDirectory() as folder:
-        result = measure(options, folder)
-    if options.json:
-        print(json.dumps(result))
-    else:
-        for key, value in result.items():
-            print(f"{key:12} {value:.4g}" if isinstance(value, float) else f"{key:12} {value}")
+        result = measure_part(options, folder)
+    show(result, options)
     return 1 if result.get("distance", 0) > TOLERANCE else 0
 
 

@@ -2,11 +2,13 @@
  *
  *     bench_model unet|vae CONFIG [--size N] [--rows N] [--f16] [--device N]
  *                 [--passes N] [--steps-from-stdin] [--scales FILE] [--out FILE]
+ *                 [--profile] [--trace FILE]
  *
  * Size is in latents, both ways. Each pass prints its seconds on a line of its own; the
  * first, which is not printed, builds kernels. With --steps-from-stdin a pass runs for each
  * line read, so that bench.py can alternate it with a peer. --out: the result as raw
- * float32 [n, h, w, c]. --scales: of invented.c.
+ * float32 [n, h, w, c]. --scales: of invented.c. --profile: what each kernel took, on
+ * stderr; --trace: all launches.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,9 +19,9 @@
 #include "worker/sd/vae.h"
 
 struct bench {
-    const char *part, *config, *out, *scales;
+    const char *part, *config, *out, *scales, *trace;
     size_t size, rows, device, passes;
-    bool from_stdin;
+    bool from_stdin, profile;
     enum dtype dtype;
     struct gpu *gpu;
     struct unet unet;
@@ -150,6 +152,16 @@ static void run(struct bench *self)
     }
 }
 
+static void print_profile(struct bench *self)
+{
+    struct error error = {0};
+    struct profile *profile = gpu_profile(self->gpu);
+    if (self->trace && !profile_write_trace(profile, self->trace, &error))
+        die(&error);
+    if (self->profile && !profile_print(profile, stderr, &error))
+        die(&error);
+}
+
 static void close_all(struct bench *self)
 {
     stream_destroy(&self->stream);
@@ -167,7 +179,7 @@ static void usage(void)
 {
     fprintf(stderr, "bench_model unet|vae CONFIG [--size N] [--rows N] [--f16] "
                     "[--device N] [--passes N] [--steps-from-stdin] "
-                    "[--scales FILE] [--out FILE]\n");
+                    "[--scales FILE] [--out FILE] [--profile] [--trace FILE]\n");
     exit(2);
 }
 
@@ -193,6 +205,10 @@ int main(int count, char **arguments)
             self.dtype = DTYPE_F16;
         else if (strcmp(arguments[i], "--steps-from-stdin") == 0)
             self.from_stdin = true;
+        else if (strcmp(arguments[i], "--profile") == 0)
+            self.profile = true;
+        else if (strcmp(arguments[i], "--trace") == 0 && i + 1 < count)
+            self.trace = arguments[++i];
         else if (strcmp(arguments[i], "--out") == 0 && i + 1 < count)
             self.out = arguments[++i];
         else if (strcmp(arguments[i], "--scales") == 0 && i + 1 < count)
@@ -209,10 +225,12 @@ int main(int count, char **arguments)
     }
     struct error error = {0};
     self.gpu = gpu_open(self.device, &error);
-    if (!self.gpu)
+    if (!self.gpu ||
+        ((self.profile || self.trace) && !gpu_start_profile(self.gpu, &error)))
         die(&error);
     load(&self);
     run(&self);
+    print_profile(&self);
     close_all(&self);
     return 0;
 }

@@ -1,12 +1,14 @@
 /* Speed of the operations on a device, beside what the device can do at most.
  *
- *     bench_ops [--json] [--device N] [--only TEXT]
+ *     bench_ops [--json] [--device N] [--only TEXT] [--steps-from-stdin]
  *
  * Every line measures its own FMA peak before and after, since shared machines change speed.
  * On CPUs the last column takes the processor's time for both, not the wall clock's: what
  * the kernel is worth when others use the cores.
  * Work is that of SD 1.5's UNet at 64 x 64 latents with one batch row. The best of several
- * runs counts.
+ * runs counts. With --steps-from-stdin each work is described by a line of JSON, with the FMA
+ * peak before it, runs once for each empty line read, and makes place for the next at any
+ * other: so bench.py alternates it with a peer.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,25 +16,19 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "base/embedded.h"
-#include "base/path.h"
 #include "opencl/ops.h"
-
-extern const struct embedded_file bench_sources[];
+#include "opencl/peak.h"
 
 struct bench {
     struct gpu *gpu;
-    bool json;
+    bool json, from_stdin;
     const char *only;
-    cl_program program;
-    cl_kernel fma_peak, copy;
-    cl_mem out;
-    size_t lanes;
+    struct peak peak;
 };
 
 /* What is timed: one op, enqueued by `enqueue`. */
 struct work {
-    char name[100];
+    char name[100], shape[160]; /* shape: JSON's members for the peer */
     double operations;
     struct tensor y, x, k, v;
     struct linear linear;
@@ -47,37 +43,6 @@ static void die(const struct error *error)
 {
     fprintf(stderr, "bench_ops: %s\n", error->text);
     exit(1);
-}
-
-static void open_peak(struct bench *self)
-{
-    struct error error = {0};
-    cl_int code;
-    cl_device_id device = gpu_device(self->gpu);
-    const struct gpu_info *info = gpu_info(self->gpu);
-    const char *text = bench_sources[0].text;
-    self->lanes = info->native_width >= 16 ? 16 : info->native_width >= 8 ? 8 : 4;
-    char *options = path_format("-cl-std=CL1.2 -DLANES=%zu", self->lanes);
-    self->program =
-        clCreateProgramWithSource(gpu_context(self->gpu), 1, &text, NULL, &code);
-    if (!gpu_check(code, "clCreateProgramWithSource", "peak.cl", &error) ||
-        !gpu_check(clBuildProgram(self->program, 1, &device, options, NULL, NULL),
-                   "clBuildProgram", "peak.cl", &error))
-        die(&error);
-    self->fma_peak = clCreateKernel(self->program, "fma_peak", NULL);
-    self->copy = clCreateKernel(self->program, "copy", NULL);
-    self->out = gpu_allocate(self->gpu, 1 << 20, &error);
-    if (!self->out)
-        die(&error);
-    free(options);
-}
-
-static void close_peak(struct bench *self)
-{
-    gpu_release(self->gpu, &self->out);
-    clReleaseKernel(self->fma_peak);
-    clReleaseKernel(self->copy);
-    clReleaseProgram(self->program);
 }
 
 struct seconds {
@@ -106,58 +71,38 @@ static void keep_less(struct seconds *least, struct seconds s)
         least->cpu = s.cpu;
 }
 
-/* What one enqueue-and-wait takes. */
-static struct seconds time_kernel(struct bench *self, cl_kernel kernel, size_t items,
-                                  size_t group)
-{
-    struct error error = {0};
-    struct seconds from = now();
-    if (!gpu_enqueue(self->gpu, kernel, "peak", (size_t[3]){items, 1, 1},
-                     (size_t[3]){group, 1, 1}, &error) ||
-        !gpu_finish(self->gpu, &error))
-        die(&error);
-    return since(from);
-}
-
 /* What 1e9 operations take at least, of some tries of about ten milliseconds. */
 static struct seconds fma_peak(struct bench *self)
 {
-    const struct gpu_info *info = gpu_info(self->gpu);
-    size_t group = info->is_cpu ? 1 : 128;
-    size_t items = info->is_cpu ? info->units * 8 : (size_t)info->units * 2048;
-    cl_int rounds = info->is_cpu ? 400000 / 8 : 2000;
-    float factor = 0.5F;
+    struct error error = {0};
     struct seconds best = {1e9, 1e9};
-    clSetKernelArg(self->fma_peak, 0, sizeof self->out, &self->out);
-    clSetKernelArg(self->fma_peak, 1, sizeof rounds, &rounds);
-    clSetKernelArg(self->fma_peak, 2, sizeof factor, &factor);
-    for (int i = 0; i < 5; i++)
-        keep_less(&best, time_kernel(self, self->fma_peak, items, group));
-    double operations = (double)items * rounds * 24 * (double)self->lanes * 1e-9;
-    return (struct seconds){best.wall / operations, best.cpu / operations};
+    double operations = 0;
+    for (int i = 0; i < 5; i++) {
+        struct seconds from = now();
+        if (!peak_fma(&self->peak, &operations, &error))
+            die(&error);
+        keep_less(&best, since(from));
+    }
+    return (struct seconds){best.wall / operations * 1e9, best.cpu / operations * 1e9};
 }
 
 static void print_copy_bandwidth(struct bench *self)
 {
     struct error error = {0};
-    size_t bytes = 256 << 20;
-    cl_mem from = gpu_allocate(self->gpu, bytes, &error);
-    cl_mem to = from ? gpu_allocate(self->gpu, bytes, &error) : NULL;
-    if (!to)
-        die(&error);
-    clSetKernelArg(self->copy, 0, sizeof to, &to);
-    clSetKernelArg(self->copy, 1, sizeof from, &from);
     struct seconds best = {1e9, 1e9};
-    for (int i = 0; i < 5; i++)
-        keep_less(&best, time_kernel(self, self->copy, bytes / 64, 64));
-    double rate = 2 * (double)bytes / best.wall * 1e-9;
+    double bytes = 0;
+    for (int i = 0; i < 5; i++) {
+        struct seconds from = now();
+        if (!peak_copy(&self->peak, &bytes, &error))
+            die(&error);
+        keep_less(&best, since(from));
+    }
+    double rate = bytes / best.wall * 1e-9;
     if (self->json)
         printf("{\"work\": \"copy\", \"ours_s\": %.6f, \"gb_per_s\": %.2f}\n",
                best.wall, rate);
     else
         printf("%-44s %6.1f GB/s read and written\n", "copy 256 MiB", rate);
-    gpu_release(self->gpu, &from);
-    gpu_release(self->gpu, &to);
 }
 
 /* ---- Work */
@@ -240,9 +185,22 @@ static struct seconds time_work(struct bench *self, struct stream *stream,
     return since(from);
 }
 
-static void measure(struct bench *self, struct work *work)
+/* A run for each empty line. */
+static void answer(struct bench *self, struct stream *stream, struct work *work)
 {
-    struct stream *stream = plan(self, work);
+    char line[16];
+    time_work(self, stream, work); /* kernels are built, pages are there */
+    printf("{\"work\": \"%s\", %s, \"operations\": %.0f, \"fma_peak_gflops\": %.2f}\n",
+           work->name, work->shape, work->operations, 1 / fma_peak(self).wall);
+    fflush(stdout);
+    while (fgets(line, sizeof line, stdin) && line[0] == '\n') {
+        printf("%.6f\n", time_work(self, stream, work).wall);
+        fflush(stdout);
+    }
+}
+
+static void report(struct bench *self, struct stream *stream, struct work *work)
+{
     struct seconds best = {1e9, 1e9}, peak = fma_peak(self);
     double spent = 0;
     for (int i = 0; i < 20 && (i < 3 || spent < 1); i++) {
@@ -261,6 +219,12 @@ static void measure(struct bench *self, struct work *work)
                best.wall * 1e3, rate, rate * peak.wall, 1 / peak.wall,
                work->operations * 1e-9 / best.cpu * peak.cpu);
     fflush(stdout);
+}
+
+static void measure(struct bench *self, struct work *work)
+{
+    struct stream *stream = plan(self, work);
+    (self->from_stdin ? answer : report)(self, stream, work);
     stream_destroy(&stream);
     tensor_destroy(&work->y, self->gpu);
     tensor_destroy(&work->x, self->gpu);
@@ -288,6 +252,10 @@ static void bench_linear(struct bench *self, size_t rows, size_t in, size_t out,
                         .operations = 2 * (double)rows * (double)in * (double)out};
     snprintf(work.name, sizeof work.name, "gemm %zu x %zu -> %zu%s", rows, in, out,
              geglu ? " geglu" : "");
+    snprintf(work.shape, sizeof work.shape,
+             "\"op\": \"linear\", \"rows\": %zu, \"in\": %zu, \"out\": %zu, "
+             "\"activation\": %d",
+             rows, in, out, (int)activation);
     if (skipped(self, &work))
         return;
     float *weights = random_values(in * out, 0.05F);
@@ -311,6 +279,10 @@ static void bench_conv(struct bench *self, size_t side, size_t in, size_t out,
                             2 * (double)(to * to * size * size) * (double)(in * out)};
     snprintf(work.name, sizeof work.name, "conv %zux%zu /%zu %zu^2 x %zu -> %zu", size,
              size, stride, side, in, out);
+    snprintf(work.shape, sizeof work.shape,
+             "\"op\": \"conv\", \"side\": %zu, \"in\": %zu, \"out\": %zu, "
+             "\"size\": %zu, \"stride\": %zu",
+             side, in, out, size, stride);
     if (skipped(self, &work))
         return;
     float *weights = random_values(in * out * size * size, 0.02F);
@@ -332,6 +304,10 @@ static void bench_attention(struct bench *self, size_t queries, size_t keys,
                             4 * (double)(queries * keys) * (double)(width * heads)};
     snprintf(work.name, sizeof work.name, "attention %zu x %zu, %zu x %zu", queries,
              keys, heads, width);
+    snprintf(work.shape, sizeof work.shape,
+             "\"op\": \"attention\", \"queries\": %zu, \"keys\": %zu, "
+             "\"width\": %zu, \"heads\": %zu",
+             queries, keys, width, heads);
     if (skipped(self, &work))
         return;
     work.x = new_tensor(self, 1, queries, width * heads);
@@ -348,6 +324,9 @@ static void bench_norm(struct bench *self, size_t side, size_t c, bool group)
     struct work work = {.enqueue = group ? enqueue_group_norm : enqueue_layer_norm,
                         .operations = 2 * (double)(side * side * c)};
     snprintf(work.name, sizeof work.name, "%s_norm %zu^2 x %zu",
+             group ? "group" : "layer", side, c);
+    snprintf(work.shape, sizeof work.shape,
+             "\"op\": \"%s_norm\", \"side\": %zu, \"c\": %zu",
              group ? "group" : "layer", side, c);
     if (skipped(self, &work))
         return;
@@ -400,24 +379,29 @@ int main(int count, char **arguments)
     for (int i = 1; i < count; i++) {
         if (strcmp(arguments[i], "--json") == 0) {
             self.json = true;
+        } else if (strcmp(arguments[i], "--steps-from-stdin") == 0) {
+            self.from_stdin = true;
         } else if (strcmp(arguments[i], "--device") == 0 && i + 1 < count) {
             device = strtoul(arguments[++i], NULL, 10);
         } else if (strcmp(arguments[i], "--only") == 0 && i + 1 < count) {
             self.only = arguments[++i];
         } else {
-            fprintf(stderr, "usage: bench_ops [--json] [--device N] [--only TEXT]\n");
+            fprintf(stderr, "usage: bench_ops [--json] [--device N] [--only TEXT] "
+                            "[--steps-from-stdin]\n");
             return 2;
         }
     }
     self.gpu = gpu_open(device, &error);
     if (!self.gpu)
         die(&error);
-    if (!self.json)
+    if (!self.json && !self.from_stdin)
         printf("%s\n", gpu_info(self.gpu)->kind);
-    open_peak(&self);
-    print_copy_bandwidth(&self);
+    if (!peak_open(&self.peak, self.gpu, &error))
+        die(&error);
+    if (!self.from_stdin)
+        print_copy_bandwidth(&self);
     bench_all(&self);
-    close_peak(&self);
+    peak_close(&self.peak);
     gpu_close(&self.gpu);
     return 0;
 }

@@ -31,6 +31,37 @@ static void a_device_that_is_not_there_is_named(void **state)
     assert_non_null(strstr(error.text, "no OpenCL device 40"));
 }
 
+static void enqueue_activation(struct stream *s, void *context)
+{
+    struct tensor *x = context;
+    activate(s, *x, *x, ACTIVATION_SILU);
+}
+
+static void a_profile_counts_what_every_kernel_did(void **state)
+{
+    char *table = NULL;
+    size_t size = 0;
+    char *path = path_format("%s/trace", folder);
+    struct tensor x = tensor_from(DTYPE_F32, 1, 8, 8, 16, NULL);
+    assert_null(gpu_profile(gpu));
+    assert_ok(gpu_start_profile(gpu, &error));
+    for (int i = 0; i < 3; i++)
+        run_stream(DTYPE_F32, enqueue_activation, &x);
+    FILE *to = open_memstream(&table, &size);
+    assert_ok(profile_print(gpu_profile(gpu), to, &error));
+    assert_ok(profile_write_trace(gpu_profile(gpu), path, &error));
+    fclose(to);
+    const char *row = strstr(table, "\nactivation ");
+    assert_non_null(row);
+    assert_int_equal(strtol(row + strlen("\nactivation "), NULL, 10), 3);
+    struct error error = {0};
+    assert_false(profile_write_trace(gpu_profile(gpu), "/nowhere/trace", &error));
+    assert_non_null(strstr(error.text, "/nowhere/trace"));
+    tensor_destroy(&x, gpu);
+    free(table);
+    free(path);
+}
+
 static void the_list_names_every_device_once(void **state)
 {
     struct gpu_info *infos;
@@ -164,6 +195,7 @@ int main(void)
         cmocka_unit_test(kernels_of_a_folder_go_before_the_embedded_ones),
         cmocka_unit_test(a_sound_device_proves_itself_on_either_path),
         cmocka_unit_test(a_device_that_computes_wrongly_is_found_out),
+        cmocka_unit_test(a_profile_counts_what_every_kernel_did), /* and stays on */
     };
     return cmocka_run_group_tests(tests, open_alone, close_alone);
 }

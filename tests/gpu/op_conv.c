@@ -149,9 +149,67 @@ static void many_channels_lose_no_digits(void **state)
         DTYPE_F32, true);
 }
 
-static void a_picture_does_not_depend_on_the_batch(void **state)
+/* FARM_CONV decides for what follows; NULL: the shape does. */
+static void force(const char *way)
 {
-    enum { N = 3, H = 7, W = 9, IN = 70, OUT = 37, COUNT = H * W * OUT };
+    if (way)
+        setenv("FARM_CONV", way, 1);
+    else
+        unsetenv("FARM_CONV");
+}
+
+static void winograd_sums_to_the_same(void **state)
+{
+    static const size_t channels[][2] = {{8, 33}, {40, 20}, {96, 80}, {704, 40}};
+    static const size_t sizes[][4] = {
+        {9, 13}, {1, 1}, {5, 2}, {16, 11}, {4, 6, 8, 12}, {5, 7, 9, 13}, {3, 3, 3, 4}};
+    if (!gpu_is_cpu_path(gpu))
+        skip();
+    force("winograd");
+    for (size_t i = 0; i < sizeof channels / sizeof *channels; i++)
+        for (size_t j = 0; j < sizeof sizes / sizeof *sizes; j++) {
+            check((struct reference_conv){.n = 2,
+                                          .size = 3,
+                                          .stride = 1,
+                                          .in = channels[i][0],
+                                          .out = channels[i][1],
+                                          .h = sizes[j][0],
+                                          .w = sizes[j][1],
+                                          .up_h = sizes[j][2],
+                                          .up_w = sizes[j][3],
+                                          .activation = j % 3 ? ACTIVATION_SILU
+                                                              : ACTIVATION_NONE},
+                  DTYPE_F32, j % 2);
+        }
+    force(NULL);
+}
+
+/* The two ways round differently. */
+static void large_pictures_are_winograds(void **state)
+{
+    enum { H = 32, W = 33, C = 32, COUNT = H * W * C };
+    struct reference_conv c = {
+        .n = 1, .size = 3, .stride = 1, .in = C, .out = C, .h = H, .w = W};
+    for (int half = 0; half < 2; half++)
+        check(c, half ? DTYPE_F16 : DTYPE_F32, true);
+    float *x = random_values(COUNT, DTYPE_F32, 1);
+    float *weight = random_values(C * C * 9, DTYPE_F32, 2);
+    c.weight = weight;
+    float *chosen = convolve(&c, DTYPE_F32, x);
+    force("direct");
+    float *direct = convolve(&c, DTYPE_F32, x);
+    force(NULL);
+    assert_int_equal(memcmp(chosen, direct, COUNT * sizeof *chosen) != 0,
+                     gpu_is_cpu_path(gpu));
+    free(x);
+    free(weight);
+    free(chosen);
+    free(direct);
+}
+
+static void compare_alone_and_together(void)
+{
+    enum { N = 3, H = 7, W = 9, IN = 72, OUT = 37, COUNT = H * W * OUT };
     struct reference_conv c = {.n = N,
                                .size = 3,
                                .stride = 1,
@@ -178,6 +236,14 @@ static void a_picture_does_not_depend_on_the_batch(void **state)
     free(together);
 }
 
+static void a_picture_does_not_depend_on_the_batch(void **state)
+{
+    compare_alone_and_together();
+    force("winograd");
+    compare_alone_and_together();
+    force(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -188,6 +254,8 @@ int main(void)
         cmocka_unit_test(x_is_enlarged_to_any_size_before),
         cmocka_unit_test(activation_comes_before_the_residual_and_after_the_biases),
         cmocka_unit_test(many_channels_lose_no_digits),
+        cmocka_unit_test(winograd_sums_to_the_same),
+        cmocka_unit_test(large_pictures_are_winograds),
         cmocka_unit_test(a_picture_does_not_depend_on_the_batch),
     };
     return run_on_every_path(tests);

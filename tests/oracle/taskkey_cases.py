@@ -62,7 +62,7 @@ LATE = {
     "mask-invert": "off",
     "refiner": "",
 }
-ENGINE = 3
+ENGINE = 4
 
 CASES = [
     ({}, None),

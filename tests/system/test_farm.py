@@ -1,5 +1,7 @@
 """The whole path through real processes, and what survives their deaths."""
+import json
 import os
+import re
 import signal
 import struct
 
@@ -122,6 +124,16 @@ def test_one_image_or_four_at_once_here_or_in_a_private_farm_are_the_same_bytes(
     farm.ctl("render", "--local", "--model", TINY, "--size", "64x64", *SWEEP, "-o", out)
     assert {path.name: unsigned(path.read_bytes()) if path.suffix == ".png"
             else path.read_bytes() for path in out.iterdir()} == alone
+
+
+def test_a_worker_tells_what_each_kernel_took(farm):
+    worker = farm.worker("one", "--profile", "--trace", farm.folder / "trace")
+    assert_complete(farm, farm.submit("cat", "--seed", 1, "--steps", 2, "--latents"), 1)
+    assert worker.stop() == 0
+    assert re.search(r"^gemm +\d+ +\d+\.\d+ +\d", worker.log(), re.M)
+    events = json.loads((farm.folder / "trace.0").read_text())["traceEvents"]
+    assert {"gemm", "attention"} <= {event["name"] for event in events}
+    assert all(event["dur"] >= 0 and event["ph"] == "X" for event in events)
 
 
 def test_a_worker_whose_key_nobody_knows_gets_nothing(farm):
