@@ -103,12 +103,40 @@ static void a_file_that_is_no_vae_is_refused_and_the_model_keeps_its_own(void **
     pipeline_destroy(&pipeline);
 }
 
+/* The last picture shown, which is of the last latents. */
+static void keep_last(void *owner, size_t image, const struct pixels *picture)
+{
+    struct pixels *last = owner;
+    pixels_clear(last);
+    *last = (struct pixels){.width = picture->width, .height = picture->height};
+    assert_true(pixels_crop(last, picture, 0, 0, NULL));
+}
+
+static void a_tiny_vae_decodes_previews_at_full_size(void **state)
+{
+    struct pipeline *pipeline = load_pipeline("tiny");
+    struct pixels last = {0};
+    const struct pipeline_watch watch = {
+        .preview_every = 1, .preview = keep_last, .owner = &last};
+    pipeline_watch(pipeline, &watch);
+    struct image plain = render(pipeline, NULL);
+    assert_int_equal(last.width, plain.w);
+    struct image tiny = render(pipeline, FOLDER "taesd.safetensors");
+    assert_int_equal(last.width, tiny.width);
+    assert_memory_equal(last.rgb, tiny.rgb, tiny.width * tiny.height * 3);
+    pixels_clear(&last);
+    image_clear(&plain);
+    image_clear(&tiny);
+    pipeline_destroy(&pipeline);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_vae_decodes_as_in_diffusers_in_both_layouts),
         cmocka_unit_test(a_tiny_vae_decodes_and_encodes_as_in_diffusers),
         cmocka_unit_test(a_file_that_is_no_vae_is_refused_and_the_model_keeps_its_own),
+        cmocka_unit_test(a_tiny_vae_decodes_previews_at_full_size),
     };
     return cmocka_run_group_tests(tests, open_cpu_path, close_gpu);
 }

@@ -97,7 +97,7 @@ void image_clear(struct image *self);
  * steps, with keep_stopped where a rendering is stopped, and with keep_last after the last
  * step, which ends it undecoded (ERROR_BUSY "stopped"), a snapshot of each image from which
  * another device can go on; every preview_every steps a picture of its latents, a
- * pixel a place. 0: none. */
+ * pixel a place, or as a tiny VAE decodes them where the model has one. 0: none. */
 struct pipeline_watch {
     size_t keep_every, preview_every;
     bool keep_stopped, keep_last; /* the second: models of latents, known steps */

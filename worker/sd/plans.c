@@ -63,9 +63,9 @@ void plans_drop(struct plans *self)
 }
 
 /* Brings the plan that fits to the front of its list, or makes one there: the last of a
- * full list then goes, or all of them where memory is short. */
+ * full list then goes, or all of them where memory is short and it is not `spare`. */
 static void *get(struct plans *self, enum plan_kind which, const void *shape,
-                 struct error *error)
+                 bool spare, struct error *error)
 {
     const struct kind *kind = &kinds[which];
     void **list = self->item[which];
@@ -82,12 +82,12 @@ static void *get(struct plans *self, enum plan_kind which, const void *shape,
     struct error first = {0};
     if (!plan)
         plan = kind->make(self, shape, &first);
-    if (!plan && first.kind == ERROR_MEMORY) {
+    if (!plan && !spare && first.kind == ERROR_MEMORY) {
         plans_drop(self);
         first = (struct error){0};
         plan = kind->make(self, shape, &first);
     }
-    if (!plan && first.kind == ERROR_MEMORY && self->make_room &&
+    if (!plan && !spare && first.kind == ERROR_MEMORY && self->make_room &&
         self->make_room(self->owner)) {
         first = (struct error){0};
         plan = kind->make(self, shape, &first);
@@ -100,12 +100,17 @@ static void *get(struct plans *self, enum plan_kind which, const void *shape,
 struct denoiser *plans_denoiser(struct plans *self, const struct denoiser_shape *shape,
                                 struct error *error)
 {
-    return get(self, PLAN_DENOISER, shape, error);
+    return get(self, PLAN_DENOISER, shape, false, error);
 }
 
 struct vae_pass *plans_vae(struct plans *self, enum vae_way way, size_t h, size_t w,
                            struct error *error)
 {
     enum plan_kind kind = way == VAE_ENCODES ? PLAN_ENCODER : PLAN_DECODER;
-    return get(self, kind, &(struct size){way, h, w}, error);
+    return get(self, kind, &(struct size){way, h, w}, false, error);
+}
+
+struct vae_pass *plans_spare_decoder(struct plans *self, size_t h, size_t w)
+{
+    return get(self, PLAN_DECODER, &(struct size){VAE_DECODES, h, w}, true, NULL);
 }

@@ -26,6 +26,8 @@ struct denoiser *plans_denoiser(struct plans *self, const struct denoiser_shape 
                                 struct error *error);
 struct vae_pass *plans_vae(struct plans *self, enum vae_way way, size_t h, size_t w,
                            struct error *error);
+/* A decoder for what is shown on the way: NULL where memory is short, nothing goes for it. */
+struct vae_pass *plans_spare_decoder(struct plans *self, size_t h, size_t w);
 void plans_drop(struct plans *self);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/sd/pixels.h"
 #include "worker/sd/rendering.h"
 
 static size_t image_values(const struct rendering *self)
@@ -138,6 +139,25 @@ static bool keep(struct rendering *self, float *values, size_t done,
     return true;
 }
 
+/* By a tiny VAE, which is quick enough: NULL pixels where there is none, or no room. */
+static struct pixels decode(struct rendering *self, const float *latents)
+{
+    enum { PLACES_MOST = 128 * 128 };
+    struct plans *plans = &self->pipeline->plans;
+    struct pixels picture = {self->w * self->factor, self->h * self->factor, NULL};
+    struct vae_pass *pass = plans->vae->config.tiny && self->h * self->w <= PLACES_MOST
+                                ? plans_spare_decoder(plans, self->h, self->w)
+                                : NULL;
+    size_t places = picture.width * picture.height;
+    float *values = pass ? calloc(places * 3, sizeof *values) : NULL;
+    if (values && vae_pass_run(pass, latents, values, NULL))
+        picture.rgb = calloc(places, 3);
+    if (picture.rgb && !pixels_to_rgb(values, places, 3, picture.rgb))
+        pixels_clear(&picture);
+    free(values);
+    return picture;
+}
+
 /* Latents as the next step would give them to the UNet, of about the deviation that clean
  * ones have. */
 static bool show(struct rendering *self, const float *values, size_t done,
@@ -155,8 +175,11 @@ static bool show(struct rendering *self, const float *values, size_t done,
     for (size_t i = 0; ok && i < self->count; i++) {
         for (size_t v = 0; v < image; v++)
             scaled[v] = scale * values[i * image + v];
-        preview_draw(map, scaled, places, picture.rgb);
-        watch->preview(watch->owner, i, &picture);
+        struct pixels decoded = decode(self, scaled);
+        if (!decoded.rgb)
+            preview_draw(map, scaled, places, picture.rgb);
+        watch->preview(watch->owner, i, decoded.rgb ? &decoded : &picture);
+        pixels_clear(&decoded);
     }
     free(scaled);
     pixels_clear(&picture);
