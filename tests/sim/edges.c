@@ -20,12 +20,6 @@ enum {
     UNIX_START = 1700000000
 };
 
-struct blob {
-    uint8_t id[32];
-    uint64_t size;
-    bool durable, old; /* old: there when the commit under way began */
-};
-
 int64_t __wrap_clock_ms(void);
 int64_t __wrap_clock_us(void);
 int64_t __wrap_clock_unix(void);
@@ -38,10 +32,6 @@ bool __wrap_wire_send_packed(zsock_t *socket, zframe_t *peer, const void *packed
 uint64_t __wrap_store_actor_commit(struct store_actor *self, struct change **change);
 bool __wrap_store_actor_durable(struct store_actor *self, bool wait, uint64_t *number,
                                 struct error *error);
-bool __wrap_blob_has(const struct blob_store *self, const uint8_t id[32],
-                     uint64_t *size);
-bool __real_blob_has(const struct blob_store *self, const uint8_t id[32],
-                     uint64_t *size);
 uint64_t __wrap_depot_free_space(const char *folder);
 bool __wrap_depot_stored(struct depot *self, uint8_t id[BLOB_ID]);
 bool __wrap_depot_imported(struct depot *self, uint64_t *ticket);
@@ -135,41 +125,6 @@ void coordinator_take(struct event *event)
 }
 
 /* ---- disk */
-
-bool blob_upload(const uint8_t id[32], uint64_t size)
-{
-    if (world->disk_full || !world->coordinator)
-        return false;
-    struct blob *blob = zhashx_lookup(world->blobs, id);
-    if (blob)
-        return true;
-    blob = calloc(1, sizeof *blob);
-    if (!blob)
-        abort();
-    memcpy(blob->id, id, 32);
-    blob->size = size;
-    zhashx_insert(world->blobs, blob->id, blob);
-    blob->durable = !world->plan.plain && chance_percent(50); /* the depot was quick */
-    if (blob->durable)
-        zlistx_add_end(world->stored, blob);
-    return true;
-}
-
-bool __wrap_blob_has(const struct blob_store *self, const uint8_t id[32],
-                     uint64_t *size)
-{
-    if (self) /* a worker's cache */
-        return __real_blob_has(self, id, size);
-    const struct blob *blob = zhashx_lookup(world->blobs, id);
-    if (blob && size)
-        *size = blob->size;
-    return blob != NULL;
-}
-
-bool blob_is_there(const uint8_t id[32])
-{
-    return zhashx_lookup(world->blobs, id) != NULL;
-}
 
 uint64_t __wrap_depot_free_space(const char *folder)
 {

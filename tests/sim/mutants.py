@@ -91,6 +91,8 @@ MUTANTS = {
         "coordinator/handlers_work.c",
         "return lease && lease->node == node->number ? lease : NULL;",
         "(void)node; return lease;"),
+    "what_was_handed_on_waits_for_who_is_gone": (
+        "coordinator/work_decode.c", "    queue_unkeep(job, goes, self);\n", ""),
     "done_tasks_are_not_stored": (
         "coordinator/work.c",
         "    change_task(self->change, &row);\n    metrics_count(&self->metrics, METRICS_DONE);",

@@ -53,10 +53,17 @@ struct connection {
 };
 
 /* An attempt that a worker holds, or its result in the spool. */
+/* A file in the coordinator's folder. */
+struct blob {
+    uint8_t id[32];
+    uint64_t size;
+    bool durable, old; /* old: there when the commit under way began */
+};
+
 struct held {
     uint64_t epoch, counter, index, work;
     uint8_t job[16], key[32], model[32];
-    bool latents, withdrawn, rendering;
+    bool latents, withdrawn, rendering, hand_on;
     bool uploaded;
 };
 
@@ -177,6 +184,8 @@ void coordinator_down(bool power);
 void coordinator_turn_now(void);
 void coordinator_take(struct event *event);
 void disk_done(void);
+
+/* files.c */
 bool blob_upload(const uint8_t id[32], uint64_t size);
 bool blob_is_there(const uint8_t id[32]);
 
