@@ -124,7 +124,7 @@ static void keep(void *owner, size_t image, const struct snapshot *snapshot)
     assert_true(snapshot_write(snapshot, &kept->bytes[kept->count++], NULL));
 }
 
-/* In either's part, and right between the two. */
+/* In either's part, right between the two, and after the last step. */
 static void it_goes_on_from_any_snapshot_bit_for_bit(void **state)
 {
     static const char *const samplers[] = {"EulerAncestralDiscreteScheduler",
@@ -139,8 +139,17 @@ static void it_goes_on_from_any_snapshot_bit_for_bit(void **state)
             .keep_every = 1, .keep = keep, .owner = &kept};
         pipeline_watch(pipeline, &watch);
         assert_ok(pipeline_render(pipeline, &request, 1, NULL, NULL, &whole, &error));
-        pipeline_watch(pipeline, NULL);
         assert_true(kept.count >= 4);
+        const struct pipeline_watch undecoded = {
+            .keep_last = true, .keep = keep, .owner = &kept};
+        struct error why = {0};
+        size_t count = kept.count;
+        pipeline_watch(pipeline, &undecoded);
+        assert_false(
+            pipeline_render(pipeline, &request, 1, NULL, NULL, &resumed, &why));
+        pipeline_watch(pipeline, NULL);
+        assert_int_equal(why.kind, ERROR_BUSY);
+        assert_int_equal(kept.count, count + 1);
         for (size_t k = 0; k < kept.count; k++) {
             struct snapshot snapshot;
             assert_ok(snapshot_read(&snapshot, kept.bytes[k].data, kept.bytes[k].size,

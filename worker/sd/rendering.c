@@ -306,7 +306,7 @@ bool rendering_denoise(struct rendering *self, pipeline_progress *progress, void
     if (progress && ends && !progress(owner, self->of, self->of))
         return error_set_kind(error, ERROR_BUSY, "stopped");
     if (ends && pipeline->watch.keep_last && !pipeline->model.pixels)
-        return rendering_stopped(self, denoiser, self->run.count, error);
+        return rendering_stopped(self, denoiser, self->length, error);
     if (!denoiser_latents(denoiser, self->nhwc, error) ||
         (self->carries && !carry(self, denoiser, error)))
         return false;
