@@ -26,7 +26,8 @@
     "|dpmpp_2m_sde_heun|dpmpp_3m_sde|ddpm|lcm|ipndm|ipndm_v|deis|res_multistep"        \
     "|res_multistep_cfg_pp|res_multistep_ancestral"                                    \
     "|res_multistep_ancestral_cfg_pp|gradient_estimation"                              \
-    "|gradient_estimation_cfg_pp|er_sde|seeds_2|seeds_3|ddim|uni_pc|uni_pc_bh2"        \
+    "|gradient_estimation_cfg_pp|er_sde|seeds_2|seeds_3|sa_solver|sa_solver_pece|ddim" \
+    "|uni_pc|uni_pc_bh2"                                                               \
     "|DDIMScheduler|DDPMScheduler=DDPM|DEISMultistepScheduler=DEISMultistep"           \
     "|DPMSolverMultistepScheduler=DPMSolverMultistep"                                  \
     "|DPMSolverSDEScheduler=DPMSolverSDE"                                              \

@@ -245,6 +245,21 @@ def multistep(model, x, sigmas, weigh, most):
     return x
 
 
+def lms(model, x, sigmas, noise):
+    """Adams-Bashforth over steps of any length, which ends on the last denoised picture."""
+
+    def weigh(ends, i, order):
+        nodes, weights = [ends[i - k] for k in range(order)], []
+        for j in range(order):
+            others = [node for k, node in enumerate(nodes) if k != j]
+            scale = np.prod([nodes[j] - node for node in others])
+            area = np.poly1d(others, True).integ()
+            weights.append((area(ends[i + 1]) - area(ends[i])) / scale)
+        return weights
+
+    return multistep(model, x, sigmas, weigh, 4)
+
+
 def ipndm(model, x, sigmas, noise):
     known = {2: [3, -1], 3: [23, -16, 5], 4: [55, -59, 37, -9]}
 
@@ -364,6 +379,7 @@ SAMPLERS = CFG_PP | {
     "exp_heun_2_x0_sde": exp_heun_sde,
     "ddpm": ddpm,
     "lcm": lcm,
+    "lms": lms,
     "ipndm": ipndm,
     "ipndm_v": ipndm_v,
     "deis": deis,

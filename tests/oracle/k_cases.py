@@ -56,7 +56,7 @@ SAMPLERS = {
     "DPM++ 3M SDE": (sampling.sample_dpmpp_3m_sde, "Exponential", True),
     "DPM fast": (sampling.sample_dpm_fast, "Uniform", False),
     "DPM adaptive": (sampling.sample_dpm_adaptive, "Uniform", False),
-    "Restart": (webui_samplers.restart, "Karras", False),
+    "Restart": (None, "Karras", False),
 }
 SCHEDULES = (
     "Uniform",
@@ -102,16 +102,18 @@ class Inner:
 
 
 class World:
-    """What a run happens in: the shape of latents, a seed, a picture's latents, a model."""
+    """What a run happens in: the shape of latents, a seed, a picture's latents, a model; what
+    a mask makes of the latents that it sees and of those that it denoises them to."""
 
-    def __init__(self, shape, seed, picture, inner):
+    def __init__(self, shape, seed, picture, inner, see=lambda x: x, hold=lambda x: x):
         self.shape, self.seed, self.picture, self.inner = shape, seed, picture, inner
+        self.see, self.hold = see, hold
 
     def generator(self, more=0):
         return torch.Generator().manual_seed(self.seed + more)
 
     def draw(self, generator):
-        return torch.randn(self.shape, generator=generator).double()
+        return torch.randn(self.shape, generator=generator, dtype=torch.float32).double()
 
 
 FORMULA = World(SHAPE, SEED, picture, Inner)
@@ -194,9 +196,9 @@ def run(config, label, schedule, steps, strength, is_xl, cfg, world):
     if label.endswith("Heun") and "SDE" in label:
         options["solver_type"] = "heun"
     if label == "Restart":
-        found = webui_samplers.restart_sigmas(sampling.get_sigmas_karras, sigmas)
-        noise_of = options["noise_sampler"]
-        x = function(lambda y, s: denoiser(y, s * y.new_ones(1), cond=None), x, found, noise_of)
+        x = webui_samplers.restart(
+            lambda y, s: denoiser(y, s * y.new_ones(1), cond=None), x, sigmas,
+            options["noise_sampler"])
     elif label == "DPM adaptive":
         ends = ends_of(denoiser, sigmas, strength)
         x = function(denoiser, x, *ends, eta=1.0, disable=True, **options)
@@ -221,6 +223,7 @@ def run_timed(config, label, steps, strength, cfg, eta, world):
         return alpha**0.5 * out + (1 - alpha) ** 0.5 * x if is_v else out
 
     def predicted(x, t):
+        x = world.see(x)
         out = as_noise(inner.apply_model(x, t), x, t)
         inner.direction = as_noise(inner.plain, x, t) if cfg is not None else None
         return out
@@ -233,18 +236,14 @@ def run_timed(config, label, steps, strength, cfg, eta, world):
         start = [1.0 if strength else 0.0, float(sigmas[0])]
         x = webui_samplers.lcm(
             inner.apply_model, start[0] * world.picture() + start[1] * first, sigmas, alphas,
-            noise)
+            noise, world.hold)
     else:
         times, x, start = webui_samplers.begin(
             alphas, steps, strength, first, world.picture())
         if label == "PLMS":
             x = webui_samplers.plms(predicted, x, times, alphas)
         elif label == "UniPC":
-            top = times[-1] / 1000 + 1 / 1000 if strength else 1.0
-            spread = webui_samplers.unipc_times(top, len(times))
-            x = comfy_samplers.unipc(
-                x, webui_samplers.unipc_sigmas(spread, alphas), "bh1", 3,
-                lambda x, a, d, i: (x - d * predicted(x, spread[i])) / a)
+            x = webui_samplers.unipc(predicted, x, times, alphas, strength is not None)
         else:
             plain = (lambda: inner.direction) if label == "DDIM CFG++" else None
             x = webui_samplers.ddim(predicted, x, times, alphas, noise, eta, plain)
@@ -259,7 +258,6 @@ COMFY = {
     "dpmpp_2m_sde_heun": "DPM++ 2M SDE Heun",
     "euler_ancestral": "Euler a",
     "heun": "Heun",
-    "lms": "LMS",
     "dpm_2": "DPM2",
     "dpm_2_ancestral": "DPM2 a",
     "dpmpp_2s_ancestral": "DPM++ 2S a",
@@ -279,7 +277,7 @@ COMFY_SCHEDULES = (
     "kl_optimal",
     "linear_quadratic",
 )
-COMFY_OWN = (*comfy_samplers.SAMPLERS, "uni_pc", "uni_pc_bh2")
+COMFY_OWN = (*comfy_samplers.SAMPLERS, "uni_pc", "uni_pc_bh2", "sa_solver", "sa_solver_pece")
 
 
 class ComfyDenoiser:
@@ -424,7 +422,7 @@ def requests():
             cfg = 7.0 if sampler == "DDIM CFG++" else None
             for steps in (3, 4, 20, 30, 50):
                 yield name, sampler, "Automatic", steps, None, cfg
-            for steps, strength in ((20, 1.0), (20, 0.33), (10, 0.6)):
+            for steps, strength in ((20, 1.0), (20, 0.33), (10, 0.6), (6, 0.75)):
                 yield name, sampler, "Automatic", steps, strength, cfg
     for sampler in ("DDIM", "DDIM CFG++"):
         yield "sd15", sampler, "Automatic", 10, None, 3.0, 0.5
@@ -434,7 +432,7 @@ def requests():
     for schedule in SCHEDULES:
         for steps in (1, 2, 11, 30):
             yield "sd15", "DPM++ 2M", schedule, steps, None
-    for sampler in (*COMFY, *COMFY_OWN):
+    for sampler in (*COMFY, *COMFY_OWN[:-2]):
         cfg = 3.0 if sampler.endswith("cfg_pp") else None
         for name in ("sd15", "sd2-v"):
             for steps, strength in ((4, None), (20, None), (7, 1.0), (6, 0.4)):
@@ -454,13 +452,31 @@ def run_any(config, sampler, schedule, steps, strength, is_xl, cfg, eta, world=F
     return made(config, sampler, schedule, steps, strength, is_xl, cfg, world)
 
 
-def make(into):
-    cases = []
-    for request in requests():
+def is_own(request):
+    """Whether k-diffusion has no such sampler."""
+    return request[1] in (*TIMED, "Restart", *COMFY_OWN)
+
+
+def own_requests():
+    return [request for request in requests() if is_own(request)]
+
+
+def checkout_requests():
+    """Of samplers for which nothing stands in."""
+    for sampler in ("sa_solver", "sa_solver_pece"):
+        for name in ("sd15", "sd2-v"):
+            for steps, strength in ((1, None), (2, None), (6, None), (20, None), (6, 0.4)):
+                yield name, sampler, "Automatic", steps, strength
+        yield "sd15", sampler, "karras", 9, None
+
+
+def cases(asked):
+    made = []
+    for request in asked:
         whole = request + (None, 0)[len(request) - 5 :]
         name, sampler, schedule, steps, strength, cfg, eta = whole
-        asked = {"config": name, "sampler": sampler, "schedule": schedule, "steps": steps}
-        asked |= {"eta": eta, "strength": strength, "cfg": cfg}
+        case = {"config": name, "sampler": sampler, "schedule": schedule, "steps": steps}
+        case |= {"eta": eta, "strength": strength, "cfg": cfg}
         for is_xl in (False, True) if schedule == "Align Your Steps" else (False,):
             try:
                 start, inner, x = run_any(
@@ -470,7 +486,16 @@ def make(into):
             found = {"start": start, "timesteps": [float(f"{t:.7g}") for t in inner.asked]}
             found["latents"] = [float(f"{v:.8g}") for v in x.flatten().tolist()]
             if all(math.isfinite(v) for v in found["latents"]):
-                cases.append({**asked, "is_xl": is_xl, **found})
+                made.append({**case, "is_xl": is_xl, **found})
+    return made
+
+
+def write(file, made):
     whole = {"seed": SEED, "configs": {name: CONFIGS[name] for name in ("sd15", "sd2-v")}}
-    lines = json.dumps({**whole, "cases": cases}).replace('{"config":', '\n{"config":')
-    (into / "samplers_k.json").write_text(lines + "\n")
+    lines = json.dumps({**whole, "cases": made}).replace('{"config":', '\n{"config":')
+    file.write_text(lines + "\n")
+
+
+def make(into):
+    asked = [request for request in requests() if not is_own(request)]
+    write(into / "samplers_k.json", cases(asked))

@@ -8,6 +8,8 @@ import math
 import numpy as np
 import torch
 
+import comfy_samplers
+
 
 def timesteps_of(steps):
     """Rising, from 1 on."""
@@ -61,16 +63,18 @@ def plms(model, x, times, alphas):
     return x
 
 
-def unipc_times(first, steps):
-    """From `first` (1: from noise) to 1/1000, in float32; then as timesteps."""
-    spread = torch.linspace(first, 1 / 1000, steps + 1)
-    return [float(t) for t in (spread - 1 / 1000) * 1000]
-
-
-def unipc_sigmas(times, alphas):
+def unipc(model, x, times, alphas, from_picture):
+    """From 1, or past the last of the times, to 1/1000, in float32; then as timesteps."""
+    first = times[-1] / 1000 + 1 / 1000 if from_picture else 1.0
+    spread = torch.linspace(first, 1 / 1000, len(times) + 1)
+    spread = [float(t) for t in (spread - 1 / 1000) * 1000]
     logs = np.log(alphas.double().numpy())
-    made = np.exp(np.interp(times, np.arange(len(logs)), logs))
-    return np.sqrt((1 - made) / made)
+    made = np.exp(np.interp(spread, np.arange(len(logs)), logs))
+
+    def clean(y, alpha, deviation, i):
+        return (y - deviation * model(y, spread[i])) / alpha
+
+    return comfy_samplers.unipc(x, np.sqrt((1 - made) / made), "bh1", 3, clean)
 
 
 def lcm_grid(alphas):
@@ -88,7 +92,7 @@ def lcm_sigmas(alphas, steps):
     return torch.cat([((1 - share) * logs[low] + share * logs[high]).exp(), torch.zeros(1)])
 
 
-def lcm(apply, x, sigmas, alphas, noise):
+def lcm(apply, x, sigmas, alphas, noise, hold):
     """Luo et al. 2023, algorithm 3, over sigma; sigma_data 0.5, timesteps times 10."""
     grid, times = lcm_grid(alphas)
     for sigma, after in zip(sigmas[:-1], sigmas[1:]):
@@ -96,13 +100,13 @@ def lcm(apply, x, sigmas, alphas, noise):
         scale = (float(sigma) ** 2 + 1) ** 0.5
         clean = x - float(sigma) * apply(x / scale, t)
         far = (10.0 * t) ** 2
-        x = 10.0 * t / math.sqrt(far + 0.25) * clean + 0.25 / (far + 0.25) * x
+        x = hold(10.0 * t / math.sqrt(far + 0.25) * clean + 0.25 / (far + 0.25) * x)
         if after > 0:
             x = x + float(after) * noise()
     return x
 
 
-def restart_sigmas(karras, sigmas):
+def restart_sigmas(sigmas):
     """Xu et al. 2023: the pairs of sigmas that Heun's method goes through."""
     steps = len(sigmas) - 1
     if steps < 20:
@@ -117,9 +121,15 @@ def restart_sigmas(karras, sigmas):
     return found
 
 
-def restart(model, x, found, noise):
+def karras(n, low, high):
+    ramp = torch.linspace(0, 1, n)
+    ends = high ** (1 / 7), low ** (1 / 7)
+    return torch.cat([(ends[0] + ramp * (ends[1] - ends[0])) ** 7, torch.zeros(1)])
+
+
+def restart(model, x, sigmas, noise):
     before = None
-    for sigma, after in found:
+    for sigma, after in restart_sigmas(sigmas):
         if before is not None and before < sigma:
             x = x + noise() * float((sigma**2 - before**2) ** 0.5)
         slope = (x - model(x, sigma)) / float(sigma)

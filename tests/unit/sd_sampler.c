@@ -15,21 +15,23 @@
 
 enum { COUNT = 20, SLOTS = 4 };
 
-static json_t *golden, *golden_k;
+static json_t *golden, *golden_k, *golden_own;
 static char path[] = "/tmp/farm-scheduler-XXXXXX";
 
 static int load_golden(void **state)
 {
     golden = json_load_file(FARM_GOLDEN_DIR "/samplers.json", 0, NULL);
     golden_k = json_load_file(FARM_GOLDEN_DIR "/samplers_k.json", 0, NULL);
+    golden_own = json_load_file(FARM_GOLDEN_DIR "/samplers_own.json", 0, NULL);
     int file = mkstemp(path);
-    return golden && golden_k && file >= 0 ? close(file) : -1;
+    return golden && golden_k && golden_own && file >= 0 ? close(file) : -1;
 }
 
 static int free_golden(void **state)
 {
     json_decref(golden);
     json_decref(golden_k);
+    json_decref(golden_own);
     return unlink(path);
 }
 
@@ -274,7 +276,12 @@ static void step_lists_end_where_diffusers_schedulers_end(void **state)
 
 static void step_lists_end_where_k_diffusions_samplers_end(void **state)
 {
-    check_cases(golden_k, 300);
+    check_cases(golden_k, 150);
+}
+
+static void step_lists_end_where_a1111s_and_comfyuis_own_samplers_end(void **state)
+{
+    check_cases(golden_own, 250);
 }
 
 static bool plan(const char *name, const char *schedule, size_t steps, double eta,
@@ -460,6 +467,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(step_lists_end_where_diffusers_schedulers_end),
         cmocka_unit_test(step_lists_end_where_k_diffusions_samplers_end),
+        cmocka_unit_test(step_lists_end_where_a1111s_and_comfyuis_own_samplers_end),
         cmocka_unit_test(class_names_may_leave_scheduler_out),
         cmocka_unit_test(options_in_brackets_replace_the_models_configuration),
         cmocka_unit_test(what_cannot_be_sampled_is_one_clear_sentence),

@@ -141,6 +141,10 @@ bool sampler_seeds_3(struct plan *self, struct error *error);
 bool sampler_exp_heun(struct plan *self, struct error *error);
 bool sampler_exp_heun_sde(struct plan *self, struct error *error);
 
+/* sampler_sa.c: Xue et al. 2023, SA-Solver as ComfyUI has it; with two evaluations a step. */
+bool sampler_sa(struct plan *self, struct error *error);
+bool sampler_sa_pece(struct plan *self, struct error *error);
+
 /* Song et al. 2020, DDIM, formula 12; Ho et al. 2020, DDPM, formula 7. */
 bool sampler_ddim(struct plan *self, struct error *error);
 bool sampler_ddpm(struct plan *self, struct error *error);

@@ -1,5 +1,5 @@
 /* LMS: the last four slopes (x - x0) / sigma, through which a polynomial in sigma is laid
- * and integrated over the step. The current slope goes to slot i % 4.
+ * and integrated over the step. The current slope goes to slot i % 4. ComfyUI's ends on x0.
  */
 #include <math.h>
 
@@ -29,6 +29,8 @@ bool sampler_lms(struct plan *self, struct error *error)
         /* diffusers' run from a picture has fewer slopes at first, with the same weights. */
         size_t slopes = i - self->first + 1, known = self->is_k ? slopes : i + 1;
         size_t order = known < ORDER ? known : ORDER;
+        if (self->is_comfy && self->levels[i + 1] == 0)
+            order = 1;
         struct step *step = sampler_add(self, self->timesteps[i],
                                         (struct sampler_level){1, self->levels[i]});
         sampler_slope(step, self->config->prediction, self->levels[i]);

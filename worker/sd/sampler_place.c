@@ -169,9 +169,10 @@ static bool stretch(struct plan *self, size_t *count, struct error *error)
 /* A1111 leaves the last timestep, 1, out: a run ends on it. */
 bool sampler_place_stretched(struct plan *self, struct error *error)
 {
-    if (!stretch(self, &self->steps, error))
+    size_t count;
+    if (!stretch(self, &count, error))
         return false;
-    self->steps--;
+    self->steps = count - 1;
     return true;
 }
 
