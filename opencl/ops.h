@@ -196,19 +196,31 @@ void sample_update(struct stream *s, struct tensor x, struct tensor e,
 void blend_known(struct stream *s, struct tensor x, struct tensor z,
                  struct tensor noise, struct tensor mask, float a, float b);
 
-/* What stands outside the mask in the place of the UNet's input x and output e, by the
- * picture's own latents z: x + sees (z - x), and of_e e + of_z z + of_x x. */
+/* What stands outside the mask m in the place of the UNet's input x and output e, by the
+ * picture's own latents z, with noise k = image z + noise times the first noise:
+ * x + sees (k - x), and of_e e + of_z z + of_x x + m of_gap (x - k). */
 struct hold {
-    float sees, of_e, of_z, of_x;
+    float sees, image, noise;
+    float of_e, of_z, of_x, of_gap;
+    float
+        guidance; /* where the rows without the prompt are read by themselves; else 0 */
 };
 
-/* y [n, h, w, c] = the input, where the mask is 1 x; x, z like y, mask [1, h, w, 1], f32. */
-void hold_input(struct stream *s, struct tensor y, struct tensor x, struct tensor z,
-                struct tensor mask, const struct hold *hold);
+/* Latents a run is held to, like its x: the picture's own and the first noise; and where it
+ * is not, 1, as it is between, or where it is, 0: [1, h, w, 1]. All f32. */
+struct anchor {
+    struct tensor z, noise, mask;
+};
 
-/* e [rows, h, w, c] in place, row r beside x and z of image r % n. */
-void hold_output(struct stream *s, struct tensor e, struct tensor x, struct tensor z,
-                 struct tensor mask, const struct hold *hold);
+/* y [n, h, w, c] = the input, where the mask is 1 x; x like y, f32. */
+void hold_input(struct stream *s, struct tensor y, struct tensor x,
+                const struct anchor *held, const struct hold *hold);
+
+/* e [rows, h, w, c] in place, row r beside x of image r % n. With a guidance, of 2n rows:
+ * those without the prompt become what the UNet would have said of x to denoise to what it
+ * denoises its input to, the others such that both guided are the output. */
+void hold_output(struct stream *s, struct tensor e, struct tensor x,
+                 const struct anchor *held, const struct hold *hold);
 
 /* y [n, h, w, c] = sum of factors[k] e[k n ...] over three sets of n rows. */
 void mix_three(struct stream *s, struct tensor y, struct tensor e,

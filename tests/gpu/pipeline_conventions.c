@@ -48,11 +48,32 @@ static void runs_of_lower_case_names_are_comfyuis(void **state)
     check(true, 13);
 }
 
+static struct image_request masked_request(const json_t *run,
+                                           const struct pixels *picture,
+                                           const struct pixels *mask)
+{
+    struct image_request request = run_request(run);
+    request.syntax = "auto";
+    request.init = picture;
+    request.mask = mask;
+    request.prediction = json_string_value(json_object_get(run, "prediction"));
+    return request;
+}
+
+static void masks_under_comfyuis_names_are_comfyuis(void **state)
+{
+    json_t *runs = json_load_file(FARM_GOLDEN_DIR "/mask_runs.json", 0, NULL);
+    worst_of_mode(runs, masked_request, "tiny", "inpaint", 20);
+    worst_of_mode(runs, masked_request, "inpaint", "inpaint", 2);
+    json_decref(runs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_of_labels_are_a1111s),
         cmocka_unit_test(runs_of_lower_case_names_are_comfyuis),
+        cmocka_unit_test(masks_under_comfyuis_names_are_comfyuis),
     };
     return cmocka_run_group_tests(tests, open_cpu_path, close_gpu);
 }

@@ -18,7 +18,8 @@ from PIL import Image, ImageFilter, ImageOps
 from safetensors.torch import save_file
 
 import tiny_model
-from k_cases import NOISY, SAMPLERS, external, sampling, sigmas_of
+import k_cases
+from k_cases import NOISY, SAMPLERS, TIMED, external, sampling, sigmas_of
 from picture_cases import mask, picture
 from run_cases import lend_text_model
 
@@ -74,6 +75,20 @@ class Guided:
         return denoised
 
 
+class TimedInner(k_cases.Inner):
+    """What samplers over timesteps call: guided, and what it says without the prompt."""
+
+    def __init__(self, config, inner, conds, cfg, extra):
+        super().__init__(config)
+        self.inner, self.conds, self.cfg, self.extra = inner, conds, cfg, extra
+
+    def apply_model(self, x, t, cond=None):
+        pair, times = torch.cat([x, x]).float(), torch.full((2,), float(t))
+        made = self.inner.apply_model(pair, times, self.conds, self.extra)
+        self.plain, prompted = made.double().chunk(2)
+        return self.plain + (prompted - self.plain) * self.cfg
+
+
 class ImageRng:
     def __init__(self, seed, shape, ensd=0):
         self.generator, self.shape = torch.Generator().manual_seed(seed), shape
@@ -94,7 +109,7 @@ class Inpainting:
 
 
 class Webui:
-    def __init__(self, folder, unet=None):
+    def __init__(self, folder, unet=None, is_v=False):
         options = {"dtype": torch.float32}
         if unet:
             options["unet"] = UNet2DConditionModel.from_pretrained(unet, torch_dtype=torch.float32)
@@ -106,7 +121,10 @@ class Webui:
         ends = config.beta_start**0.5, config.beta_end**0.5
         betas = numpy.linspace(*ends, config.num_train_timesteps) ** 2
         alphas = torch.tensor(numpy.cumprod(1 - betas), dtype=torch.float32)
-        self.denoiser = external.CompVisDenoiser(Inner(self.unet, alphas), False, "cpu")
+        self.config = {**config, "prediction_type": "v_prediction" if is_v else "epsilon"}
+        self.inner = Inner(self.unet, alphas)
+        made = external.CompVisVDenoiser if is_v else external.CompVisDenoiser
+        self.denoiser = made(self.inner, False, "cpu")
 
     def conds(self, request):
         with_prompt, without = self.pipe.encode_prompt(
@@ -129,7 +147,23 @@ class Webui:
             options["noise_sampler"] = sampling.BrownianTreeNoiseSampler(x, least, most, seed=seed)
         return function(model, x, sigmas, disable=True, **options)
 
+    def run_timed(self, request, conds, latents, known):
+        """DDIM and its like see the known latents outside the mask; LCM denoises to them."""
+        def blend(x):
+            return x * known.nmask + known.latents * (1 - known.nmask)
+
+        world = k_cases.World(
+            latents.shape, request["seed"], lambda: latents,
+            lambda config, cfg: TimedInner(config, self.inner, conds, cfg, known.extra),
+            blend, blend)
+        _, _, made = k_cases.run_timed(
+            self.config, request["sampler"], request["steps"], request["strength"],
+            request["cfg"], 0, world)
+        return made.float()
+
     def from_latents(self, request, conds, latents, steps, fixed, rng, inpainting=None):
+        if request["sampler"] in TIMED:
+            return self.run_timed(request, conds, latents, inpainting)
         strength = min(request["strength"], 0.999)
         total = int(steps / strength) if fixed else steps
         last = steps - 1 if fixed else int(strength * steps)
@@ -378,6 +412,11 @@ def img2img_requests():
     yield "tiny", {**close, "width": 40, "height": 96, "mask_blur": 0, "padding": 32}
     yield "inpaint", {**close, "picture": (49, 75), "mask_invert": True, "mask_blur": 7}
     yield "tiny", {**part, "mask_invert": True, "cfg": 1.0}
+    for sampler in TIMED:
+        yield "tiny", {**part, "sampler": sampler}
+    for sampler in ("Euler", "DPM++ 2M", "DDIM", "PLMS", "UniPC"):
+        yield "v", {**part, "sampler": sampler, "prediction": "v"}
+    yield "inpaint", {**part, "sampler": "DDIM"}
 
 
 def hires_requests():
@@ -399,7 +438,8 @@ def hires_requests():
 
 def make(into):
     torch.set_grad_enabled(False)
-    webuis = {"tiny": Webui(into / "tiny"), "inpaint": Webui(into / "tiny", into / "inpaint/unet")}
+    webuis = {"tiny": Webui(into / "tiny"), "v": Webui(into / "tiny", is_v=True),
+              "inpaint": Webui(into / "tiny", into / "inpaint/unet")}
     tensors, cases = {}, []
     asked = [("tiny", request) for request in hires_requests()]
     for i, (model, request) in enumerate([*asked, *img2img_requests()]):
@@ -424,6 +464,7 @@ def make(into):
             outputs["pixels"] = f"{i}.pixels"
             tensors[f"{i}.pixels"] = torch.from_numpy(shown).half().contiguous()
         case = {name: value for name, value in request.items() if name not in ("picture", "mask")}
+        model = "inpaint" if model == "inpaint" else "tiny"
         cases.append({"model": model, "kind": "webui run", "file": FILE, **case,
                       "inputs": inputs, "outputs": outputs})
     save_file(tensors, into / FILE)

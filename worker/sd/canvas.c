@@ -87,16 +87,34 @@ static bool add_cover(struct canvas *self, const struct image_request *request,
     return ok;
 }
 
-/* Where latents are repainted: by A1111 the mask shrunk by Pillow's bicubic filter. */
+/* The mask between pixels, as PyTorch's bilinear filter has it, which does not smooth. */
+static float between(const struct canvas *self, const struct pixels *sized, size_t x,
+                     size_t y)
+{
+    size_t f = self->factor, near = (f - 1) / 2, more = f % 2 ? 0 : 1;
+    const uint8_t *from =
+        sized->rgb + ((y * f + near) * sized->width + x * f + near) * 3;
+    const uint8_t *below = from + more * sized->width * 3;
+    return (float)(from[0] + from[more * 3] + below[0] + below[more * 3]) / (4 * 255);
+}
+
+/* Where latents are repainted: by A1111 the mask shrunk by Pillow's bicubic filter, by
+ * ComfyUI by PyTorch's bilinear one, with all between; the model is told its halves. */
 static bool hold(struct canvas *self, enum sampler_ways ways,
                  const struct pixels *sized, struct error *error)
 {
     size_t h = self->height / self->factor, w = self->width / self->factor;
     struct pixels small = {.width = w, .height = h};
-    if (ways != WAYS_A1111) {
+    if (ways == WAYS_DIFFUSERS) {
         memcpy(self->held, self->mask, h * w * sizeof *self->held);
         return true;
     }
+    for (size_t i = 0; ways == WAYS_COMFY && i < h * w; i++) {
+        self->held[i] = between(self, sized, i % w, i / w);
+        self->mask[i] = self->held[i] > 0.5F;
+    }
+    if (ways == WAYS_COMFY)
+        return true;
     bool ok = pixels_resize(&small, sized, RESIZE_BICUBIC, error);
     for (size_t i = 0; ok && i < h * w; i++)
         self->held[i] = small.rgb[i * 3] >= 128;

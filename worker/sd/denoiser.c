@@ -17,13 +17,12 @@ struct denoiser {
     struct tensor guidance;                  /* [rows, 1, 1, guidance]; likewise */
     struct tensor keys;                      /* int32 [rows] */
     struct tensor source;                    /* int32 [rows]: each row's image */
-    struct tensor weight;       /* [rows]; source and weight where it composes */
-    struct tensor step;         /* one struct step */
-    struct tensor extra;        /* [rows, h, w, extra] */
-    struct tensor mask;         /* [1, h, w, 1] f32 */
-    struct tensor known, first; /* like x: the picture's latents, the first noise */
+    struct tensor weight; /* [rows]; source and weight where it composes */
+    struct tensor step;   /* one struct step */
+    struct tensor extra;  /* [rows, h, w, extra] */
+    struct anchor held;
     float image_guidance;
-    float level[2]; /* of known and first, after the step */
+    float level[2]; /* of the picture's latents and the first noise, after the step */
     struct hold hold;
 };
 
@@ -51,7 +50,7 @@ static struct tensor take_latents(struct denoiser *self)
     if (!self->shape.holds)
         return take_rows(self, x);
     struct tensor held = tensor_take_as(s, DTYPE_F32, x.n, x.h, x.w, x.c);
-    hold_input(s, held, x, self->known, self->mask, &self->hold);
+    hold_input(s, held, x, &self->held, &self->hold);
     struct tensor rows = take_rows(self, held);
     tensor_give(s, &held);
     return rows;
@@ -88,8 +87,7 @@ static void update_edited(struct denoiser *self, struct tensor output, float gui
 static void hold(struct denoiser *self, struct tensor output)
 {
     if (self->shape.holds)
-        hold_output(self->stream, output, self->x, self->known, self->mask,
-                    &self->hold);
+        hold_output(self->stream, output, self->x, &self->held, &self->hold);
 }
 
 static void update(struct denoiser *self, struct tensor output, float guidance)
@@ -129,8 +127,8 @@ static void step_forward(struct denoiser *self, float guidance)
     update(self, output, guidance);
     tensor_give(s, &output);
     if (shape->keeps)
-        blend_known(s, self->x, self->known, self->first, self->mask, self->level[0],
-                    self->level[1]);
+        blend_known(s, self->x, self->held.z, self->held.noise, self->held.mask,
+                    self->level[0], self->level[1]);
 }
 
 static bool make_tensors(struct denoiser *self, enum dtype dtype, struct error *error)
@@ -161,9 +159,9 @@ static bool make_tensors(struct denoiser *self, enum dtype dtype, struct error *
         ok =
             tensor_new(&self->extra, self->gpu, dtype, rows, h, w, shape->extra, error);
     if (ok && (shape->keeps || shape->holds))
-        ok = tensor_new(&self->mask, self->gpu, DTYPE_F32, 1, h, w, 1, error) &&
-             tensor_new(&self->known, self->gpu, DTYPE_F32, n, h, w, c, error) &&
-             tensor_new(&self->first, self->gpu, DTYPE_F32, n, h, w, c, error);
+        ok = tensor_new(&self->held.mask, self->gpu, DTYPE_F32, 1, h, w, 1, error) &&
+             tensor_new(&self->held.z, self->gpu, DTYPE_F32, n, h, w, c, error) &&
+             tensor_new(&self->held.noise, self->gpu, DTYPE_F32, n, h, w, c, error);
     return ok;
 }
 
@@ -207,9 +205,9 @@ void denoiser_destroy(struct denoiser **self)
     tensor_destroy(&(*self)->weight, gpu);
     tensor_destroy(&(*self)->step, gpu);
     tensor_destroy(&(*self)->extra, gpu);
-    tensor_destroy(&(*self)->mask, gpu);
-    tensor_destroy(&(*self)->known, gpu);
-    tensor_destroy(&(*self)->first, gpu);
+    tensor_destroy(&(*self)->held.mask, gpu);
+    tensor_destroy(&(*self)->held.z, gpu);
+    tensor_destroy(&(*self)->held.noise, gpu);
     for (size_t i = 0; i < DENOISER_HISTORY; i++)
         tensor_destroy(&(*self)->history[i], gpu);
     free(*self);
@@ -295,9 +293,9 @@ bool denoiser_extra(struct denoiser *self, const float *extra,
 bool denoiser_keep(struct denoiser *self, const float *mask, const float *known,
                    const float *noise, struct error *error)
 {
-    return tensor_upload(&self->mask, self->gpu, mask, error) &&
-           tensor_upload(&self->known, self->gpu, known, error) &&
-           tensor_upload(&self->first, self->gpu, noise, error);
+    return tensor_upload(&self->held.mask, self->gpu, mask, error) &&
+           tensor_upload(&self->held.z, self->gpu, known, error) &&
+           tensor_upload(&self->held.noise, self->gpu, noise, error);
 }
 
 bool denoiser_embed_guidance(struct denoiser *self, double guidance,

@@ -12,10 +12,11 @@ struct denoiser_shape {
     size_t images, h, w; /* latents */
     bool guided;         /* a row an image without the prompt before those with it */
     bool composes;       /* images may have several rows with a prompt; guided then */
-    bool edits;    /* three rows an image: without both, with the picture, with both */
-    size_t extra;  /* input channels of the UNet behind the latents' */
-    bool keeps;    /* latents outside a mask are those of a picture, after each step */
-    bool holds;    /* or are held to it at each call of the UNet, as A1111 does */
+    bool edits;   /* three rows an image: without both, with the picture, with both */
+    size_t extra; /* input channels of the UNet behind the latents' */
+    bool keeps;   /* latents outside a mask are those of a picture, after each step */
+    bool
+        holds; /* or are held to it at each call of the UNet, as A1111 and ComfyUI do */
     size_t rows;   /* of the UNet's batch */
     size_t tokens; /* room in each row's context */
 };

@@ -156,7 +156,7 @@ bool rendering_prepare(struct rendering *self, struct error *error)
         !sampler_plan(&self->run, request->sampler, &schedule, &options, error) ||
         !choose_mode(self, error))
         return false;
-    self->holds = request->mask && self->run.ways == WAYS_A1111;
+    self->holds = request->mask && self->run.ways != WAYS_DIFFUSERS;
     self->keeps = request->mask && !self->holds && !self->inpaints;
     self->length = self->run.adaptive ? request->steps : self->run.end;
     self->of = self->done + self->length;
@@ -310,7 +310,7 @@ bool rendering_denoise(struct rendering *self, pipeline_progress *progress, void
     if (!denoiser_latents(denoiser, self->nhwc, error) ||
         (self->carries && !carry(self, denoiser, error)))
         return false;
-    if (self->holds)
+    if (self->holds && self->run.ways == WAYS_A1111)
         put_known(self);
     return true;
 }

@@ -285,37 +285,6 @@ static bool is_finite(const struct plan *self, struct error *error)
                                   self->config->beta_end);
 }
 
-/* Of samplers over sigmas the UNet's output is made one that denoises to z: e of
- * d_x x + d_e e = z, whose sigma the input's scale tells. Of those over timesteps only what
- * the UNet sees is z; what v-prediction makes of x is then made of that. */
-static struct hold hold_at(const struct plan *self, const struct step *step, bool leads)
-{
-    enum prediction prediction = self->config->prediction;
-    double scale = (double)step->input_scale * (double)step->input_scale;
-    double sigma = sqrt(1 / scale - 1);
-    struct step denoised = {0};
-    if (leads) {
-        double alpha = self->alphas[(size_t)step->timestep];
-        float mixed = prediction == PREDICTION_V ? (float)sqrt((1 - alpha) / alpha) : 0;
-        return (struct hold){1, 1, mixed, -mixed};
-    }
-    sampler_denoised(&denoised, prediction, sigma);
-    return (struct hold){0, 0, 1 / denoised.d_e, -denoised.d_x / denoised.d_e};
-}
-
-static bool make_holds(const struct plan *self, const struct sampler *sampler,
-                       struct sampler_run *run, struct error *error)
-{
-    bool leads = sampler->traits & TRAIT_LEADING;
-    run->hold = calloc(run->count, sizeof *run->hold);
-    if (!run->hold)
-        return error_set_kind(error, ERROR_MEMORY, "no memory for %zu steps",
-                              run->count);
-    for (size_t i = 0; run->ways == WAYS_A1111 && i < run->count; i++)
-        run->hold[i] = hold_at(self, &run->step[i], leads);
-    return true;
-}
-
 /* Hands the plan's steps over to the run. */
 static void give(struct plan *self, const struct sampler *sampler,
                  const struct sampler_options *options, struct sampler_run *run)
@@ -334,6 +303,7 @@ static void give(struct plan *self, const struct sampler *sampler,
         .source = sampler->traits & TRAIT_BROWNIAN ? NOISE_BROWNIAN : continued,
         .interval = self->interval,
         .posterior = !self->is_k,
+        .renews = sampler->traits & TRAIT_RENEWS,
         .uncond = sampler->traits & TRAIT_UNCOND,
         .adaptive = self->adaptive,
     };
@@ -379,6 +349,7 @@ static bool plan_from(struct sampler_run *self, const char *name,
 {
     bool good = false;
     double *alphas = NULL, *sigmas = NULL;
+    struct hold *hold = NULL;
     struct schedule_config own = *config;
     struct plan plan = {.config = &own,
                         .steps = options->steps,
@@ -413,10 +384,10 @@ static bool plan_from(struct sampler_run *self, const char *name,
         if (!good)
             error_prefix(error, "%s", sampler->name);
     }
-    if (good) {
+    good = good && sampler_holds(&plan, sampler, options, &hold, error);
+    if (good)
         give(&plan, sampler, options, self);
-        good = make_holds(&plan, sampler, self, error);
-    }
+    self->hold = hold;
     if (!good)
         sampler_run_clear(self);
     clear(&plan, alphas, sigmas);

@@ -58,13 +58,15 @@ struct sampler_run {
     struct sampler_level *known; /* heap; known[i]: the level that latents have after
                                     step i, {1, 0} after the last (inpainting) */
     struct hold
-        *hold; /* heap; hold[i]: what A1111's inpainting puts outside the mask at
-                          call i, so that the denoised picture is the picture's there; or,
-                          of its timestep samplers, so that it is what the UNet sees */
+        *hold; /* heap; hold[i]: what A1111's and ComfyUI's inpainting put outside the
+                          mask at call i, so that the denoised picture is the picture's
+                          there (ComfyUI: and the UNet sees it with the first noise); or, of
+                          A1111's timestep samplers, so that it is what the UNet sees */
     enum noise_source source;
     struct sampler_interval *interval; /* heap; of step i, where noise is Brownian */
     struct sampler_interval range;     /* the least and the most sigma of the run */
     bool posterior; /* a picture's latents are drawn; else their mean */
+    bool renews;    /* the noise it sees outside the mask is the first of seed + 1 */
     bool guided;    /* rows without the prompt are needed */
     bool uncond;    /* by themselves, not for guidance only */
     struct adaptive

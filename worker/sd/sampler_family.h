@@ -63,11 +63,18 @@ enum {
     TRAIT_LEADING = 2048, /* A1111's timesteps, not sigmas */
     TRAIT_UNCOND = 4096,  /* takes what the model says without the prompt by itself */
     TRAIT_PAIRS = 8192,   /* diffusers' of order 2: two evaluations a step */
+    TRAIT_RENEWS = 16384, /* ComfyUI's "random" noise outside a mask */
     TRAIT_K = TRAIT_A1111 | TRAIT_COMFY,
 };
 
 /* sampler_table.c; a NULL name ends them. */
 extern const struct sampler samplers[];
+
+/* ---- sampler_hold.c: *hold, on the heap, one a call; all zero for diffusers' classes.
+ * ERROR_INPUT where a mask cannot be held to. */
+bool sampler_holds(const struct plan *self, const struct sampler *sampler,
+                   const struct sampler_options *options, struct hold **hold,
+                   struct error *error);
 
 /* ---- Fills */
 

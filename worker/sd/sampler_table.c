@@ -72,7 +72,7 @@ const struct sampler samplers[] = {
     {"seeds_3", NULL, NULL, sampler_seeds_3, TRAIT_COMFY},
     {"sa_solver", NULL, NULL, sampler_sa, TRAIT_COMFY},
     {"sa_solver_pece", NULL, NULL, sampler_sa_pece, TRAIT_COMFY},
-    {"ddim", NULL, NULL, sampler_euler, TRAIT_COMFY},
+    {"ddim", NULL, NULL, sampler_euler, TRAIT_COMFY | TRAIT_RENEWS},
     {"uni_pc", NULL, NULL, sampler_unipc_bh1, TRAIT_COMFY | TRAIT_DISCARDS},
     {"uni_pc_bh2", NULL, NULL, sampler_unipc_bh2, TRAIT_COMFY | TRAIT_DISCARDS},
     {"DDIMScheduler", NULL, sampler_place_whole, sampler_ddim, TRAIT_ZERO},

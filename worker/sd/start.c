@@ -164,6 +164,15 @@ static bool allocate(struct work *work, struct start *self, struct error *error)
            no_memory(error);
 }
 
+/* ComfyUI's ddim: outside the mask other noise than the run begins with. */
+static void renew(struct work *self, float *noise)
+{
+    for (size_t i = 0; i < self->shape->images; i++) {
+        draws_next(self->shape->draws[i], self->nchw);
+        turn(self, noise + i * self->image);
+    }
+}
+
 static void mix(struct start *self, const struct sampler_run *run, size_t values)
 {
     float image = (float)run->start_image, noise = (float)run->start_scale;
@@ -200,6 +209,8 @@ bool start_make(struct start *self, const struct start_shape *shape,
     }
     if (ok)
         mix(self, run, shape->images * work.image);
+    if (ok && masked && run->renews)
+        renew(&work, self->noise);
     if (ok && masked && (shape->extra || run->ways == WAYS_DIFFUSERS))
         ok = add_inpainting(&work, self, error);
     if (ok && edits)
