@@ -79,7 +79,7 @@ static void assign(struct device *self, const Farm__Attempt *from, uint32_t at_o
 
 void device_return_waiting(struct device *self)
 {
-    struct attempt *waiting[ATTEMPTS_MOST];
+    struct attempt *waiting[ATTEMPTS_MOST] = {0};
     size_t count = 0;
     for (size_t i = 0; i < self->attempts.count; i++)
         if (self->attempts.item[i]->state < FARM__ATTEMPT_STATE__ATTEMPT_RENDERING ||
