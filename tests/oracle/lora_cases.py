@@ -184,6 +184,9 @@ METADATA = {
         "unet.alpha_pattern": {
             "attn2.to_v": 5,
             "mid_block.attentions.0.transformer_blocks.0.attn1.to_k": 1,
+            r"^up_blocks\.[0-2]\..*attn1\.to_(k|q)": 6,
+            r"transformer_blocks\.\d+\.attn1\.to_k": 2,
+            "to_k": 4,
         },
         "unet.rank_pattern": {"attn1.to_k": 4},
         "unet.target_modules": ["to_k", "to_v"],

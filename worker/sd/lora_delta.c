@@ -82,7 +82,11 @@ static bool read_scale(const struct place *self, size_t rank, double *scale,
     const struct lora_layer *layer = &self->lora->layer[self->i];
     const struct lora_settings *settings = &self->lora->settings[layer->key.part];
     const char *named = layer->tensor[LORA_DOWN];
-    double said = named ? lora_settings_alpha(settings, named) : 0;
+    double said = 0;
+    if (named && !lora_settings_alpha(settings, named, &said, error)) {
+        error_prefix(error, "%s", self->lora->name);
+        return false;
+    }
     double divisor = settings->stabilised ? sqrt((double)rank) : (double)rank;
     *scale = said > 0 ? said / divisor : 1;
     if (!has(self, LORA_ALPHA))

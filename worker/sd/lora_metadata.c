@@ -1,9 +1,21 @@
+/* A pattern of PEFT's is a regular expression for the end of a layer's name, from a point or
+ * its beginning on; of several that match the first counts. They come with the file: each is
+ * given so much work and no more.
+ */
 #include "worker/sd/lora_metadata.h"
 
-#include <ctype.h>
-#include <stdint.h>
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+enum { PATTERNS_MOST = 1024, PATTERN_MOST = 400, WORK_MOST = 100000, HEAP_KIB = 1024 };
+
+struct lora_pattern {
+    pcre2_code *code;
+    double alpha;
+};
 
 /* "unet." and "lora_alpha" together. */
 static json_t *setting(const json_t *settings, const char *part, const char *name)
@@ -13,22 +25,43 @@ static json_t *setting(const json_t *settings, const char *part, const char *nam
     return json_object_get(settings, key);
 }
 
-/* PEFT takes them for regular expressions that a layer's name must end with. */
-static bool check_patterns(const json_t *patterns, const char *part,
-                           struct error *error)
+static bool compile(struct lora_pattern *into, const char *pattern)
+{
+    char whole[PATTERN_MOST + 40];
+    size_t at;
+    int code;
+    if (strlen(pattern) > PATTERN_MOST)
+        return false;
+    snprintf(whole, sizeof whole, "(?:.*\\.)?(?:%s)$", pattern);
+    into->code =
+        pcre2_compile((PCRE2_SPTR)whole, PCRE2_ZERO_TERMINATED,
+                      PCRE2_ANCHORED | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
+    return into->code;
+}
+
+static bool read_patterns(struct lora_settings *self, const json_t *patterns,
+                          const char *part, struct error *error)
 {
     const char *pattern;
     json_t *value;
+    if (json_object_size(patterns) > PATTERNS_MOST)
+        return error_set_kind(error, ERROR_INPUT,
+                              "lora_adapter_metadata: %s.alpha_pattern has %zu "
+                              "patterns, at most %d are taken",
+                              part, json_object_size(patterns), PATTERNS_MOST);
+    self->pattern = calloc(json_object_size(patterns) + 1, sizeof *self->pattern);
+    if (!self->pattern)
+        return error_set_kind(error, ERROR_MEMORY, "no memory for patterns");
     json_object_foreach((json_t *)(uintptr_t)patterns, pattern, value)
     {
-        bool plain = json_is_number(value);
-        for (const char *c = pattern; *c; c++)
-            plain = plain && (isalnum((unsigned char)*c) || *c == '_' || *c == '.');
-        if (!plain)
+        struct lora_pattern *into = &self->pattern[self->patterns];
+        if (!json_is_number(value) || !compile(into, pattern))
             return error_set_kind(error, ERROR_INPUT,
                                   "lora_adapter_metadata: %s.alpha_pattern %.100s: "
-                                  "expected a layer's name, or its end, and a number",
+                                  "expected a pattern of layers' names and a number",
                                   part, pattern);
+        into->alpha = json_number_value(value);
+        self->patterns++;
     }
     return true;
 }
@@ -43,12 +76,11 @@ bool lora_metadata_read(const struct tensor_file *file,
     bool ok = true;
     for (size_t part = 0; ok && part < LORA_PARTS; part++) {
         double alpha = json_number_value(setting(root, parts[part], "lora_alpha"));
-        json_t *patterns = setting(root, parts[part], "alpha_pattern");
         settings[part] = (struct lora_settings){
             .alpha = alpha > 0 ? alpha : 0,
-            .stabilised = json_is_true(setting(root, parts[part], "use_rslora")),
-            .patterns = json_incref(patterns)};
-        ok = check_patterns(patterns, parts[part], error);
+            .stabilised = json_is_true(setting(root, parts[part], "use_rslora"))};
+        ok = read_patterns(&settings[part], setting(root, parts[part], "alpha_pattern"),
+                           parts[part], error);
         if (ok && json_is_true(setting(root, parts[part], "lora_bias")))
             ok = error_set_kind(error, ERROR_INPUT,
                                 "lora_adapter_metadata: %s.lora_bias is not supported",
@@ -60,28 +92,45 @@ bool lora_metadata_read(const struct tensor_file *file,
 
 void lora_metadata_clear(struct lora_settings settings[LORA_PARTS])
 {
-    for (size_t part = 0; part < LORA_PARTS; part++)
-        json_decref(settings[part].patterns);
-}
-
-/* Whether the tensor is of a layer whose name is the pattern or ends with it. */
-static bool is_of(const char *tensor, const char *pattern)
-{
-    size_t length = strlen(pattern);
-    for (const char *at = strstr(tensor, pattern); at; at = strstr(at + 1, pattern))
-        if ((at == tensor || at[-1] == '.') && strncmp(at + length, ".lora_A", 7) == 0)
-            return true;
-    return false;
-}
-
-double lora_settings_alpha(const struct lora_settings *self, const char *tensor)
-{
-    const char *pattern;
-    json_t *value;
-    json_object_foreach(self->patterns, pattern, value)
-    {
-        if (is_of(tensor, pattern))
-            return json_number_value(value);
+    for (size_t part = 0; part < LORA_PARTS; part++) {
+        for (size_t i = 0; i < settings[part].patterns; i++)
+            pcre2_code_free(settings[part].pattern[i].code);
+        free(settings[part].pattern);
     }
-    return self->alpha;
+}
+
+/* As pcre2_match tells it. */
+static int match(const struct lora_pattern *self, const char *layer, size_t size)
+{
+    pcre2_match_context *context = pcre2_match_context_create(NULL);
+    pcre2_match_data *data = pcre2_match_data_create(1, NULL);
+    if (!context || !data)
+        abort();
+    pcre2_set_match_limit(context, WORK_MOST);
+    pcre2_set_heap_limit(context, HEAP_KIB);
+    int found = pcre2_match(self->code, (PCRE2_SPTR)layer, size, 0, 0, data, context);
+    pcre2_match_data_free(data);
+    pcre2_match_context_free(context);
+    return found;
+}
+
+bool lora_settings_alpha(const struct lora_settings *self, const char *tensor,
+                         double *alpha, struct error *error)
+{
+    const char *point = strchr(tensor, '.'), *layer = point ? point + 1 : tensor;
+    const char *end = strstr(layer, ".lora_A");
+    *alpha = self->alpha;
+    for (size_t i = 0; end && i < self->patterns; i++) {
+        int found = match(&self->pattern[i], layer, (size_t)(end - layer));
+        if (found >= 0) {
+            *alpha = self->pattern[i].alpha;
+            return true;
+        }
+        if (found != PCRE2_ERROR_NOMATCH)
+            return error_set_kind(error, ERROR_INPUT,
+                                  "lora_adapter_metadata: alpha_pattern %zu takes too "
+                                  "much work to tell whether it means %.*s",
+                                  i + 1, (int)(end - layer), layer);
+    }
+    return true;
 }
