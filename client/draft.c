@@ -33,7 +33,9 @@ const struct flag flags_of_jobs[] = {
     {"yes", 'y', NULL, "do not ask before large jobs"},
     {"out", 'o', "DIR", "folder for results; default out/{job}"},
     {"name", 0, "TEMPLATE", "their names; default {index:05}-{seed}"},
-    {"preview", 0, NULL, "render: also DIR/previews/NAME.png, as they denoise"},
+    {"preview", 0, NULL,
+     "render: DIR/previews/NAME.png as they denoise; the newest here, too, in kitty's "
+     "terminals"},
     {"print-id", 0, NULL, "print the job's id alone"},
     {NULL, 0, NULL, NULL},
 };

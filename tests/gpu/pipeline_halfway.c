@@ -93,21 +93,27 @@ static void a_rendering_goes_on_from_a_snapshot_bit_for_bit(void **state)
     pipeline_destroy(&other);
 }
 
-static void so_does_one_that_repaints_a_picture(void **state)
+/* The left part of a picture. */
+static void repaint(struct image_request requests[IMAGES])
 {
-    uint8_t rgb[72 * 104 * 3], covered[72 * 104 * 3];
+    static uint8_t rgb[72 * 104 * 3], covered[72 * 104 * 3];
+    static const struct pixels picture = {104, 72, rgb}, mask = {104, 72, covered};
     for (size_t i = 0; i < sizeof rgb; i++) {
         rgb[i] = (uint8_t)(i * 7 / 5);
         covered[i] = i / 3 % 104 < 60 ? 255 : 0;
     }
-    const struct pixels picture = {104, 72, rgb}, mask = {104, 72, covered};
-    struct pipeline *one = load_pipeline("tiny"), *other = load_pipeline("tiny");
-    struct image_request requests[IMAGES];
-    fill(requests, "EulerAncestralDiscreteScheduler");
     for (size_t i = 0; i < IMAGES; i++) {
         requests[i].init = &picture;
         requests[i].mask = &mask;
     }
+}
+
+static void so_does_one_that_repaints_a_picture(void **state)
+{
+    struct pipeline *one = load_pipeline("tiny"), *other = load_pipeline("tiny");
+    struct image_request requests[IMAGES];
+    fill(requests, "EulerAncestralDiscreteScheduler");
+    repaint(requests);
     check(one, other, requests);
     pipeline_destroy(&one);
     pipeline_destroy(&other);
@@ -151,12 +157,6 @@ static void check_last(struct pipeline *one, struct pipeline *other,
 
 static void what_ends_undecoded_is_decoded_elsewhere_to_the_same_pixels(void **state)
 {
-    uint8_t rgb[72 * 104 * 3], covered[72 * 104 * 3];
-    for (size_t i = 0; i < sizeof rgb; i++) {
-        rgb[i] = (uint8_t)(i * 7 / 5);
-        covered[i] = i / 3 % 104 < 60 ? 255 : 0;
-    }
-    const struct pixels picture = {104, 72, rgb}, mask = {104, 72, covered};
     struct pipeline *one = load_pipeline("tiny"), *other = load_pipeline("tiny");
     struct image_request requests[IMAGES];
     fill(requests, "Euler a");
@@ -167,10 +167,7 @@ static void what_ends_undecoded_is_decoded_elsewhere_to_the_same_pixels(void **s
     }
     check_last(one, other, requests);
     fill(requests, "DPM++ 2M");
-    for (size_t i = 0; i < IMAGES; i++) {
-        requests[i].init = &picture;
-        requests[i].mask = &mask;
-    }
+    repaint(requests);
     check_last(one, other, requests);
     pipeline_destroy(&one);
     pipeline_destroy(&other);
