@@ -9,12 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "proto/job/files.h"
 
 enum {
     BATCH_MOST = 64,
     SKIPPED_MOST = 256, /* tasks found known or under way, for one batch */
     ROUNDS_MOST = 64,   /* of a turn; messages wait meanwhile */
+    ASSIGN_US = 10000,  /* of a turn; what is decided goes out at its end */
     LOOKS_MOST = 16,    /* of a turn, at what others hold */
     JOBS_TRIED = 8,     /* for a node that others need not wait for */
     RETRY_LOOK_MS = 200,
@@ -144,7 +146,7 @@ static void send_batch(struct coordinator *self, struct node *node,
     assign.attempts = batch->attempt;
     assign.lease_ms = (uint32_t)self->settings->lease_ms;
     assign.at_once = at_once;
-    int64_t asked = node->asked_us > self->began_us ? node->asked_us : self->began_us;
+    int64_t asked = node->asked_us ? node->asked_us : self->began_us;
     if (node->session)
         outbox_push_ahead(self->outbox, node->session->peer,
                           ANSWER(assign, ASSIGN, &assign),
@@ -189,36 +191,87 @@ static double usual_speed(const struct coordinator *self,
     return count ? sum / (double)count : 1;
 }
 
+/* How fast who takes part is with one job's tasks. Made once a turn and job, as it is about
+ * all nodes and asked for each; what a node is given is noted in it. */
+struct sheet {
+    const struct queue_job *job; /* NULL: none yet */
+    struct scheduler_task task;
+    double usual;
+    struct scheduler_pace *pace; /* with room for one more */
+    size_t *place;               /* of each node; SIZE_MAX: it is not there */
+    size_t count;
+};
+
+static struct scheduler_pace pace_of(const struct coordinator *self,
+                                     const struct sheet *sheet, const struct node *node,
+                                     bool *late)
+{
+    const struct scheduler_task *task = &sheet->task;
+    double speed = speeds_known(&node->speeds, task->model)
+                       ? speeds_expect(&node->speeds, task->model, task->size_class)
+                       : sheet->usual;
+    double busy = busy_for(self, node, speed, late);
+    return (struct scheduler_pace){speed / (double)task->step_pixels, busy};
+}
+
+static void sheet_clear(struct sheet *sheet)
+{
+    free(sheet->pace);
+    free(sheet->place);
+    *sheet = (struct sheet){0};
+}
+
+static void sheet_make(const struct coordinator *self, struct sheet *sheet,
+                       const struct queue_job *job, const struct scheduler_task *task)
+{
+    size_t nodes = self->registry.count;
+    sheet_clear(sheet);
+    sheet->job = job;
+    sheet->task = *task;
+    sheet->usual = usual_speed(self, task);
+    sheet->pace = calloc(nodes + 1, sizeof *sheet->pace);
+    sheet->place = calloc(nodes, sizeof *sheet->place);
+    if (!sheet->pace || !sheet->place)
+        abort();
+    for (size_t n = 0; n < nodes; n++) {
+        const struct node *node = self->registry.node[n];
+        bool late = true;
+        if (takes_part(self, node) && work_suits(job, node))
+            sheet->pace[sheet->count] = pace_of(self, sheet, node, &late);
+        sheet->place[n] = late ? SIZE_MAX : sheet->count++;
+    }
+}
+
+static bool is_about(const struct sheet *sheet, const struct queue_job *job,
+                     const struct scheduler_task *task)
+{
+    return sheet->job == job && sheet->task.size_class == task->size_class &&
+           sheet->task.step_pixels == task->step_pixels &&
+           memcmp(sheet->task.model, task->model, 32) == 0;
+}
+
 /* What the node gets of the job now, at most `most`. */
-static uint32_t portion_of(const struct coordinator *self, const struct node *node,
-                           const struct queue_job *job,
+static uint32_t portion_of(const struct coordinator *self, struct sheet *sheet,
+                           const struct node *node, const struct queue_job *job,
                            const struct scheduler_task *task, uint32_t most)
 {
-    struct scheduler_pace *pace = calloc(self->registry.count, sizeof *pace);
-    if (!pace)
-        abort();
-    double usual = usual_speed(self, task);
-    size_t count = 0, own = 0;
-    for (size_t n = 0; n < self->registry.count; n++) {
-        const struct node *other = self->registry.node[n];
-        if (other != node && (!takes_part(self, other) || !work_suits(job, other)))
-            continue;
-        bool late;
-        double speed =
-            speeds_known(&other->speeds, task->model)
-                ? speeds_expect(&other->speeds, task->model, task->size_class)
-                : usual;
-        double busy = busy_for(self, other, speed, &late);
-        if (late && other != node)
-            continue;
-        if (other == node)
-            own = count;
-        pace[count++] =
-            (struct scheduler_pace){speed / (double)task->step_pixels, busy};
-    }
-    uint32_t portion = scheduler_portion(pace, count, own, queue_ready(job), most);
-    free(pace);
-    return portion;
+    bool late;
+    if (!is_about(sheet, job, task))
+        sheet_make(self, sheet, job, task);
+    size_t own = sheet->place[node->number - 1], count = sheet->count;
+    if (own == SIZE_MAX) /* late with something else */
+        own = count++;
+    sheet->pace[own] = pace_of(self, sheet, node, &late);
+    return scheduler_portion(sheet->pace, count, own, queue_ready(job), most);
+}
+
+/* The node was given something: it is busy for longer. */
+static void sheet_note(const struct coordinator *self, struct sheet *sheet,
+                       const struct node *node)
+{
+    bool late;
+    if (sheet->job && sheet->place[node->number - 1] != SIZE_MAX)
+        sheet->pace[sheet->place[node->number - 1]] = pace_of(self, sheet, node, &late);
 }
 
 /* Before anything was measured a node gets little, so that little waits for a slow one. */
@@ -249,8 +302,9 @@ static bool look(void *context, struct queue_job *job, uint64_t index,
 }
 
 /* How many of the job's tasks the node gets; at_once: to be rendered at once. */
-static uint32_t amount_of(struct coordinator *self, struct node *node,
-                          struct queue_job *job, uint32_t workers, uint32_t *at_once)
+static uint32_t amount_of(struct coordinator *self, struct sheet *sheet,
+                          struct node *node, struct queue_job *job, uint32_t workers,
+                          uint32_t *at_once)
 {
     uint64_t index;
     struct scheduler_task task;
@@ -267,12 +321,14 @@ static uint32_t amount_of(struct coordinator *self, struct node *node,
         most = cold < most ? cold : most;
     }
     bool ample = queue_ready(job) > AMPLE * (uint64_t)workers * most;
-    return most && workers > 1 && !ample ? portion_of(self, node, job, &task, most)
-                                         : most;
+    return most && workers > 1 && !ample
+               ? portion_of(self, sheet, node, job, &task, most)
+               : most;
 }
 
 /* One batch for the node; false when there is nothing for it. */
-static bool serve(struct coordinator *self, struct node *node, uint32_t workers)
+static bool serve(struct coordinator *self, struct sheet *sheet, struct node *node,
+                  uint32_t workers)
 {
     struct batch batch = {0};
     struct queue_job *job = NULL;
@@ -285,7 +341,7 @@ static bool serve(struct coordinator *self, struct node *node, uint32_t workers)
                                &(struct looking){self, node});
         if (!job)
             return false;
-        most = amount_of(self, node, job, workers, &at_once);
+        most = amount_of(self, sheet, node, job, workers, &at_once);
         ((struct job *)job->tag)->passed = self->served;
     }
     if (!most)
@@ -295,6 +351,7 @@ static bool serve(struct coordinator *self, struct node *node, uint32_t workers)
     if (!batch.count)
         return batch.skipped > 0; /* what came next was known or under way */
     send_batch(self, node, job, &batch, at_once);
+    sheet_note(self, sheet, node);
     return true;
 }
 
@@ -376,6 +433,33 @@ static void serve_twins(struct coordinator *self)
     self->twins_wait = idle;
 }
 
+/* Nodes in rounds, until nothing is left to give or the time of a turn is over: then true,
+ * and the next turn goes on where this one ended. */
+static bool serve_all(struct coordinator *self, uint32_t workers)
+{
+    struct sheet sheet = {0};
+    int64_t until = clock_us() + ASSIGN_US;
+    size_t count = self->registry.count, from = self->serve_from;
+    bool served = true, over = false;
+    for (int round = 0; served && !over && round < ROUNDS_MOST; round++) {
+        served = false;
+        for (size_t i = 0; i < count && !over; i++) {
+            struct node *node = self->registry.node[(from + i) % count];
+            node->offer.alone = workers <= 1;
+            if (!wants(self, node))
+                continue;
+            if (serve(self, &sheet, node, workers))
+                served = true;
+            else
+                node->asked_us = 0; /* from now on it is work that is waited for */
+            over = clock_us() > until;
+            self->serve_from = (from + i + 1) % count;
+        }
+    }
+    sheet_clear(&sheet);
+    return served || over;
+}
+
 void assign_all(struct coordinator *self)
 {
     struct queue_job *job, *next;
@@ -392,18 +476,8 @@ void assign_all(struct coordinator *self)
                           : workers;
         ready += job->paused ? 0 : queue_ready(job);
     }
-    bool served = ready > 0 && workers > 0;
-    for (int round = 0; served && round < ROUNDS_MOST; round++) {
-        served = false;
-        for (size_t n = 0; n < self->registry.count; n++) {
-            struct node *node = self->registry.node[n];
-            node->offer.alone = workers <= 1;
-            if (wants(self, node) && serve(self, node, workers))
-                served = true;
-        }
-    }
-    self->match = served;
-    if (!served)
+    self->match = ready > 0 && workers > 0 && serve_all(self, workers);
+    if (!self->match)
         serve_twins(self);
 }
 

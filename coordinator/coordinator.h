@@ -78,6 +78,7 @@ struct coordinator {
     uint64_t served;   /* how often a node was looked after */
     bool twins_wait;   /* nodes are idle while others work */
     size_t twins_from; /* which of them looks next */
+    size_t serve_from; /* which node is served first */
     bool match;        /* credit or work came: look whether they meet */
     bool stopping;
 };

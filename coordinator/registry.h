@@ -51,7 +51,7 @@ struct node {
     bool keeps;                  /* what it was to hand on did not come: it decodes */
     bool resync;                 /* its next heartbeat tells what it still holds */
     struct scheduler_node offer; /* credit, batch and models it last named */
-    int64_t asked_us;            /* when it last did */
+    int64_t asked_us;            /* when it last did; 0: there was nothing for it */
     uint64_t assigned;           /* attempts since it greeted */
     uint32_t leased;
     double held;        /* step-pixels of what is leased to it */

@@ -34,26 +34,24 @@ bool work_look(struct coordinator *self, struct queue_job *job, uint64_t index,
                struct scheduler_task *view, struct task *task, struct error *error)
 {
     struct job *own = job->tag;
-    if (own->view_index == index && !task) {
+    bool known = own->view_index == index;
+    if (known)
         *view = own->view;
-        view->used = share_used(own->share, clock_unix());
+    view->used = share_used(own->share, clock_unix());
+    if (known && !task)
         return true;
-    }
     struct task expanded;
     bool ok = job_task(own->specification, &self->models, index, &expanded, error);
-    if (ok) {
+    if (ok && !known) {
         task_key(&expanded, is_apart(own->specification) ? job->id : NULL, view->key);
         group_of(&expanded, view->group);
         uint64_t pixels = expanded.width * expanded.height;
         view->size_class = speeds_class(pixels);
         view->step_pixels = pixels * (expanded.steps ? expanded.steps : 1);
         ok = blob_parse(expanded.model, view->model, error);
-    }
-    if (ok) {
         own->view = *view;
-        own->view_index = index;
+        own->view_index = ok ? index : UINT64_MAX;
     }
-    view->used = share_used(own->share, clock_unix());
     if (ok && task)
         *task = expanded;
     else
