@@ -168,6 +168,38 @@ static void it_goes_on_from_any_snapshot_bit_for_bit(void **state)
     }
 }
 
+static void what_it_leaves_undecoded_is_decoded_elsewhere(void **state)
+{
+    static const char *const samplers[] = {"EulerAncestralDiscreteScheduler",
+                                           "Euler a"};
+    for (size_t s = 0; s < 2; s++) {
+        const json_t *run = run_of(samplers[s]);
+        struct pipeline *pipeline = pair_of(run)->pipeline;
+        struct image_request request = request_of(run);
+        struct kept kept = {0};
+        struct image whole, decoded;
+        struct snapshot snapshot;
+        struct error stopped = {0};
+        const struct pipeline_watch watch = {
+            .keep_last = true, .keep = keep, .owner = &kept};
+        assert_ok(pipeline_render(pipeline, &request, 1, NULL, NULL, &whole, &error));
+        pipeline_watch(pipeline, &watch);
+        assert_false(
+            pipeline_render(pipeline, &request, 1, NULL, NULL, &decoded, &stopped));
+        pipeline_watch(pipeline, NULL);
+        assert_int_equal(kept.count, 1);
+        assert_ok(
+            snapshot_read(&snapshot, kept.bytes[0].data, kept.bytes[0].size, &error));
+        request.resume = &snapshot;
+        assert_ok(pipeline_render(pipeline, &request, 1, NULL, NULL, &decoded, &error));
+        assert_memory_equal(decoded.rgb, whole.rgb, whole.width * whole.height * 3);
+        snapshot_clear(&snapshot);
+        buffer_clear(&kept.bytes[0]);
+        image_clear(&whole);
+        image_clear(&decoded);
+    }
+}
+
 static void without_it_a_model_renders_as_before(void **state)
 {
     struct image_request request = request_of(run_of("EulerDiscreteScheduler"));
@@ -245,6 +277,7 @@ int main(void)
         cmocka_unit_test(runs_of_two_models_equal_those_of_the_references),
         cmocka_unit_test(images_are_the_same_alone_and_in_a_batch),
         cmocka_unit_test(it_goes_on_from_any_snapshot_bit_for_bit),
+        cmocka_unit_test(what_it_leaves_undecoded_is_decoded_elsewhere),
         cmocka_unit_test(without_it_a_model_renders_as_before),
         cmocka_unit_test(what_does_not_fit_together_is_refused),
         cmocka_unit_test(a_device_that_holds_one_of_them_gives_the_same_picture),
