@@ -15,7 +15,7 @@ struct image_request run_request(const json_t *run);
 /* The model "tiny", with the UNet of another folder of goldens unless that is itself. */
 struct pipeline *load_variant(const char *unet);
 
-/* Fails unless images have the same bytes alone and in a batch of 8. */
+/* Fails unless images have the same bytes alone and in batches of 4 and 8. */
 void assert_same_in_batches(struct pipeline *pipeline, struct image_request request);
 
 /* "a red apple" in 4 Euler steps, 64x64: the run of the adapters' goldens. */
