@@ -366,6 +366,23 @@ static void what_cannot_be_sampled_is_one_clear_sentence(void **state)
     }
 }
 
+static void cfg_pp_takes_a_mask_with_any_guidance_but_none(void **state)
+{
+    struct schedule_config config;
+    struct sampler_run run;
+    struct error error = {0};
+    struct sampler_options options = {
+        .schedule = "Automatic", .steps = 4, .strength = 1, .inpaints = true};
+    load_config(&config, "sd15");
+    assert_false(sampler_plan(&run, "euler_cfg_pp", &config, &options, &error));
+    assert_string_equal(error.text,
+                        "euler_cfg_pp: guidance 0: with a mask CFG++ needs another");
+    options.guidance = 0.5;
+    assert_true(sampler_plan(&run, "euler_cfg_pp", &config, &options, NULL));
+    assert_true(run.hold[0].guidance == 0.5F);
+    sampler_run_clear(&run);
+}
+
 static void a_strength_that_leaves_no_step_is_refused(void **state)
 {
     static const struct {
@@ -471,6 +488,7 @@ int main(void)
         cmocka_unit_test(class_names_may_leave_scheduler_out),
         cmocka_unit_test(options_in_brackets_replace_the_models_configuration),
         cmocka_unit_test(what_cannot_be_sampled_is_one_clear_sentence),
+        cmocka_unit_test(cfg_pp_takes_a_mask_with_any_guidance_but_none),
         cmocka_unit_test(a_strength_that_leaves_no_step_is_refused),
         cmocka_unit_test(a_configuration_that_would_change_the_picture_is_refused),
         cmocka_unit_test(pythons_infinity_in_a_file_means_none),

@@ -67,7 +67,8 @@ bool sampler_holds(const struct plan *self, const struct sampler *sampler,
                               self->count);
     if (self->is_comfy && alone && options->inpaints && options->guidance == 0)
         return error_set_kind(error, ERROR_INPUT,
-                              "guidance 0: with a mask CFG++ needs another");
+                              "%s: guidance 0: with a mask CFG++ needs another",
+                              sampler->name);
     for (size_t i = 0; self->is_k && i < self->count; i++)
         (*hold)[i] = self->is_comfy
                          ? hold_as_comfy(self, i, alone ? options->guidance : 0)
