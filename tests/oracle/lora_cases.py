@@ -176,7 +176,24 @@ def patterns(pipe):
     return tensors
 
 
+def biased(pipe):
+    """PEFT's lora_bias, on layers with and without a bias of their own."""
+    tensors = {}
+    for name, shape in layers(pipe.unet, "attn1.to_q", "attn2.to_out.0", "conv1"):
+        down, up = factors(f"biased {name}", shape, 2)
+        tensors[f"unet.{name}.lora_A.weight"] = down
+        tensors[f"unet.{name}.lora_B.weight"] = up
+        tensors[f"unet.{name}.lora_B.bias"] = random(f"biased {name} b", 1, shape[0])[0] * 3
+    return tensors
+
+
 METADATA = {
+    "biased": {
+        "unet.r": 2,
+        "unet.lora_alpha": 3,
+        "unet.lora_bias": True,
+        "unet.target_modules": ["attn1.to_q", "attn2.to_out.0", "conv1"],
+    },
     "patterns": {
         "unet.r": 2,
         "unet.lora_alpha": 3,
@@ -259,6 +276,7 @@ CASES = [
     [("dora", 1.0)],
     [("dora", 0.6), ("peft", 0.5)],
     [("patterns", 0.9)],
+    [("biased", 0.8)],
 ]
 
 
@@ -266,7 +284,8 @@ def make(into):
     folder = into / "lora"
     folder.mkdir(exist_ok=True)
     pipe = load(into)
-    for maker in (kohya, peft, old, locon, loha, loha_flat, lokr, lokr_whole, dora, patterns):
+    makers = (kohya, peft, old, locon, loha, loha_flat, lokr, lokr_whole, dora, patterns, biased)
+    for maker in makers:
         name = maker.__name__
         half = {key: value.half().contiguous() for key, value in maker(pipe).items()}
         said = {"lora_adapter_metadata": json.dumps(METADATA[name])} if name in METADATA else None

@@ -179,6 +179,29 @@ static bool find_touches(const struct adapters *self, const struct lora *lora,
     return true;
 }
 
+/* The site's bias with what touches have of it, heap in *values; NULL stays where neither has
+ * any. */
+static bool make_bias(const struct touch *touch, size_t count, size_t out,
+                      float **values, struct error *error)
+{
+    const struct layer_site *site = touch->site;
+    bool any = false, ok = true;
+    for (size_t i = 0; i < count; i++)
+        any = any || lora_has_bias(touch[i].lora, touch[i].i);
+    if (!any)
+        return true;
+    *values = calloc(out, sizeof **values);
+    if (!*values)
+        return error_set_kind(error, ERROR_MEMORY, "no memory for a bias");
+    if (site->biased)
+        host_tensor_floats(&site->bias, 0, out, *values);
+    for (size_t i = 0; ok && i < count; i++)
+        ok = !lora_has_bias(touch[i].lora, touch[i].i) ||
+             lora_add_bias(touch[i].lora, touch[i].i, touch[i].weight, *values, out,
+                           error);
+    return ok;
+}
+
 /* The site's weights with all touches, packed for the device. */
 static bool make_patch(struct adapters *self, const struct touch *touch, size_t count,
                        struct patch *into, struct error *error)
@@ -192,13 +215,15 @@ static bool make_patch(struct adapters *self, const struct touch *touch, size_t 
         return error_set_kind(error, ERROR_MEMORY, "no memory for %zu weights", values);
     host_tensor_floats(&weight, 0, values, sum);
     memcpy(base, sum, values * sizeof *sum);
-    bool ok = true;
+    float *biases = NULL;
+    bool ok = make_bias(touch, count, out, &biases, error);
     for (size_t i = 0; ok && i < count; i++)
         ok = lora_add(touch[i].lora, touch[i].i, touch[i].weight, base, sum, out,
                       weight.shape[1], size, error);
     weight.type = HOST_F32;
     weight.data = sum;
-    const struct host_tensor *bias = site->biased ? &site->bias : NULL;
+    const struct host_tensor own = {HOST_F32, 1, {out}, biases};
+    const struct host_tensor *bias = biases ? &own : site->biased ? &site->bias : NULL;
     enum dtype dtype = site->packed->dtype;
     struct gpu *gpu = self->model->gpu;
     struct linear linear = {0};
@@ -208,6 +233,7 @@ static bool make_patch(struct adapters *self, const struct touch *touch, size_t 
     else if (ok)
         ok = linear_load(&linear, gpu, dtype, site->geglu, &weight, bias, error);
     *into = (struct patch){site, site->conv ? conv.packed : linear.packed};
+    free(biases);
     free(sum);
     return ok;
 }

@@ -32,4 +32,10 @@ bool lora_refuse(const struct lora *self, size_t i, const char *what,
 bool lora_add(const struct lora *self, size_t i, double weight, const float *base,
               float *values, size_t out, size_t in, size_t size, struct error *error);
 
+/* What PEFT's lora_bias adds to a layer's bias: weight times it, to values [out]. As lora_add;
+ * only where there is one. */
+bool lora_has_bias(const struct lora *self, size_t i);
+bool lora_add_bias(const struct lora *self, size_t i, double weight, float *values,
+                   size_t out, struct error *error);
+
 #endif

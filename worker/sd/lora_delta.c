@@ -352,3 +352,28 @@ bool lora_add(const struct lora *self, size_t i, double weight, const float *bas
     free(delta);
     return ok;
 }
+
+bool lora_has_bias(const struct lora *self, size_t i)
+{
+    return self->layer[i].tensor[LORA_BIAS];
+}
+
+bool lora_add_bias(const struct lora *self, size_t i, double weight, float *values,
+                   size_t out, struct error *error)
+{
+    struct place place = {.lora = self, .i = i, .out = out};
+    struct factor down = {0}, bias = {0};
+    double scale;
+    bool ok = (!has(&place, LORA_MAGNITUDE) ||
+               refuse(&place, "a bias beside a magnitude", error)) &&
+              read(&place, LORA_DOWN, &down, error) &&
+              read(&place, LORA_BIAS, &bias, error) &&
+              (bias.count == out ||
+               refuse(&place, "its bias does not fit the layer", error)) &&
+              read_scale(&place, down.shape[0], &scale, error);
+    for (size_t k = 0; ok && k < out; k++)
+        values[k] += (float)(weight * scale * (double)bias.values[k]);
+    free(down.values);
+    free(bias.values);
+    return ok;
+}

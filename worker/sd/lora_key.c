@@ -15,6 +15,8 @@ static const struct ending endings[] = {
     {".alpha", LORA_ALPHA},
     {".lora_A.weight", LORA_DOWN},
     {".lora_B.weight", LORA_UP},
+    {".lora_B.bias", LORA_BIAS},
+    {".lora_B.default.bias", LORA_BIAS},
     {".lora_A.default.weight", LORA_DOWN},
     {".lora_B.default.weight", LORA_UP},
     {".lora.down.weight", LORA_DOWN},

@@ -19,6 +19,7 @@ enum lora_role {
     LORA_DOWN,
     LORA_UP,
     LORA_MID,
+    LORA_BIAS, /* of the up, PEFT's lora_bias */
     LORA_ALPHA,
     LORA_MAGNITUDE, /* DoRA */
     HADA_W1_A,      /* LoHa */

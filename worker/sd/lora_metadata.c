@@ -81,10 +81,6 @@ bool lora_metadata_read(const struct tensor_file *file,
             .stabilised = json_is_true(setting(root, parts[part], "use_rslora"))};
         ok = read_patterns(&settings[part], setting(root, parts[part], "alpha_pattern"),
                            parts[part], error);
-        if (ok && json_is_true(setting(root, parts[part], "lora_bias")))
-            ok = error_set_kind(error, ERROR_INPUT,
-                                "lora_adapter_metadata: %s.lora_bias is not supported",
-                                parts[part]);
     }
     json_decref(root);
     return ok;
