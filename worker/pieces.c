@@ -252,12 +252,6 @@ bool pieces_manifest(struct pieces *self, const uint8_t id[BLOB_ID],
     return ok;
 }
 
-bool pieces_begins(const struct pieces *self)
-{
-    return self->gather &&
-           gather_missing(self->gather) > gather_pieces(self->gather) / 4 * 3;
-}
-
 bool pieces_works(const struct pieces *self)
 {
     return self->manifest && self->more;

@@ -86,9 +86,6 @@ Farm__Manifest *pieces_known(const struct pieces *self, const uint8_t id[BLOB_ID
 bool pieces_read(const struct pieces *self, const uint8_t blob[BLOB_ID],
                  uint64_t offset, void *into, size_t size, struct error *error);
 
-/* The present fetch has little more than begun: less than a quarter is here. */
-bool pieces_begins(const struct pieces *self);
-
 /* Gives the present fetch up; a later one goes on from its last good piece. */
 void pieces_stop(struct pieces *self);
 

@@ -15,9 +15,8 @@ enum {
     WAITING_MOST = 512,
     HIGH_WATER = 2 * TRANSFER_WINDOW,
     BURST = 64,
-    CLIENTS_MOST = 4, /* at a time: others are told to come later */
-    CLIENTS_FIRST =
-        2, /* while little is here: what it is given on as soon as it is whole */
+    CLIENTS_MOST =
+        2, /* at a time: what they get is given on as soon as a piece is whole */
     CLIENT_MS = 1000, /* without a Want, after which one is none */
 };
 
@@ -194,8 +193,7 @@ static bool has_time(struct serve *self, const uint8_t key[KEY_SIZE],
                      struct error *error)
 {
     struct client *free_place = NULL;
-    size_t most = pieces_begins(self->pieces) ? CLIENTS_FIRST : CLIENTS_MOST;
-    for (size_t c = 0; c < most; c++) {
+    for (size_t c = 0; c < CLIENTS_MOST; c++) {
         struct client *client = &self->client[c];
         if (memcmp(client->key, key, KEY_SIZE) == 0) {
             client->asked_ms = self->now_ms;
@@ -206,7 +204,7 @@ static bool has_time(struct serve *self, const uint8_t key[KEY_SIZE],
     }
     if (!free_place)
         return error_set_kind(error, ERROR_BUSY, "%d others are served here now",
-                              (int)most);
+                              CLIENTS_MOST);
     memcpy(free_place->key, key, KEY_SIZE);
     free_place->asked_ms = self->now_ms;
     return true;
