@@ -52,9 +52,6 @@ MUTANTS = {
         "share_used(self, now) + 0 * step_pixels;", "--paces"),
     "slow_nodes_get_as_much_as_they_ask_for": (
         "coordinator/scheduler.c", "if (all <= (double)ready)", "if (true)", "--paces"),
-    "the_cursor_is_not_stored": (
-        "coordinator/work.c", "change_job_cursor(self->change, own->number, job->cursor);",
-        ";"),
     "a_result_without_latents_is_reused": (
         "coordinator/work.c", "view->key, job->latents, &result)",
         "view->key, false, &result)"),
@@ -64,13 +61,9 @@ MUTANTS = {
     "what_waits_goes_out_ahead": (
         "coordinator/outbox.c", "if (letter->change > durable || letter->forgotten)",
         "if (letter->forgotten)"),
-    "the_kind_a_job_keeps_to_may_be_lost": (
-        "coordinator/work_kind.c", "own->settled_by = self->handed + 1;", ""),
     "canceling_one_cancels_who_shares": (
-        "coordinator/queue.c", "if (lease->sharers) {", "if (false) {"),
-    "pieces_are_not_verified": (
-        "proto/files/transfer.c",
-        "return memcmp(found, self->pieces[piece], BLOB_ID) == 0;", "return true;"),
+        "coordinator/queue.c", "if (lease->sharers) {", "if (false) {",
+        "--first", "430", "--seeds", "20"),
     "a_wrong_piece_counts_as_here": (
         "worker/gather.c", "        piece->state = MISSING;\n        source->coming--;",
         "        piece->state = HERE;\n        self->missing--;\n        source->coming--;"),
