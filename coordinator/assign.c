@@ -141,6 +141,7 @@ static void send_batch(struct coordinator *self, struct node *node,
                        const struct queue_job *job, struct batch *batch,
                        uint32_t at_once)
 {
+    uint64_t after = ((const struct job *)job->tag)->settled_by;
     Farm__Assign assign = FARM__ASSIGN__INIT;
     assign.n_attempts = batch->count;
     assign.attempts = batch->attempt;
@@ -149,8 +150,7 @@ static void send_batch(struct coordinator *self, struct node *node,
     int64_t asked = node->asked_us ? node->asked_us : self->began_us;
     if (node->session)
         outbox_push_ahead(self->outbox, node->session->peer,
-                          ANSWER(assign, ASSIGN, &assign),
-                          ((const struct job *)job->tag)->settled_by, asked);
+                          ANSWER(assign, ASSIGN, &assign), after, asked);
     node_assigned(node, (uint32_t)batch->count);
     for (size_t a = 0; a < batch->count; a++)
         farm__attempt__free_unpacked(batch->attempt[a], NULL);

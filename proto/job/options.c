@@ -72,8 +72,10 @@ const struct option options[OPTION_COUNT_ALL + 1] = {
     {"guidance-rescale", OPTION_NUMBER, FIELD(guidance_rescale), "0", 0, 1, NULL, "X",
      "share of the guided output that is scaled back to the text's deviation",
      KEY_ALWAYS},
-    {"hires", OPTION_HIRES, FIELD(hires_scale), "", 0, 8, NULL, "SCALE|WxH",
-     "a second pass over the picture enlarged so many times, or to this size",
+    {"hires", OPTION_HIRES, FIELD(hires_scale), "", 0, 8, NULL,
+     "SCALE|WxH[:UPSCALER:STEPS:STRENGTH]",
+     "a second pass over the picture enlarged so many times, or to this size; the rest "
+     "as the options below and --strength",
      KEY_UNLESS_DEFAULT},
     {"hires-cfg", OPTION_NUMBER, FIELD(hires_cfg), "0", 0, 100, NULL, "X",
      "its guidance; 0: as --cfg", KEY_UNLESS_DEFAULT},
@@ -99,7 +101,9 @@ const struct option options[OPTION_COUNT_ALL + 1] = {
      "what the part to be repainted begins with", KEY_ALWAYS},
     {"inpaint-full-res", OPTION_CHOICE, FIELD(inpaint_full_res), "off", 0, 0,
      "off=Whole picture|on=Only masked", NULL,
-     "repaint the part round the mask alone, at the full size", KEY_UNLESS_DEFAULT},
+     "repaint the part round the mask alone, at the full size; a number: on, with that "
+     "--inpaint-padding",
+     KEY_UNLESS_DEFAULT},
     {"inpaint-padding", OPTION_COUNT, FIELD(inpaint_padding), "32", 0, 1024, NULL, "N",
      "pixels of the picture round the mask that are seen then", KEY_UNLESS_DEFAULT},
     {"lora", OPTION_FILE, FIELD(lora), "", 0, 8, "lora", "FILE[:WEIGHT]",
@@ -417,15 +421,52 @@ void task_copy(struct task *self, const struct task *from)
         }
 }
 
+/* "2:Latent:20:0.5": what follows the scale are values of three other options, each of which
+ * may be empty. */
+static bool set_hires_whole(struct task *self, const char *value, struct error *error)
+{
+    static const char *const names[] = {"hires", "hires-upscaler", "hires-steps",
+                                        "strength"};
+    char *text = option_text("%s", value), *rest = text;
+    struct task changed = {0};
+    bool ok = true;
+    task_copy(&changed, self);
+    for (size_t i = 0; ok && rest; i++) {
+        char *part = strsep(&rest, ":");
+        if (i == sizeof names / sizeof *names)
+            ok = error_set_kind(error, ERROR_INPUT,
+                                "hires: \"%.60s\" is more than "
+                                "SCALE:UPSCALER:STEPS:STRENGTH",
+                                value);
+        else if (*part)
+            ok = task_set(&changed, names[i], part, error);
+    }
+    free(text);
+    if (ok) {
+        struct task before = *self;
+        *self = changed;
+        changed = before;
+    }
+    task_clear(&changed);
+    return ok;
+}
+
 bool task_set(struct task *self, const char *name, const char *value,
               struct error *error)
 {
     const struct option *option = option_find(name);
+    uint64_t padding;
     if (!option)
         return error_set_kind(error, ERROR_INPUT,
                               "there is no option \"%.60s\"; `farmctl help render` "
                               "lists them",
                               name);
+    if (option->type == OPTION_HIRES && strchr(value, ':'))
+        return set_hires_whole(self, value, error);
+    if (strcmp(name, "inpaint-full-res") == 0 &&
+        option_digits(value, value + strlen(value), &padding))
+        return task_set(self, "inpaint-padding", value, error) &&
+               task_set(self, name, "on", error);
     return kinds[option->type].set(option, field_of(self, option), value, error);
 }
 

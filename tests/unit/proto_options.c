@@ -52,6 +52,29 @@ static void a_value_of_every_kind_comes_back_as_it_was_given(void **state)
     task_clear(&task);
 }
 
+static void a_value_may_say_what_several_options_do(void **state)
+{
+    struct task task;
+    struct error error = {0};
+    task_init(&task);
+    assert_true(task_set(&task, "hires", "2:Lanczos:8:0.6", NULL));
+    assert_true(task.hires_scale == 2 && task.hires_steps == 8);
+    assert_true(task.strength == 0.6);
+    assert_string_equal(task.hires_upscaler, "Lanczos");
+    assert_true(task_set(&task, "hires", "768x1024::9", NULL));
+    assert_true(task.hires_height == 1024 && task.hires_steps == 9);
+    assert_string_equal(task.hires_upscaler, "Lanczos");
+    assert_false(task_set(&task, "hires", "2:Latent:8:0.6:1", &error));
+    assert_non_null(strstr(error.text, "2:Latent:8:0.6:1"));
+    assert_false(task_set(&task, "hires", "2:Latent:many", &error));
+    assert_non_null(strstr(error.text, "hires-steps"));
+    assert_true(task.hires_height == 1024);
+    assert_true(task_set(&task, "inpaint-full-res", "48", NULL));
+    assert_true(task.inpaint_padding == 48);
+    assert_string_equal(task.inpaint_full_res, "on");
+    task_clear(&task);
+}
+
 static void samplers_are_found_by_any_case_and_by_class_name(void **state)
 {
     static const char *const pairs[][2] = {
@@ -193,6 +216,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_table_is_sorted_and_every_default_is_taken_back),
         cmocka_unit_test(a_value_of_every_kind_comes_back_as_it_was_given),
+        cmocka_unit_test(a_value_may_say_what_several_options_do),
         cmocka_unit_test(samplers_are_found_by_any_case_and_by_class_name),
         cmocka_unit_test(a_schedule_in_an_old_samplers_name_is_set_too),
         cmocka_unit_test(bad_values_are_refused_in_a_sentence_and_change_nothing),
