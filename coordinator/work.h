@@ -42,9 +42,9 @@ void work_fail(struct coordinator *self, struct queue_lease **lease, bool final,
 void work_name_blob(struct coordinator *self, const uint8_t id[32], uint64_t size);
 
 /* A verified result, rendered by `node`, for a task whose key it is: the lease's tasks and
- * this one are done and its twin ends;
- * without a lease, the one task is done. A lease that asks for latents which the result
- * lacks goes on, and the one task and what else asks for none is done. The row's number, key and node are filled here. */
+ * this one are done and its twin ends; without a lease, the one task is done. A lease that
+ * asks for latents which the result lacks goes on, and the one task and what else asks for
+ * none is done. The row's number, key and node are filled here. */
 void work_take(struct coordinator *self, struct queue_lease **lease,
                struct queue_job *job, uint64_t index, struct node *node,
                const uint8_t key[32], struct result_row *result);

@@ -7,7 +7,7 @@
 #include "opencl/program.h"
 
 enum {
-    KEPT = 4,
+    TILE = 4,
     SIDE = 6,
     POINTS = SIDE * SIDE,
     SPARE = 16,             /* floats after each plane of V and M (winograd_cpu.cl) */
@@ -18,7 +18,7 @@ enum {
 
 /* U is kept where pixels times its bytes are at most this: of an SD 1.5 UNet at 64x64
  * latents for some 550 MB, of the VAE's decoder for nothing. */
-static const uint64_t KEPT_MOST = (uint64_t)1 << 37;
+static const uint64_t KEPT_U_MOST = (uint64_t)1 << 37;
 
 static size_t pixels_of(const struct gemm *g)
 {
@@ -45,7 +45,7 @@ bool winograd_fits(const struct gpu *gpu, const struct gemm *g)
 static bool keeps_u(const struct gemm *g)
 {
     return g->weights->dtype == DTYPE_F32 &&
-           (uint64_t)pixels_of(g) * u_count(g->weights) * sizeof(float) <= KEPT_MOST;
+           (uint64_t)pixels_of(g) * u_count(g->weights) * sizeof(float) <= KEPT_U_MOST;
 }
 
 static bool make_u(struct gpu *gpu, const struct packed *w, cl_mem u,
@@ -99,7 +99,7 @@ void winograd_run(struct stream *s, const struct gemm *g)
         g->x.dtype == DTYPE_F16, g->y.dtype == DTYPE_F16, w->dtype == DTYPE_F16,
         (int)g->activation, w->panel / 2);
     size_t tall = w->panel == 32 ? 12 : 6, groups = gpu_info(stream_gpu(s))->units;
-    size_t tiles = g->y.n * (up_to(g->y.h, KEPT) / KEPT) * (up_to(g->y.w, KEPT) / KEPT);
+    size_t tiles = g->y.n * (up_to(g->y.h, TILE) / TILE) * (up_to(g->y.w, TILE) / TILE);
     size_t bands = up_to((tiles + BAND_MOST - 1) / BAND_MOST, groups);
     size_t band = up_to((tiles + bands - 1) / bands, tall);
     size_t most = up_to(tiles < BAND_MOST ? tiles : BAND_MOST, tall);

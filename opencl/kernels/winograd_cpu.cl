@@ -27,7 +27,7 @@
 #define B_SPACE __global
 #include "tile_cpu.cl"
 
-enum { SIDE = 6, POINTS = SIDE * SIDE, KEPT = 4, DEPTH = 320, SPARE = 16 };
+enum { SIDE = 6, POINTS = SIDE * SIDE, TILE = 4, DEPTH = 320, SPARE = 16 };
 
 /* B' of six values. */
 #define INTO(r, a, b, c, d, e, f)                                                        \
@@ -122,16 +122,16 @@ INLINE void transform_in(__global float *v, size_t plane, __global const x_type 
 }
 
 /* The 4x4 sums of eight columns, from M at `m`. */
-INLINE void transform_out(float8 sums[KEPT][KEPT], __global const float *m, size_t plane)
+INLINE void transform_out(float8 sums[TILE][TILE], __global const float *m, size_t plane)
 {
-    float8 half_way[SIDE][KEPT];
+    float8 half_way[SIDE][TILE];
     for (int j = 0; j < SIDE; j++) {
         float8 d[SIDE];
         for (int i = 0; i < SIDE; i++)
             d[i] = vload8(0, m + (i * SIDE + j) * plane);
         OUT_OF(half_way[j], d)
     }
-    for (int i = 0; i < KEPT; i++) {
+    for (int i = 0; i < TILE; i++) {
         float8 d[SIDE];
         for (int j = 0; j < SIDE; j++)
             d[j] = half_way[j][i];
@@ -145,7 +145,7 @@ void winograd(__global y_type *y, __global const x_type *x, __global const float
               __global const y_type *residual, __global float *scratch, int tiles, int out,
               int h, int w, int in, int xh, int xw, int up_h, int up_w, int panels, int band)
 {
-    int across = (w + KEPT - 1) / KEPT, down = (h + KEPT - 1) / KEPT;
+    int across = (w + TILE - 1) / TILE, down = (h + TILE - 1) / TILE;
     int columns = panels * PANEL;
     size_t v_plane = (size_t)band * in + SPARE, m_plane = (size_t)band * columns + SPARE;
     __global float *v = scratch + get_group_id(0) * POINTS * (v_plane + m_plane);
@@ -158,8 +158,8 @@ void winograd(__global y_type *y, __global const x_type *x, __global const float
         int full = (count + TALL - 1) / TALL * TALL;
         for (int t = 0; t < count; t++) {
             int tile = first + t, rows[SIDE], cols[SIDE];
-            places(rows, tile / across % down * KEPT - 1, up_h, xh);
-            places(cols, tile % across * KEPT - 1, up_w, xw);
+            places(rows, tile / across % down * TILE - 1, up_h, xh);
+            places(cols, tile % across * TILE - 1, up_w, xw);
             transform_in(v + (size_t)t * in, v_plane,
                          x + (size_t)(tile / (across * down)) * xh * xw * in, rows, cols, xw,
                          in);
@@ -179,13 +179,13 @@ void winograd(__global y_type *y, __global const x_type *x, __global const float
 
         for (int t = 0; t < count; t++) {
             int tile = first + t, n = tile / (across * down);
-            int top = tile / across % down * KEPT, left = tile % across * KEPT;
+            int top = tile / across % down * TILE, left = tile % across * TILE;
             for (int c = 0; c < out; c += 8) {
-                float8 sums[KEPT][KEPT];
+                float8 sums[TILE][TILE];
                 transform_out(sums, m + (size_t)t * columns + c, m_plane);
                 float8 more = bias ? vload8(0, bias + c) : (float8)(0.0f);
-                for (int i = 0; i < min((int)KEPT, h - top); i++)
-                    for (int j = 0; j < min((int)KEPT, w - left); j++)
+                for (int i = 0; i < min((int)TILE, h - top); i++)
+                    for (int j = 0; j < min((int)TILE, w - left); j++)
                         finish(target, sums[i][j] + more,
                                (((size_t)n * h + top + i) * w + left + j) * out + c,
                                (size_t)n * out + c, out - c);

@@ -134,7 +134,7 @@ def measure_ops(options):
 
 
 def plot(results, path):
-    """Speed over operations for each byte of operands, under the machine's roofline."""
+    """Bars of both speeds, shape by shape, under the FMA peak."""
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot

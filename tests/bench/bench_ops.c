@@ -71,36 +71,32 @@ static void keep_less(struct seconds *least, struct seconds s)
         least->cpu = s.cpu;
 }
 
-/* What 1e9 operations take at least, of some tries of about ten milliseconds. */
-static struct seconds fma_peak(struct bench *self)
+/* What 1e9 operations, or bytes, take at least, of some tries of tens of milliseconds. */
+static struct seconds least(struct bench *self,
+                            bool (*run)(struct peak *, double *, struct error *))
 {
     struct error error = {0};
     struct seconds best = {1e9, 1e9};
-    double operations = 0;
+    double amount = 0;
     for (int i = 0; i < 5; i++) {
         struct seconds from = now();
-        if (!peak_fma(&self->peak, &operations, &error))
+        if (!run(&self->peak, &amount, &error))
             die(&error);
         keep_less(&best, since(from));
     }
-    return (struct seconds){best.wall / operations * 1e9, best.cpu / operations * 1e9};
+    return (struct seconds){best.wall / amount * 1e9, best.cpu / amount * 1e9};
+}
+
+static struct seconds fma_peak(struct bench *self)
+{
+    return least(self, peak_fma);
 }
 
 static void print_copy_bandwidth(struct bench *self)
 {
-    struct error error = {0};
-    struct seconds best = {1e9, 1e9};
-    double bytes = 0;
-    for (int i = 0; i < 5; i++) {
-        struct seconds from = now();
-        if (!peak_copy(&self->peak, &bytes, &error))
-            die(&error);
-        keep_less(&best, since(from));
-    }
-    double rate = bytes / best.wall * 1e-9;
+    double rate = 1 / least(self, peak_copy).wall;
     if (self->json)
-        printf("{\"work\": \"copy\", \"ours_s\": %.6f, \"gb_per_s\": %.2f}\n",
-               best.wall, rate);
+        printf("{\"work\": \"copy\", \"gb_per_s\": %.2f}\n", rate);
     else
         printf("%-44s %6.1f GB/s read and written\n", "copy 256 MiB", rate);
 }

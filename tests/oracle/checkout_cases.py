@@ -21,6 +21,8 @@ import torch
 import torchsde
 
 import k_cases
+import k_comfy
+import k_webui
 import webui_samplers
 from prompt_cases import load
 
@@ -56,7 +58,7 @@ class Comfy:
         patcher = space(set_model_options_post_cfg_function=called_after)
         program = space(model_patcher=patcher, model_sampling=space(CONST=type(None)))
         found = {**FOUND, "comfy": program, "trange": silent,
-                 "integrate": k_cases.sampling.integrate, "utils": k_cases.sampling.utils}
+                 "integrate": k_webui.sampling.integrate, "utils": k_webui.sampling.utils}
         for name in ("deis", "sa_solver"):
             file = f"{folder}/comfy/k_diffusion/{name}.py"
             found[name] = space(**load(file, Every(), **FOUND))
@@ -76,7 +78,7 @@ class Comfy:
         self.levels = make_levels
 
     def run(self, denoiser, name, x, sigmas, noise):
-        """In the place of k_cases.run_comfy_own; float64, but for the schedule."""
+        """In the place of k_comfy.run_comfy_own; float64, but for the schedule."""
         function = self.samplers[f"sample_{name}"]
         draws = "noise_sampler" in inspect.signature(function).parameters
         options = {"noise_sampler": noise} if draws else {}
@@ -90,7 +92,7 @@ class Comfy:
 
 
 class ComfyModel:
-    """A k_cases.ComfyDenoiser as ComfyUI's samplers see a model."""
+    """A k_comfy.ComfyDenoiser as ComfyUI's samplers see a model."""
 
     def __init__(self, denoiser, levels):
         self.denoiser = denoiser
@@ -124,7 +126,7 @@ class Webui:
 
     def __init__(self, folder):
         self.folder = f"{folder}/modules"
-        sys.modules["k_diffusion.sampling"] = k_cases.sampling
+        sys.modules["k_diffusion.sampling"] = k_webui.sampling
 
     def load(self, noise=None):
         """`noise` is what webui puts in the place of k-diffusion's torch.randn_like."""
@@ -137,9 +139,9 @@ class Webui:
                   "shared": space(opts=options, sd_model=space(device="cpu"))}
         made = load(f"{self.folder}/sd_samplers_timesteps_impl.py", Every(), **found)
         made |= load(f"{self.folder}/sd_samplers_extra.py", Every(), **found)
-        found |= {"sampling": k_cases.sampling, "utils": k_cases.sampling.utils,
+        found |= {"sampling": k_webui.sampling, "utils": k_webui.sampling.utils,
                   "trange": silent, "default_noise_sampler": None,
-                  "DiscreteEpsDDPMDenoiser": k_cases.external.DiscreteEpsDDPMDenoiser}
+                  "DiscreteEpsDDPMDenoiser": k_webui.external.DiscreteEpsDDPMDenoiser}
         names = {"LCMCompVisDenoiser", "sample_lcm"}
         return space(**made | load(f"{self.folder}/sd_samplers_lcm.py", names, **found))
 
@@ -184,7 +186,7 @@ def numbers(case):
 
 def main():
     mine = {(tuple(case.items())[:8]): case for case in k_cases.cases(k_cases.own_requests())}
-    k_cases.run_comfy_own = Comfy(sys.argv[2]).run
+    k_comfy.run_comfy_own = Comfy(sys.argv[2]).run
     webui = Webui(sys.argv[1])
     for name in webui.NAMES:
         setattr(webui_samplers, name, getattr(webui, name))

@@ -16,7 +16,8 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 
-import k_cases
+import k_comfy
+import k_webui
 from checkout_cases import FOUND, Comfy, Every, space
 from convention_cases import PARTS, USUAL, Texts
 from picture_cases import mask, picture
@@ -100,7 +101,7 @@ class Program:
         self.unets = {name: UNet2DConditionModel.from_pretrained(
             GOLDEN / name / "unet", dtype=torch.float32) for name in ("tiny", "inpaint")}
         config = json.loads((GOLDEN / "tiny/scheduler/scheduler_config.json").read_text())
-        self.alphas = k_cases.Inner(config).alphas_cumprod
+        self.alphas = k_webui.Inner(config).alphas_cumprod
 
     def run(self, request):
         pixels = torch.from_numpy(picture(64, 64)).float()[None] / 255
@@ -129,12 +130,12 @@ class Program:
         return self.comfy.samplers[f"sample_{name}"], {}, {}
 
     def sigmas(self, request, levels):
-        """k_cases' schedules and steps from a picture, which samplers_k.json holds."""
+        """k_comfy's schedules and steps from a picture, which samplers_k.json holds."""
         steps, strength = request["steps"], request["strength"]
         whole = steps if strength > 0.9999 else int(steps / strength)
         discards = request["sampler"].startswith("uni_pc")
         schedule = "normal" if request["schedule"] == "Automatic" else request["schedule"]
-        sigmas = k_cases.comfy_sigmas(levels, schedule, whole + discards)
+        sigmas = k_comfy.comfy_sigmas(levels, schedule, whole + discards)
         if discards:
             sigmas = torch.cat([sigmas[:-2], sigmas[-1:]])
         return sigmas[-(steps + 1):]

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 import k_cases
+import k_webui
 from picture_cases import picture
 
 SEED, SIZE = 42, (1, 4, 8, 8)
@@ -91,7 +92,7 @@ class Texts:
         return empty + weights * (z - empty)
 
 
-class Inner(k_cases.Inner):
+class Inner(k_webui.Inner):
     """In the place of the formula: the UNet, guided."""
 
     def __init__(self, config, unet, contexts, cfg):
@@ -119,7 +120,7 @@ def make(into):
         is_comfy = name.islower()
         weigh = texts.comfy if is_comfy else texts.webui
         contexts = weigh(((request["negative"], 1.0),)), weigh(PARTS)
-        world = k_cases.World(
+        world = k_webui.World(
             SIZE, SEED, lambda: known, lambda config, cfg: Inner(config, unet, contexts, cfg))
         _, _, found = k_cases.run_any(
             config, name, request["schedule"], request["steps"], strength, False,

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 import family_cases
 import invent
 import webui_samplers
-from k_cases import NOISY, SAMPLERS, external, sampling, sigmas_of
+from k_webui import NOISY, SAMPLERS, external, sampling, sigmas_of
 from webui_cases import Guided, ImageRng, Inner
 
 USUAL = {**family_cases.USUAL, "base": "sdxl", "refiner": "refiner", "at": 0.8, "steps": 5}

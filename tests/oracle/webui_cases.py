@@ -18,8 +18,8 @@ from PIL import Image, ImageFilter, ImageOps
 from safetensors.torch import save_file
 
 import tiny_model
-import k_cases
-from k_cases import NOISY, SAMPLERS, TIMED, external, sampling, sigmas_of
+import k_webui
+from k_webui import NOISY, SAMPLERS, TIMED, external, sampling, sigmas_of
 from picture_cases import mask, picture
 from run_cases import lend_text_model
 
@@ -75,7 +75,7 @@ class Guided:
         return denoised
 
 
-class TimedInner(k_cases.Inner):
+class TimedInner(k_webui.Inner):
     """What samplers over timesteps call: guided, and what it says without the prompt."""
 
     def __init__(self, config, inner, conds, cfg, extra):
@@ -152,11 +152,11 @@ class Webui:
         def blend(x):
             return x * known.nmask + known.latents * (1 - known.nmask)
 
-        world = k_cases.World(
+        world = k_webui.World(
             latents.shape, request["seed"], lambda: latents,
             lambda config, cfg: TimedInner(config, self.inner, conds, cfg, known.extra),
             blend, blend)
-        _, _, made = k_cases.run_timed(
+        _, _, made = k_webui.run_timed(
             self.config, request["sampler"], request["steps"], request["strength"],
             request["cfg"], 0, world)
         return made.float()
