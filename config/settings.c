@@ -126,7 +126,7 @@ const struct config_program coordinator_program = {
 
 const struct config_program worker_program = {
     .name = "farm-worker",
-    .synopsis = "[OPTIONS] [join TOKEN | devices | fetch MODEL [stay]]",
+    .synopsis = "[OPTIONS] [join TOKEN | devices | fetch MODEL [stay] | plan PATH ...]",
     .purpose = "Renders for a farm on every OpenCL device of this machine.",
     .environment = "CLFARM_WORKER_",
     .settings = worker_rows,

@@ -15,75 +15,10 @@ struct gpu {
     cl_command_queue queue;
     struct programs *programs;
     struct profile *profile; /* NULL: none */
-    bool cpu_path;
+    bool cpu_path, plans;    /* the second: and does nothing */
     uint64_t launches;
     size_t allocated;
 };
-
-/* ---- Errors */
-
-static const struct {
-    cl_int code;
-    const char *name;
-} code_names[] = {
-#define CODE(name)                                                                     \
-    {                                                                                  \
-        name, #name                                                                    \
-    }
-    CODE(CL_DEVICE_NOT_FOUND),
-    CODE(CL_DEVICE_NOT_AVAILABLE),
-    CODE(CL_COMPILER_NOT_AVAILABLE),
-    CODE(CL_MEM_OBJECT_ALLOCATION_FAILURE),
-    CODE(CL_OUT_OF_RESOURCES),
-    CODE(CL_OUT_OF_HOST_MEMORY),
-    CODE(CL_MAP_FAILURE),
-    CODE(CL_BUILD_PROGRAM_FAILURE),
-    CODE(CL_MISALIGNED_SUB_BUFFER_OFFSET),
-    CODE(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST),
-    CODE(CL_INVALID_VALUE),
-    CODE(CL_INVALID_DEVICE_TYPE),
-    CODE(CL_INVALID_PLATFORM),
-    CODE(CL_INVALID_DEVICE),
-    CODE(CL_INVALID_CONTEXT),
-    CODE(CL_INVALID_QUEUE_PROPERTIES),
-    CODE(CL_INVALID_COMMAND_QUEUE),
-    CODE(CL_INVALID_MEM_OBJECT),
-    CODE(CL_INVALID_BINARY),
-    CODE(CL_INVALID_BUILD_OPTIONS),
-    CODE(CL_INVALID_PROGRAM),
-    CODE(CL_INVALID_PROGRAM_EXECUTABLE),
-    CODE(CL_INVALID_KERNEL_NAME),
-    CODE(CL_INVALID_KERNEL),
-    CODE(CL_INVALID_ARG_INDEX),
-    CODE(CL_INVALID_ARG_VALUE),
-    CODE(CL_INVALID_ARG_SIZE),
-    CODE(CL_INVALID_KERNEL_ARGS),
-    CODE(CL_INVALID_WORK_DIMENSION),
-    CODE(CL_INVALID_WORK_GROUP_SIZE),
-    CODE(CL_INVALID_WORK_ITEM_SIZE),
-    CODE(CL_INVALID_EVENT),
-    CODE(CL_INVALID_OPERATION),
-    CODE(CL_INVALID_BUFFER_SIZE),
-    CODE(CL_INVALID_GLOBAL_WORK_SIZE),
-#undef CODE
-};
-
-bool gpu_check(cl_int code, const char *call, const char *subject, struct error *error)
-{
-    if (code == CL_SUCCESS)
-        return true;
-    enum error_kind kind =
-        code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY
-            ? ERROR_MEMORY
-            : ERROR_DEVICE;
-    const char *gap = subject[0] ? " " : "";
-    for (size_t i = 0; i < sizeof code_names / sizeof *code_names; i++)
-        if (code_names[i].code == code)
-            return error_set_kind(error, kind, "%s%s%s: %s", call, gap, subject,
-                                  code_names[i].name);
-    return error_set_kind(error, kind, "%s%s%s: OpenCL error %d", call, gap, subject,
-                          (int)code);
-}
 
 /* ---- Devices */
 
@@ -200,34 +135,38 @@ static void limit_memory(struct gpu_info *info, const char *limit)
         info->largest_allocation = info->memory;
 }
 
-struct gpu *gpu_open(size_t index, struct error *error)
+static bool find_device(size_t index, struct found *into, struct error *error)
 {
     struct found found[DEVICES_MOST];
     size_t count = find_devices(found);
-    if (count == 0) {
-        error_set_kind(
+    if (count == 0)
+        return error_set_kind(
             error, ERROR_NOT_FOUND,
             "no OpenCL device: install the driver of your GPU with its OpenCL "
             "part (an .icd file in /etc/OpenCL/vendors), or pocl-opencl-icd to "
             "compute on the CPU");
-        return NULL;
-    }
     if (index >= count) {
         struct gpu_info last;
         describe(&found[count - 1], &last);
-        error_set_kind(error, ERROR_NOT_FOUND,
-                       "no OpenCL device %zu: there are %zu, the last is %zu (%s)",
-                       index, count, count - 1, last.name);
-        return NULL;
+        return error_set_kind(
+            error, ERROR_NOT_FOUND,
+            "no OpenCL device %zu: there are %zu, the last is %zu (%s)", index, count,
+            count - 1, last.name);
     }
+    *into = found[index];
+    return true;
+}
 
+/* Without context and queue. */
+static struct gpu *gpu_new(const struct found *found, struct error *error)
+{
     struct gpu *self = calloc(1, sizeof *self);
     if (!self) {
         error_set_kind(error, ERROR_MEMORY, "no memory for a device");
         return NULL;
     }
-    describe(&found[index], &self->info);
-    self->device = found[index].device;
+    describe(found, &self->info);
+    self->device = found->device;
     self->cpu_path = self->info.is_cpu;
     const char *path = getenv("FARM_GPU_PATH");
     if (path && path[0])
@@ -235,10 +174,19 @@ struct gpu *gpu_open(size_t index, struct error *error)
     if (path && strcmp(path, "cpu16") == 0)
         self->info.native_width = 16;
     limit_memory(&self->info, getenv("FARM_GPU_MEMORY"));
+    return self;
+}
 
+struct gpu *gpu_open(size_t index, struct error *error)
+{
+    struct found found = {0};
+    struct gpu *self =
+        find_device(index, &found, error) ? gpu_new(&found, error) : NULL;
+    if (!self)
+        return NULL;
     cl_int code;
-    cl_context_properties properties[] = {
-        CL_CONTEXT_PLATFORM, (cl_context_properties)found[index].platform, 0};
+    cl_context_properties properties[] = {CL_CONTEXT_PLATFORM,
+                                          (cl_context_properties)found.platform, 0};
     self->context = clCreateContext(properties, 1, &self->device, NULL, NULL, &code);
     if (!gpu_check(code, "clCreateContext", self->info.name, error))
         goto failed;
@@ -250,6 +198,21 @@ struct gpu *gpu_open(size_t index, struct error *error)
 failed:
     gpu_close(&self);
     return NULL;
+}
+
+struct gpu *gpu_open_plan(size_t index, struct error *error)
+{
+    struct found found = {0};
+    struct gpu *self =
+        find_device(index, &found, error) ? gpu_new(&found, error) : NULL;
+    if (self)
+        self->plans = true;
+    return self;
+}
+
+bool gpu_only_plans(const struct gpu *self)
+{
+    return self->plans;
 }
 
 void gpu_close(struct gpu **self)
@@ -290,7 +253,36 @@ struct profile *gpu_profile(struct gpu *self)
     return self->profile;
 }
 
-/* ---- Memory */
+/* ---- Memory: a plan's is a note of its size */
+
+static cl_mem note_size(size_t bytes, struct error *error)
+{
+    size_t *note = malloc(sizeof *note);
+    if (note)
+        *note = bytes;
+    else
+        error_set_kind(error, ERROR_MEMORY, "no memory for a plan");
+    return (cl_mem)(void *)note;
+}
+
+static size_t size_of(const struct gpu *self, cl_mem memory)
+{
+    size_t bytes = 0;
+    if (self->plans)
+        return *(const size_t *)(const void *)memory;
+    clGetMemObjectInfo(memory, CL_MEM_SIZE, sizeof bytes, &bytes, NULL);
+    return bytes;
+}
+
+static cl_mem create_buffer(struct gpu *self, size_t bytes, struct error *error)
+{
+    cl_int code;
+    cl_mem memory =
+        clCreateBuffer(self->context, CL_MEM_READ_WRITE, bytes, NULL, &code);
+    char subject[64];
+    snprintf(subject, sizeof subject, "of %zu MiB", (bytes + (1 << 20) - 1) >> 20);
+    return gpu_check(code, "clCreateBuffer", subject, error) ? memory : NULL;
+}
 
 cl_mem gpu_allocate(struct gpu *self, size_t bytes, struct error *error)
 {
@@ -303,19 +295,16 @@ cl_mem gpu_allocate(struct gpu *self, size_t bytes, struct error *error)
             self->info.name, bytes >> 20, self->info.largest_allocation >> 20);
         return NULL;
     }
-    if (bytes > self->info.memory - self->allocated) {
+    if (!self->plans && bytes > self->info.memory - self->allocated) {
         error_set_kind(error, ERROR_MEMORY,
                        "%s: a buffer of %zu MiB, of the device's %zu MiB %zu are taken",
                        self->info.name, bytes >> 20, self->info.memory >> 20,
                        self->allocated >> 20);
         return NULL;
     }
-    cl_int code;
     cl_mem memory =
-        clCreateBuffer(self->context, CL_MEM_READ_WRITE, bytes, NULL, &code);
-    char subject[64];
-    snprintf(subject, sizeof subject, "of %zu MiB", (bytes + (1 << 20) - 1) >> 20);
-    if (!gpu_check(code, "clCreateBuffer", subject, error))
+        self->plans ? note_size(bytes, error) : create_buffer(self, bytes, error);
+    if (!memory)
         return NULL;
     self->allocated += bytes;
     return memory;
@@ -325,17 +314,24 @@ void gpu_release(struct gpu *self, cl_mem *memory)
 {
     if (!*memory)
         return;
-    size_t bytes = 0;
-    clGetMemObjectInfo(*memory, CL_MEM_SIZE, sizeof bytes, &bytes, NULL);
-    self->allocated -= bytes;
-    clReleaseMemObject(*memory);
-    *memory = NULL;
+    self->allocated -= size_of(self, *memory);
+    gpu_release_part(self, memory);
+}
+
+void gpu_release_part(struct gpu *self, cl_mem *part)
+{
+    if (*part && self->plans)
+        free((void *)*part);
+    else if (*part)
+        clReleaseMemObject(*part);
+    *part = NULL;
 }
 
 cl_mem gpu_part(struct gpu *self, cl_mem memory, size_t offset, size_t bytes,
                 struct error *error)
 {
-    (void)self;
+    if (self->plans)
+        return note_size(bytes, error);
     cl_int code;
     cl_buffer_region region = {offset, bytes ? bytes : 1};
     cl_mem part = clCreateSubBuffer(memory, CL_MEM_READ_WRITE,
@@ -346,6 +342,8 @@ cl_mem gpu_part(struct gpu *self, cl_mem memory, size_t offset, size_t bytes,
 bool gpu_write(struct gpu *self, cl_mem memory, const void *from, size_t bytes,
                struct error *error)
 {
+    if (self->plans)
+        return true;
     cl_int code = clEnqueueWriteBuffer(self->queue, memory, CL_TRUE, 0, bytes, from, 0,
                                        NULL, NULL);
     return gpu_check(code, "clEnqueueWriteBuffer", "", error);
@@ -354,6 +352,10 @@ bool gpu_write(struct gpu *self, cl_mem memory, const void *from, size_t bytes,
 bool gpu_read(struct gpu *self, cl_mem memory, void *into, size_t bytes,
               struct error *error)
 {
+    if (self->plans) {
+        memset(into, 0, bytes);
+        return true;
+    }
     cl_int code = clEnqueueReadBuffer(self->queue, memory, CL_TRUE, 0, bytes, into, 0,
                                       NULL, NULL);
     return gpu_check(code, "clEnqueueReadBuffer", "", error);
@@ -392,12 +394,13 @@ bool gpu_enqueue(struct gpu *self, cl_kernel kernel, const char *name,
 
 bool gpu_flush(struct gpu *self, struct error *error)
 {
-    return gpu_check(clFlush(self->queue), "clFlush", "", error);
+    return self->plans || gpu_check(clFlush(self->queue), "clFlush", "", error);
 }
 
 bool gpu_finish(struct gpu *self, struct error *error)
 {
-    return gpu_check(clFinish(self->queue), "clFinish", self->info.name, error);
+    return self->plans ||
+           gpu_check(clFinish(self->queue), "clFinish", self->info.name, error);
 }
 
 const struct gpu_info *gpu_info(const struct gpu *self)

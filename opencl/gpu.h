@@ -37,6 +37,12 @@ bool gpu_list(struct gpu_info **infos, size_t *count, struct error *error);
  * memory are ERROR_MEMORY; FARM_GPU_MEMORY (bytes, or 512M, 6G) says it has less. */
 struct gpu *gpu_open(size_t index, struct error *error);
 void gpu_close(struct gpu **self);
+
+/* The same device to plan for: memory is counted and never taken, however much there is; what
+ * is written, compiled or enqueued is forgotten, and what is read are zeros. So a model's plans
+ * are made as they will be, by the code that makes them. */
+struct gpu *gpu_open_plan(size_t index, struct error *error);
+bool gpu_only_plans(const struct gpu *self);
 const struct gpu_info *gpu_info(const struct gpu *self);
 
 /* Measures what the device reaches and has every kernel timed from now on; called before
@@ -51,10 +57,11 @@ bool gpu_finish(struct gpu *self, struct error *error);
 cl_mem gpu_allocate(struct gpu *self, size_t bytes, struct error *error);
 void gpu_release(struct gpu *self, cl_mem *memory);
 
-/* A part of memory as memory of its own; offset a multiple of info.alignment. Not counted;
- * released by clReleaseMemObject. */
+/* A part of memory as memory of its own; offset a multiple of info.alignment. Not
+ * counted. */
 cl_mem gpu_part(struct gpu *self, cl_mem memory, size_t offset, size_t bytes,
                 struct error *error);
+void gpu_release_part(struct gpu *self, cl_mem *part);
 
 /* Blocking. */
 bool gpu_write(struct gpu *self, cl_mem memory, const void *from, size_t bytes,

@@ -16,7 +16,8 @@ static cl_mem load_vector(struct gpu *gpu, const struct host_tensor *vector,
         error_set_kind(error, ERROR_MEMORY, "no memory for %zu values", count);
         return NULL;
     }
-    host_tensor_floats(vector, 0, count, values);
+    if (!gpu_only_plans(gpu))
+        host_tensor_floats(vector, 0, count, values);
     memory = gpu_allocate(gpu, count * sizeof *values, error);
     if (memory && !gpu_write(gpu, memory, values, count * sizeof *values, error))
         gpu_release(gpu, &memory);

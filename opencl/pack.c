@@ -77,6 +77,10 @@ static bool pack_matrix(struct packed *self, struct gpu *gpu, bool geglu,
         goto out;
     }
     self->weights = gpu_allocate(gpu, bytes, error);
+    if (self->weights && gpu_only_plans(gpu)) {
+        ok = true;
+        goto out;
+    }
     if (!self->weights || !(packed = gpu_map(gpu, self->weights, bytes, error)))
         goto out;
     for (size_t i = 0; i < self->panels; i++)
@@ -108,7 +112,7 @@ static bool pack_bias(struct packed *self, struct gpu *gpu, bool geglu, size_t o
     float *values = calloc(count, sizeof *values);
     if (!values)
         return error_set_kind(error, ERROR_MEMORY, "no memory for a bias");
-    for (size_t column = 0; column < count; column++) {
+    for (size_t column = 0; column < count && !gpu_only_plans(gpu); column++) {
         size_t source = source_row(column, group, out);
         if (source < out)
             host_tensor_floats(bias, source, 1, &values[column]);

@@ -41,8 +41,7 @@ struct stream *stream_new(struct gpu *gpu, enum dtype dtype, struct error *error
 static void release_arena(struct stream *self)
 {
     for (size_t i = 0; self->parts && i < self->count; i++)
-        if (self->parts[i])
-            clReleaseMemObject(self->parts[i]);
+        gpu_release_part(self->gpu, &self->parts[i]);
     for (size_t i = 0; self->buffers && i < self->layout.buffer_count; i++)
         gpu_release(self->gpu, &self->buffers[i]);
     free(self->parts);

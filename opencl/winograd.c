@@ -51,6 +51,8 @@ static bool keeps_u(const struct gemm *g)
 static bool make_u(struct gpu *gpu, const struct packed *w, cl_mem u,
                    const char *options, struct error *error)
 {
+    if (gpu_only_plans(gpu))
+        return true;
     cl_kernel kernel =
         program_kernel(gpu, "winograd_cpu.cl", "winograd_weights", options, error);
     if (!kernel)

@@ -7,6 +7,7 @@
 #include "worker/devices.h"
 #include "worker/host.h"
 #include "worker/member.h"
+#include "worker/memory.h"
 #include "worker/prefetch.h"
 
 #ifdef __SANITIZE_ADDRESS__
@@ -129,6 +130,8 @@ int main(int argc, char **argv)
             status = join(&settings, argv[2]);
         else if (argc == 2 && strcmp(argv[1], "devices") == 0)
             status = devices_show(json);
+        else if (argc >= 3 && strcmp(argv[1], "plan") == 0)
+            status = memory_show(argv + 2, (size_t)argc - 2, json);
         else if ((argc == 3 || (argc == 4 && strcmp(argv[3], "stay") == 0)) &&
                  strcmp(argv[1], "fetch") == 0)
             status = fetch(&settings, argv[2], argc == 4);
@@ -137,7 +140,8 @@ int main(int argc, char **argv)
         else
             fprintf(stderr,
                     "farm-worker: \"%s\" is no command, or lacks a word or has one too "
-                    "many: join TOKEN, devices, fetch MODEL [stay]\n",
+                    "many: join TOKEN, devices, fetch MODEL [stay], plan PATH [SIZE] "
+                    "[f32|f16] [IMAGES]\n",
                     argv[1]);
         config_clear(&worker_program, &settings);
     } else if (result == CONFIG_SHOWN) {

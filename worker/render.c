@@ -15,6 +15,7 @@
 #include "proto/files/manifest.h"
 #include "proto/wire.h"
 #include "worker/brought.h"
+#include "worker/memory.h"
 #include "worker/proof.h"
 #include "worker/small_picture.h"
 #include "worker/task_loras.h"
@@ -226,6 +227,20 @@ static enum dtype dtype_of(const struct task *task)
     return strcmp(task->precision, "f16") == 0 ? DTYPE_F16 : DTYPE_F32;
 }
 
+/* What rendering the order will take of the device, made out before anything is taken. */
+static void log_memory(const struct render *self, const struct order *order)
+{
+    const struct task *task = &order->batch[0].task;
+    struct footprint plan;
+    struct error error = {0};
+    char line[400];
+    if (!footprint_plan(&plan, self->index, &order->files, dtype_of(task), task->width,
+                        task->height, order->count, &error))
+        return; /* loading says why */
+    memory_line(&plan, gpu_info(self->gpu), line, sizeof line);
+    log_info("%s at %s", order->model_name, line);
+}
+
 static bool load(struct render *self, const struct order *order, struct error *error)
 {
     enum dtype dtype = dtype_of(&order->batch[0].task);
@@ -234,6 +249,7 @@ static bool load(struct render *self, const struct order *order, struct error *e
         return true;
     tell(self, &(struct render_event){.kind = RENDER_LOADING});
     pipeline_destroy(&self->pipeline);
+    log_memory(self, order);
     int64_t start = clock_ms();
     self->pipeline = pipeline_load(self->gpu, &order->files, dtype, error);
     if (!self->pipeline)

@@ -126,7 +126,7 @@ def test_one_image_or_four_at_once_here_or_in_a_private_farm_are_the_same_bytes(
             else path.read_bytes() for path in out.iterdir()} == alone
 
 
-def test_a_worker_tells_what_each_kernel_took(farm):
+def test_a_worker_tells_what_each_kernel_took_and_what_memory_it_planned(farm):
     worker = farm.worker("one", "--profile", "--trace", farm.folder / "trace")
     assert_complete(farm, farm.submit("cat", "--seed", 1, "--steps", 2, "--latents"), 1)
     assert worker.stop() == 0
@@ -134,6 +134,14 @@ def test_a_worker_tells_what_each_kernel_took(farm):
     events = json.loads((farm.folder / "trace.0").read_text())["traceEvents"]
     assert {"gemm", "attention"} <= {event["name"] for event in events}
     assert all(event["dur"] >= 0 and event["ph"] == "X" for event in events)
+    planned = re.search(r" at (\d+x\d+): .* (\d+\.\d) of the device's", worker.log())
+    done = farm.run_worker("one", "plan", TINY, planned[1], "--json")
+    plan = json.loads(done.stdout)[0]
+    assert f"{plan['whole'] / 2**20:.1f}" == planned[2]
+    assert plan["whole"] == plan["weights"] + sum(
+        part["arena"] + part["beside"] for part in plan["parts"].values())
+    wrong = farm.run_worker("one", "plan", TINY, "65x64")
+    assert wrong.returncode == 2 and "multiples of" in wrong.stderr
 
 
 def test_a_worker_whose_key_nobody_knows_gets_nothing(farm):

@@ -214,6 +214,11 @@ void denoiser_destroy(struct denoiser **self)
     *self = NULL;
 }
 
+const struct stream *denoiser_stream(const struct denoiser *self)
+{
+    return self->stream;
+}
+
 bool denoiser_fits(const struct denoiser *self, const struct denoiser_shape *shape)
 {
     const struct denoiser_shape *own = &self->shape;

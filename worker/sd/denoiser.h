@@ -36,6 +36,8 @@ struct denoiser *denoiser_new(struct gpu *gpu, enum dtype dtype,
                               const struct unet *unet,
                               const struct denoiser_shape *shape, struct error *error);
 void denoiser_destroy(struct denoiser **self);
+/* What it runs on, to be asked of its memory. */
+const struct stream *denoiser_stream(const struct denoiser *self);
 bool denoiser_fits(const struct denoiser *self, const struct denoiser_shape *shape);
 
 /* Latents [images, h, w, c]; what the rows are for the run. */

@@ -100,7 +100,8 @@ void load_table(struct loader *self, struct tensor *into, size_t rows, size_t c,
     float *values = load_array(self, rows * c, sizeof *values);
     if (!values)
         return;
-    host_tensor_floats(&weight, 0, rows * c, values);
+    if (!gpu_only_plans(self->gpu))
+        host_tensor_floats(&weight, 0, rows * c, values);
     self->failed =
         !tensor_new(into, self->gpu, self->dtype, 1, 1, rows, c, &self->error) ||
         !tensor_upload(into, self->gpu, values, &self->error);

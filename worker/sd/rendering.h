@@ -1,5 +1,5 @@
 /* The inside of a rendering: one pass over a batch of images, for pipeline.c, rendering*.c,
- * watch.c and adapt.c alone. */
+ * watch.c, footprint.c and adapt.c alone. */
 #ifndef FARM_RENDERING_H
 #define FARM_RENDERING_H
 

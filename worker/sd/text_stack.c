@@ -112,6 +112,29 @@ static bool prepare(struct text_stack *self, struct text_part *part,
     return plan->ready = stream_ready(plan->stream, error);
 }
 
+static struct text_form form_of(const struct text_stack *self, unsigned clip_skip,
+                                bool project)
+{
+    return (struct text_form){.skipped = clip_skip - 1 + self->penultimate,
+                              .final_norm = !self->penultimate,
+                              .project = project};
+}
+
+bool text_stack_plan(struct text_stack *self, struct error *error)
+{
+    for (size_t i = 0; i < self->count; i++) {
+        bool pools = self->pooled && self->pooled_by == i;
+        if (!prepare(self, &self->part[i], form_of(self, 1, pools), error))
+            return false;
+    }
+    return true;
+}
+
+const struct stream *text_stack_stream(const struct text_stack *self, size_t which)
+{
+    return self->part[which].plan->stream;
+}
+
 static bool check_ids(const struct text_encoder *encoder, const int32_t *ids, bool own,
                       struct error *error)
 {
@@ -168,9 +191,7 @@ bool text_stack_encode(struct text_stack *self, size_t which, const int32_t *ids
                               "clip skip %u: from 1 (what the model was trained with) "
                               "to %zu",
                               clip_skip, most);
-    struct text_form form = {.skipped = clip_skip - 1 + self->penultimate,
-                             .final_norm = !self->penultimate,
-                             .project = pooled != NULL};
+    struct text_form form = form_of(self, clip_skip, pooled);
     if (!check_ids(&part->encoder, ids, own != NULL, error) ||
         !prepare(self, part, form, error) ||
         !tensor_upload(&part->plan->ids, self->gpu, (const float *)(const void *)ids,

@@ -36,6 +36,11 @@ struct text_stack {
 bool text_stack_join(struct text_stack *self, struct error *error);
 void text_stack_clear(struct text_stack *self);
 
+/* Plans what the model was trained with, as encoding a first chunk would; the stream of a
+ * part that was planned or has encoded. */
+bool text_stack_plan(struct text_stack *self, struct error *error);
+const struct stream *text_stack_stream(const struct text_stack *self, size_t which);
+
 /* One chunk of `tokens` ids (start, words, end, padding) through encoder `which`.
  *
  * z: [tokens, c of that encoder] on the host. clip_skip 1 is what the model was trained

@@ -80,6 +80,11 @@ void vae_pass_destroy(struct vae_pass **self)
     *self = NULL;
 }
 
+const struct stream *vae_pass_stream(const struct vae_pass *self)
+{
+    return self->stream;
+}
+
 bool vae_pass_fits(const struct vae_pass *self, size_t h, size_t w)
 {
     return self->h == h && self->w == w;

@@ -15,6 +15,7 @@ struct vae_pass;
 struct vae_pass *vae_pass_new(struct gpu *gpu, const struct vae *vae, enum vae_way way,
                               size_t h, size_t w, struct error *error);
 void vae_pass_destroy(struct vae_pass **self);
+const struct stream *vae_pass_stream(const struct vae_pass *self);
 bool vae_pass_fits(const struct vae_pass *self, size_t h, size_t w);
 
 /* Pixels are in -1 .. 1, decoded ones about so. ERROR_DEVICE when a value of `to` is not
