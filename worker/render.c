@@ -17,6 +17,7 @@
 #include "worker/brought.h"
 #include "worker/memory.h"
 #include "worker/proof.h"
+#include "worker/sd/residents.h"
 #include "worker/small_picture.h"
 #include "worker/task_loras.h"
 #include "worker/timing.h"
@@ -45,13 +46,12 @@ struct render {
     /* the actor's from here on */
     zsock_t *pipe;
     struct gpu *gpu;
-    struct pipeline *pipeline;
+    struct residents residents;
+    struct pipeline *pipeline;    /* of them, the one in use; or NULL */
     struct pipeline_watch watch;  /* as the pipeline has it */
     int64_t shown_until, shown;   /* previews: wanted till, last drawn; clock_ms */
     size_t step;                  /* done of it */
     const struct attempt *images; /* those being rendered together */
-    uint8_t model[BLOB_ID];       /* of the pipeline */
-    enum dtype dtype;
     bool stop, end;
 };
 
@@ -227,37 +227,37 @@ static enum dtype dtype_of(const struct task *task)
     return strcmp(task->precision, "f16") == 0 ? DTYPE_F16 : DTYPE_F32;
 }
 
-/* What rendering the order will take of the device, made out before anything is taken. */
-static void log_memory(const struct render *self, const struct order *order)
+/* What rendering the order will take of the device, made out before anything is taken; 0 where
+ * that fails, which loading will too. */
+static size_t plan_memory(const struct render *self, const struct order *order)
 {
     const struct task *task = &order->batch[0].task;
     struct footprint plan;
-    struct error error = {0};
     char line[400];
     if (!footprint_plan(&plan, self->index, &order->files, dtype_of(task), task->width,
-                        task->height, order->count, &error))
-        return; /* loading says why */
+                        task->height, order->count, NULL))
+        return 0;
     memory_line(&plan, gpu_info(self->gpu), line, sizeof line);
     log_info("%s at %s", order->model_name, line);
+    return plan.whole;
 }
 
 static bool load(struct render *self, const struct order *order, struct error *error)
 {
     enum dtype dtype = dtype_of(&order->batch[0].task);
-    if (self->pipeline && self->dtype == dtype &&
-        memcmp(self->model, order->model, BLOB_ID) == 0)
+    self->pipeline = residents_find(&self->residents, order->model, dtype);
+    if (self->pipeline)
         return true;
     tell(self, &(struct render_event){.kind = RENDER_LOADING});
-    pipeline_destroy(&self->pipeline);
-    log_memory(self, order);
     int64_t start = clock_ms();
-    self->pipeline = pipeline_load(self->gpu, &order->files, dtype, error);
+    size_t bytes = plan_memory(self, order);
+    self->pipeline = residents_bring(&self->residents, order->model, dtype,
+                                     &order->files, bytes, error);
     if (!self->pipeline)
         return error_prefix(error, "model %s", order->model_name);
-    memcpy(self->model, order->model, BLOB_ID);
-    self->dtype = dtype;
-    log_info("loaded %s in %.1f s, %zu MiB on the device", order->model_name,
-             (double)(clock_ms() - start) / 1000, gpu_allocated(self->gpu) >> 20);
+    log_info("loaded %s in %.1f s, %zu MiB on the device, models there: %zu",
+             order->model_name, (double)(clock_ms() - start) / 1000,
+             gpu_allocated(self->gpu) >> 20, self->residents.count);
     return true;
 }
 
@@ -419,6 +419,7 @@ static void open_device(struct render *self)
 {
     struct render_event event = {.kind = RENDER_NO_DEVICE};
     self->gpu = gpu_open(self->index, &event.error);
+    self->residents.gpu = self->gpu;
     if (self->gpu) {
         event.kind = RENDER_OPENED;
         event.info = *gpu_info(self->gpu);
@@ -451,7 +452,7 @@ static void render_actor(zsock_t *pipe, void *argument)
         order_destroy(order);
     }
     timing_show(self->gpu, self->settings, self->index);
-    pipeline_destroy(&self->pipeline);
+    residents_clear(&self->residents);
     gpu_close(&self->gpu);
     tell(self, &(struct render_event){.kind = RENDER_STOPPED});
 }

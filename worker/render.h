@@ -1,7 +1,8 @@
 /* The render actor: the only thread that touches the device.
  *
- * Opens and proves it, keeps the last model loaded, renders one batch at a time. Its owner
- * sends orders and reads events and never waits for either.
+ * Opens and proves it, keeps the models used last loaded as far as its memory holds them,
+ * renders one batch at a time. Its owner sends orders and reads events and never waits for
+ * either.
  */
 #ifndef FARM_RENDER_H
 #define FARM_RENDER_H

@@ -119,11 +119,15 @@ static void set_clear(struct set *self, struct gpu *gpu)
     *self = (struct set){0};
 }
 
-void adapters_trim(struct adapters *self)
+bool adapters_trim(struct adapters *self)
 {
+    bool any = false;
     for (size_t i = 0; i < SETS_KEPT; i++)
-        if (self->set[i].key && &self->set[i] != self->on)
+        if (self->set[i].key && &self->set[i] != self->on) {
             set_clear(&self->set[i], self->model->gpu);
+            any = true;
+        }
+    return any;
 }
 
 void adapters_destroy(struct adapters **self)

@@ -23,7 +23,7 @@ void adapters_destroy(struct adapters **self);
 bool adapters_set(struct adapters *self, const struct adapter_use *uses, size_t count,
                   uint64_t *set, struct error *error);
 
-/* Forgets the sets that are not in use. */
-void adapters_trim(struct adapters *self);
+/* Forgets the sets that are not in use; false where there were none. */
+bool adapters_trim(struct adapters *self);
 
 #endif

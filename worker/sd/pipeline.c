@@ -47,6 +47,13 @@ void pipeline_watch(struct pipeline *self, const struct pipeline_watch *watch)
         self->refiner->watch = self->watch;
 }
 
+void pipeline_on_shortage(struct pipeline *self, bool (*make_room)(void *owner),
+                          void *owner)
+{
+    self->make_room = make_room;
+    self->room_owner = owner;
+}
+
 size_t pipeline_factor(const struct pipeline *self)
 {
     return self->factor;

@@ -118,6 +118,11 @@ struct pipeline *pipeline_load(struct gpu *gpu, const struct model_files *files,
                                enum dtype dtype, struct error *error);
 void pipeline_destroy(struct pipeline **self);
 
+/* Asked where the device's memory is short, before anything goes that this model's next
+ * image may use again: frees memory of others and returns true, or false. */
+void pipeline_on_shortage(struct pipeline *self, bool (*make_room)(void *owner),
+                          void *owner);
+
 /* Pixels per latent; the model's default size. */
 size_t pipeline_factor(const struct pipeline *self);
 void pipeline_default_size(const struct pipeline *self, size_t *width, size_t *height);

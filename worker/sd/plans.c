@@ -87,8 +87,8 @@ static void *get(struct plans *self, enum plan_kind which, const void *shape,
         first = (struct error){0};
         plan = kind->make(self, shape, &first);
     }
-    if (!plan && !spare && first.kind == ERROR_MEMORY && self->make_room &&
-        self->make_room(self->owner)) {
+    while (!plan && !spare && first.kind == ERROR_MEMORY && self->make_room &&
+           self->make_room(self->owner)) {
         first = (struct error){0};
         plan = kind->make(self, shape, &first);
     }

@@ -15,8 +15,10 @@ struct pipeline {
     struct gpu *gpu;
     enum dtype dtype;
     struct model_files files;
-    struct pipeline *refiner;     /* owned; the last one that was asked for */
-    struct pipeline *base;        /* of a refiner: whose it is */
+    struct pipeline *refiner;       /* owned; the last one that was asked for */
+    struct pipeline *base;          /* of a refiner: whose it is */
+    bool (*make_room)(void *owner); /* as pipeline_on_shortage has it, or NULL */
+    void *room_owner;
     bool awake;                   /* the rest is there (residence.h) */
     size_t loads;                 /* how many times it was loaded */
     size_t factor, width, height; /* as in pipeline_factor, pipeline_default_size */

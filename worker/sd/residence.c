@@ -2,15 +2,24 @@
 
 #include <stdlib.h>
 
-/* Of two the other goes, where it is there. */
-static bool make_room(void *owner)
+/* Of this model and its refiner the other goes last. */
+bool residence_make_room(struct pipeline *self)
 {
-    struct pipeline *self = owner;
+    struct pipeline *owner = self->base ? self->base : self;
     struct pipeline *other = self->base ? self->base : self->refiner;
+    if (owner->make_room && owner->make_room(owner->room_owner))
+        return true;
+    if (self->adapters && adapters_trim(self->adapters))
+        return true;
     if (!other || !other->awake)
         return false;
     residence_sleep(other);
     return true;
+}
+
+static bool make_room(void *owner)
+{
+    return residence_make_room(owner);
 }
 
 void residence_sleep(struct pipeline *self)
@@ -50,7 +59,7 @@ bool residence_wake(struct pipeline *self, struct error *error)
 {
     struct error first = {0};
     bool ok = self->awake || load(self, &first);
-    if (!ok && first.kind == ERROR_MEMORY && make_room(self)) {
+    while (!ok && first.kind == ERROR_MEMORY && residence_make_room(self)) {
         first = (struct error){0};
         ok = load(self, &first);
     }

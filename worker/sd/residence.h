@@ -13,6 +13,10 @@
 bool residence_wake(struct pipeline *self, struct error *error);
 void residence_sleep(struct pipeline *self);
 
+/* Where memory is short: something that is not in use goes, of other models first. False:
+ * there is nothing. */
+bool residence_make_room(struct pipeline *self);
+
 /* A new one for the files, awake; NULL when they cannot be loaded. */
 struct pipeline *residence_new(struct gpu *gpu, const struct model_files *files,
                                enum dtype dtype, struct pipeline *base,

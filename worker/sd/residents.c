@@ -1,0 +1,69 @@
+#include "worker/sd/residents.h"
+
+#include <string.h>
+
+struct pipeline *residents_find(struct residents *self, const uint8_t id[32],
+                                enum dtype dtype)
+{
+    size_t i = 0;
+    while (i < self->count && (self->item[i].dtype != dtype ||
+                               memcmp(self->item[i].id, id, sizeof self->item[i].id)))
+        i++;
+    if (i == self->count)
+        return NULL;
+    struct resident found = self->item[i];
+    memmove(&self->item[1], &self->item[0], i * sizeof found);
+    self->item[0] = found;
+    return found.pipeline;
+}
+
+static void drop_last(struct residents *self)
+{
+    pipeline_destroy(&self->item[--self->count].pipeline);
+}
+
+/* Not the one in use. */
+static bool make_room(void *owner)
+{
+    struct residents *self = owner;
+    if (self->count < 2)
+        return false;
+    drop_last(self);
+    return true;
+}
+
+static bool holds(const struct residents *self, size_t bytes)
+{
+    size_t memory = gpu_info(self->gpu)->memory, taken = gpu_allocated(self->gpu);
+    return taken <= memory && bytes <= memory - taken;
+}
+
+struct pipeline *residents_bring(struct residents *self, const uint8_t id[32],
+                                 enum dtype dtype, const struct model_files *files,
+                                 size_t bytes, struct error *error)
+{
+    struct error why = {0};
+    struct pipeline *pipeline = NULL;
+    while (self->count && (self->count == RESIDENTS_MOST || !holds(self, bytes)))
+        drop_last(self);
+    while (!(pipeline = pipeline_load(self->gpu, files, dtype, &why)) &&
+           why.kind == ERROR_MEMORY && self->count)
+        drop_last(self);
+    if (!pipeline) {
+        if (error)
+            *error = why;
+        return NULL;
+    }
+    pipeline_on_shortage(pipeline, make_room, self);
+    memmove(&self->item[1], &self->item[0], self->count * sizeof *self->item);
+    self->item[0] = (struct resident){.dtype = dtype, .pipeline = pipeline};
+    memcpy(self->item[0].id, id, sizeof self->item[0].id);
+    self->count++;
+    return pipeline;
+}
+
+void residents_clear(struct residents *self)
+{
+    while (self->count)
+        drop_last(self);
+}
