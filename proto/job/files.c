@@ -98,8 +98,10 @@ static void print_weight(double weight, char text[32])
 
 char *file_uses_text(const struct file_uses *self)
 {
-    char *text = NULL;
+    char *text = self->count ? NULL : strdup("");
     size_t size;
+    if (text)
+        return text;
     FILE *out = open_memstream(&text, &size);
     if (!out)
         abort();

@@ -10,7 +10,7 @@
 
 static char *choice_names(const struct option *option)
 {
-    char *names = option_text("%s", option->choices), *into = names;
+    char *names = option_copy(option->choices, strlen(option->choices)), *into = names;
     bool other = false;
     for (const char *at = option->choices; *at; at++) {
         other = (other || *at == '=') && *at != '|';
@@ -18,7 +18,7 @@ static char *choice_names(const struct option *option)
             *into++ = *at;
     }
     *into = 0;
-    char *listed = option_text("%s", "");
+    char *listed = option_copy("", 0);
     for (char *save = NULL, *name = strtok_r(names, "|", &save); name;
          name = strtok_r(NULL, "|", &save))
         option_replace(&listed,
@@ -56,7 +56,9 @@ static bool set_begin(const struct option *option, void *field, const char *valu
     if (!name)
         name = find_choice(option->choices, value, size, true, &found);
     if (name) {
-        option_replace(field, option_text("%.*s%s", (int)found, name, value + size));
+        option_replace(
+            field, value[size] ? option_text("%.*s%s", (int)found, name, value + size)
+                               : option_copy(name, found));
         return true;
     }
     char *names = choice_names(option);
@@ -112,14 +114,14 @@ bool option_set_sampler(const struct option *option, void *field, const char *va
         return false;
     if (value[size])
         return set_begin(option, field, value, size, error);
-    char *name = option_text("%.*s", (int)old_schedule(value, size, &schedule), value);
+    char *name = option_copy(value, old_schedule(value, size, &schedule));
     bool ok = set_begin(option, field, name, strlen(name), error);
     free(name);
     if (ok && schedule) {
         struct task *task = (struct task *)((char *)field - option->offset);
         bool is_first = option->offset == offsetof(struct task, sampler);
         option_replace(is_first ? &task->schedule : &task->hires_schedule,
-                       option_text("%s", schedule));
+                       option_copy(schedule, strlen(schedule)));
     }
     return ok;
 }
@@ -157,7 +159,7 @@ char *option_get_variation(const struct option *option, const void *field)
     struct variation value;
     memcpy(&value, field, sizeof value);
     if (!(value.strength > 0))
-        return option_text("%s", "");
+        return option_copy("", 0);
     char *strength = option_get_number(option, (const char *)field + sizeof(uint64_t));
     char *text = option_text("%" PRIu64 ":%s", value.seed, strength);
     free(strength);
@@ -196,5 +198,5 @@ char *option_get_hires(const struct option *option, const void *field)
     memcpy(&value, field, sizeof value);
     if (value.scale > 0)
         return option_get_number(option, &value.scale);
-    return value.size[0] ? option_get_size(option, value.size) : option_text("%s", "");
+    return value.size[0] ? option_get_size(option, value.size) : option_copy("", 0);
 }

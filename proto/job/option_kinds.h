@@ -9,6 +9,9 @@
 /* Heap; ends the process without memory. */
 char *option_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The first `size` bytes; likewise. */
+char *option_copy(const char *text, size_t size);
+
 /* Frees the field's text and takes over `text`. */
 void option_replace(char **field, char *text);
 

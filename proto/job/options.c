@@ -188,6 +188,14 @@ char *option_text(const char *format, ...)
     return text;
 }
 
+char *option_copy(const char *text, size_t size)
+{
+    char *copy = strndup(text, size);
+    if (!copy)
+        abort();
+    return copy;
+}
+
 void option_replace(char **field, char *text)
 {
     free(*field);
@@ -220,14 +228,15 @@ static bool set_text(const struct option *option, void *field, const char *value
     if (!is_utf8(value))
         return error_set_kind(error, ERROR_INPUT, "%s: the text is not UTF-8",
                               option->name);
-    option_replace(field, option_text("%s", value));
+    option_replace(field, option_copy(value, size));
     return true;
 }
 
 static char *get_text(const struct option *option, const void *field)
 {
     (void)option;
-    return option_text("%s", *(char *const *)field);
+    const char *text = *(char *const *)field;
+    return option_copy(text, strlen(text));
 }
 
 /* Counts */
@@ -417,7 +426,7 @@ void task_copy(struct task *self, const struct task *from)
     for (const struct option *option = options; option->name; option++)
         if (kinds[option->type].owns) {
             char **text = field_of(self, option);
-            *text = *text ? option_text("%s", *text) : NULL;
+            *text = *text ? option_copy(*text, strlen(*text)) : NULL;
         }
 }
 
@@ -427,7 +436,7 @@ static bool set_hires_whole(struct task *self, const char *value, struct error *
 {
     static const char *const names[] = {"hires", "hires-upscaler", "hires-steps",
                                         "strength"};
-    char *text = option_text("%s", value), *rest = text;
+    char *text = option_copy(value, strlen(value)), *rest = text;
     struct task changed = {0};
     bool ok = true;
     task_copy(&changed, self);
@@ -477,7 +486,7 @@ bool task_set_bytes(struct task *self, ProtobufCBinaryData name,
         (value.len && memchr(value.data, 0, value.len)))
         return error_set_kind(error, ERROR_INPUT, "an option's text holds a zero");
     char *name_text = option_text("%.*s", (int)name.len, (char *)name.data);
-    char *value_text = option_text("%.*s", (int)value.len, (char *)value.data);
+    char *value_text = option_copy(value.len ? (char *)value.data : "", value.len);
     bool ok = task_set(self, name_text, value_text, error);
     free(value_text);
     free(name_text);

@@ -13,12 +13,7 @@
 #include "coordinator/table.h"
 #include "tests/sim/spread.h"
 
-enum {
-    COMMIT_MS = 12,
-    SLOW_COMMIT_MS = 300,
-    RESTART_MS = 4000,
-    UNIX_START = 1700000000
-};
+enum { SLOW_COMMIT_MS = 300, RESTART_MS = 4000, UNIX_START = 1700000000 };
 
 int64_t __wrap_clock_ms(void);
 int64_t __wrap_clock_us(void);
@@ -121,7 +116,11 @@ void coordinator_take(struct event *event)
     *copy = *event;
     event->data = NULL;
     zlistx_add_end(world->inbox, copy);
-    coordinator_turn_now();
+    if (world->turn_at >
+        world->now) { /* one turn for all that comes in a millisecond */
+        world->turn_at = world->now;
+        happen(0, EVENT_TURN, 0, world->life);
+    }
 }
 
 /* ---- disk */
@@ -139,12 +138,15 @@ static void disk_start(void)
         return;
     world->disk_busy = true;
     world->committing = world->queued_count;
-    for (struct blob *b = zhashx_first(world->blobs); b; b = zhashx_next(world->blobs))
+    for (struct blob *b = zlistx_first(world->unsynced); b;
+         b = zlistx_next(world->unsynced))
         b->old = true;
-    int64_t takes = world->plan.plain ? 1 : 1 + (int64_t)chance_below(COMMIT_MS);
+    int64_t takes = world->plan.plain
+                        ? 1
+                        : 1 + (int64_t)chance_below((uint64_t)world->plan.commit_ms);
     if (!world->plan.plain && chance_percent(3))
         takes += (int64_t)chance_below(SLOW_COMMIT_MS);
-    if (world->power_fails && takes > COMMIT_MS) {
+    if (world->power_fails && takes > world->plan.commit_ms) {
         world->power_fails = false;
         happen(takes - 1, EVENT_POWER, 0, world->life);
     }
@@ -166,8 +168,13 @@ uint64_t __wrap_store_actor_commit(struct store_actor *self, struct change **cha
 
 static void sync_blobs(void)
 {
-    for (struct blob *b = zhashx_first(world->blobs); b; b = zhashx_next(world->blobs))
-        b->durable = b->durable || b->old;
+    size_t count = zlistx_size(world->unsynced);
+    for (size_t i = 0; i < count; i++) {
+        struct blob *blob = zlistx_detach(world->unsynced, NULL);
+        blob->durable = blob->old;
+        if (!blob->durable)
+            zlistx_add_end(world->unsynced, blob);
+    }
 }
 
 /* What is in the group is on disk. */
@@ -367,27 +374,30 @@ void coordinator_up(void)
     self->change = change_new();
     self->store = world->store;
     world->life++;
+    world->starts++;
     world->committed = 0;
     bool ok = store_begin(self->store, __wrap_clock_unix(), &self->epoch, &error);
     self->queue = queue_new(self->epoch, world->settings.lease_ms);
     if (!ok || !load_all(self, &error))
         broken("the coordinator does not come up: %s", error.text);
     world->coordinator = self;
-    check_disk();
+    check_disk(false);
     world->turn_at = world->now;
     happen(0, EVENT_TURN, 0, world->life);
 }
 
 static void forget_unsynced(void)
 {
-    zlistx_t *blobs = zhashx_values(world->blobs);
-    for (struct blob *b = zlistx_first(blobs); b; b = zlistx_next(blobs)) {
-        if (b->durable || chance_percent(50))
+    size_t count = zlistx_size(world->unsynced);
+    for (size_t i = 0; i < count; i++) {
+        struct blob *blob = zlistx_detach(world->unsynced, NULL);
+        if (chance_percent(50)) {
+            zlistx_add_end(world->unsynced, blob);
             continue;
-        zhashx_delete(world->blobs, b->id);
-        free(b);
+        }
+        zhashx_delete(world->blobs, blob->id);
+        free(blob);
     }
-    zlistx_destroy(&blobs);
 }
 
 static void destroy(struct coordinator *self)

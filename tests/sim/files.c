@@ -27,8 +27,7 @@ bool blob_upload(const uint8_t id[32], uint64_t size)
     blob->size = size;
     zhashx_insert(world->blobs, blob->id, blob);
     blob->durable = !world->plan.plain && chance_percent(50); /* the depot was quick */
-    if (blob->durable)
-        zlistx_add_end(world->stored, blob);
+    zlistx_add_end(blob->durable ? world->stored : world->unsynced, blob);
     return true;
 }
 
@@ -43,16 +42,24 @@ bool __wrap_blob_has(const struct blob_store *self, const uint8_t id[32],
     return blob != NULL;
 }
 
+static void leave(zlistx_t *list, struct blob *blob)
+{
+    void *place = zlistx_find(list, blob);
+    if (place)
+        zlistx_delete(list, place);
+}
+
 bool __wrap_blob_remove(struct blob_store *self, const uint8_t id[32],
                         struct error *error)
 {
     if (self) /* likewise */
         return __real_blob_remove(self, id, error);
     struct blob *blob = zhashx_lookup(world->blobs, id);
-    void *told = blob ? zlistx_find(world->stored, blob) : NULL;
     bool there = blob != NULL;
-    if (told)
-        zlistx_delete(world->stored, told);
+    if (there) {
+        leave(world->stored, blob);
+        leave(world->unsynced, blob);
+    }
     zhashx_delete(world->blobs, id);
     free(blob);
     return there;

@@ -17,14 +17,30 @@ static uint32_t alive_workers(void)
     return count;
 }
 
+/* One that a task half way is kept for; WORKERS_MOST: none. */
+static uint32_t awaited_worker(void)
+{
+    struct coordinator *farm = world->coordinator;
+    const struct queue_job *job = farm ? TAILQ_FIRST(&farm->queue->open) : NULL;
+    for (; job; job = TAILQ_NEXT(job, open))
+        for (size_t r = 0; job->kept && r < job->returned_count; r++)
+            if (job->returned[r].only)
+                return worker_keyed(
+                    registry_node_numbered(&farm->registry, job->returned[r].only)
+                        ->key);
+    return WORKERS_MOST;
+}
+
 static void crash_worker(void)
 {
-    uint32_t number = any_worker();
+    uint32_t awaited = chance_percent(50) ? awaited_worker() : WORKERS_MOST;
+    uint32_t number = awaited < WORKERS_MOST ? awaited : any_worker();
     struct worker *worker = &world->worker[number];
     if (!worker->alive)
         return;
     worker_crash(number);
-    if (alive_workers() > 1 + world->plan.workers / 2 && chance_percent(20)) {
+    if (alive_workers() > 1 + world->plan.workers / 2 &&
+        chance_percent(awaited < WORKERS_MOST ? 60 : 20)) {
         worker->dead = true;
         worker->spooled = 0; /* with its disk */
     }

@@ -23,6 +23,9 @@ enum {
     PIECE_KIB = 4096,
     START_MS = 1000000,
     STORM_MS = 240000,
+    COMMIT_MS = 12,
+    LARGE_STORM_MS = 120000, /* a large farm's hours are dear: shorter storms, */
+    LARGE_COMMIT_MS = 100,   /* larger groups */
     PATIENCE_MS = 3600000
 };
 
@@ -60,7 +63,8 @@ static struct plan plan_of(uint64_t seed, bool large)
     plan.tasks = large ? 1000000 : plan.tasks;
     plan.even = large;
     plan.misfortune_s = chance_percent(10) ? 0 : 1 + 20 * chance_real();
-    plan.storm_ms = STORM_MS;
+    plan.storm_ms = large ? LARGE_STORM_MS : STORM_MS;
+    plan.commit_ms = large ? LARGE_COMMIT_MS : COMMIT_MS;
     plan.batch = 1u << chance_below(4);
     plan.alike = chance_percent(10);
     if (!large && plan.workers <= SPREAD_WORKERS && chance_percent(20)) {
@@ -80,6 +84,21 @@ static struct plan plan_of(uint64_t seed, bool large)
     return plan;
 }
 
+/* A large run takes minutes: a line for each of the farm's minutes tells how far it is. */
+static void run_telling(struct world *self)
+{
+    const int64_t end = START_MS + STORM_MS + PATIENCE_MS;
+    for (int64_t at = START_MS; at < end && !self->wrong && !all_ended(); at += 60000) {
+        uint64_t acked = 0;
+        world_run(self, at);
+        for (unsigned j = 0; j < self->plan.jobs; j++)
+            acked += self->job[j].acked;
+        fprintf(stderr, "%lld s: %llu events, %llu results acknowledged, %u starts\n",
+                (long long)(at - START_MS) / 1000, (unsigned long long)self->handled,
+                (unsigned long long)acked, self->starts);
+    }
+}
+
 /* false, and says why, when the seed breaks a promise. */
 static bool run_seed(uint64_t seed, bool large)
 {
@@ -88,11 +107,14 @@ static bool run_seed(uint64_t seed, bool large)
     if (!self)
         abort();
     world_open(self, seed, &plan);
-    world_run(self, START_MS + STORM_MS + PATIENCE_MS);
+    if (large)
+        run_telling(self);
+    else
+        world_run(self, START_MS + STORM_MS + PATIENCE_MS);
     if (!self->wrong && !all_ended())
         broken("a job does not end");
     if (!self->wrong)
-        check_disk();
+        check_disk(true);
     bool ok = !self->wrong;
     if (!ok)
         printf("seed %llu: %s (%u workers, %u jobs, %llu events)\n",

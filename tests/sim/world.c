@@ -199,6 +199,7 @@ void world_open(struct world *self, uint64_t seed, const struct plan *plan)
     seed_chance(seed);
     self->inbox = zlistx_new();
     self->stored = zlistx_new();
+    self->unsynced = zlistx_new();
     self->blobs = table_new(32);
     self->attempts = table_new(16);
     client_plan();
@@ -237,6 +238,7 @@ void world_close(struct world *self)
     free_all(&self->attempts);
     zlistx_destroy(&self->inbox);
     zlistx_destroy(&self->stored);
+    zlistx_destroy(&self->unsynced);
     free(self->connection);
     free(self->queued);
     free(self->heap);

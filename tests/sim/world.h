@@ -111,6 +111,7 @@ struct plan {
     uint64_t tasks;      /* of all jobs at most */
     double misfortune_s; /* between two on average; 0: none */
     int64_t storm_ms;    /* misfortunes end then */
+    int64_t commit_ms;   /* a commit takes less, but for slow ones */
     double speed[WORKERS_MOST];
     uint32_t batch;
     bool plain;              /* one job, no overlap, equal speeds as given */
@@ -134,8 +135,9 @@ struct world {
 
     struct store *store; /* what is on the disk */
     zhashx_t *blobs;     /* struct blob: files that are there */
+    zlistx_t *unsynced;  /* of these, what is not durable yet */
     zlistx_t
-        *stored; /* of these, ids that the depot synced and the loop has not heard of */
+        *stored; /* of these, what the depot synced and the loop has not heard of */
     struct change **queued;
     size_t queued_count, committing;
     uint64_t committed;
@@ -144,6 +146,7 @@ struct world {
     zlistx_t *inbox;
 
     struct coordinator *coordinator; /* NULL: it is down */
+    unsigned starts;                 /* of it */
     struct coordinator_settings settings;
 
     struct worker worker[WORKERS_MOST];
@@ -191,6 +194,7 @@ bool blob_is_there(const uint8_t id[32]);
 
 /* worker.c */
 void worker_start(uint32_t number);
+uint32_t worker_keyed(const uint8_t key[32]);
 void worker_crash(uint32_t number);
 void worker_lies(uint32_t number, uint64_t epoch, uint64_t counter, uint32_t holder);
 void worker_hears(uint32_t number, const Farm__Envelope *envelope);
@@ -209,7 +213,7 @@ void promise_assign(const void *packed, size_t size);
 void promise_answer(const uint8_t worker[32], const struct held *held,
                     Farm__CommitAnswer answer);
 void check_queue(void);
-void check_disk(void);
+void check_disk(bool whole);
 bool all_ended(void);
 
 /* A job's number by its id, or JOBS_MOST. */
