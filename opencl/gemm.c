@@ -1,6 +1,7 @@
 #include "opencl/gemm.h"
 
 #include <assert.h>
+#include <limits.h>
 
 #include "opencl/gemm_clblast.h"
 #include "opencl/launch.h"
@@ -102,11 +103,37 @@ static void run_on_gpu(struct stream *s, const struct gemm *g, const char *types
                (size_t[3]){128, 1, 1});
 }
 
+static void run_on_matrix_unit(struct stream *s, const struct gemm *g,
+                               const char *types)
+{
+    struct launch launch;
+    const struct matrix_unit *unit = gpu_matrix(stream_gpu(s));
+    size_t rows = g->y.n * g->y.h * g->y.w, panels = g->weights->panels;
+    size_t columns = panels * g->weights->panel;
+    const struct matrix_tile *tile =
+        matrix_tile(unit, gpu_info(stream_gpu(s))->units, rows, columns);
+    struct launch_options options = launch_options(
+        "%s %s -DTILE_M=%u -DTILE_N=%u -DSPAN_M=%u -DSPAN_N=%u", types, unit->options,
+        tile->rows, tile->columns, tile->span_rows, tile->span_columns);
+    if (!launch_begin(&launch, s, "gemm_matrix.cl", "gemm", options.text))
+        return;
+    size_t items = matrix_items(unit, tile);
+    launch_operands(&launch, g);
+    launch_size(&launch, panels);
+    launch_run(&launch,
+               (size_t[3]){items, divide_up(rows, tile->rows),
+                           divide_up(columns, tile->columns)},
+               (size_t[3]){items, 1, 1});
+}
+
 void gemm_run(struct stream *s, const struct gemm *g)
 {
     const struct packed *w = g->weights;
     struct tensor y = g->y, x = g->x;
-    assert(x.dtype == y.dtype && w->k == g->size * g->size * x.c);
+    assert(x.dtype == y.dtype && (!w->paired || x.dtype == DTYPE_F16));
+    assert((g->up_h == x.h && g->up_w == x.w) ||
+           (g->up_h * x.h <= INT_MAX && g->up_w * x.w <= INT_MAX));
+    assert(w->k == g->size * g->size * x.c);
     assert(!g->residual || (g->residual->dtype == y.dtype &&
                             tensor_count(g->residual) == tensor_count(&y)));
     assert(!g->row_bias || (g->row_bias->dtype == y.dtype && g->row_bias->c == y.c &&
@@ -118,6 +145,8 @@ void gemm_run(struct stream *s, const struct gemm *g)
         run_on_clblast(s, g, types.text);
     else if (gpu_is_cpu_path(stream_gpu(s)))
         run_on_cpu(s, g, types.text);
+    else if (w->paired)
+        run_on_matrix_unit(s, g, types.text);
     else
         run_on_gpu(s, g, types.text);
 }

@@ -14,8 +14,10 @@ struct gpu {
     cl_context context;
     cl_command_queue queue;
     struct programs *programs;
-    struct profile *profile; /* NULL: none */
-    bool cpu_path, plans;    /* the second: and does nothing */
+    struct profile *profile;          /* NULL: none */
+    bool cpu_path, plans;             /* the second: and does nothing */
+    struct matrix_unit unit;          /* the device's own, or a forced one */
+    const struct matrix_unit *matrix; /* in use; NULL: none */
     uint64_t launches;
     size_t allocated;
 };
@@ -42,6 +44,20 @@ static uint64_t number_of(cl_device_id device, cl_device_info what)
     return value;
 }
 
+enum { EXTENSIONS_MOST = 16384 };
+
+static void read_extensions(cl_device_id device, char text[EXTENSIONS_MOST])
+{
+    memset(text, 0, EXTENSIONS_MOST);
+    clGetDeviceInfo(device, CL_DEVICE_EXTENSIONS, EXTENSIONS_MOST - 1, text, NULL);
+}
+
+static void name_kind(struct gpu_info *info, const struct matrix_unit *unit)
+{
+    snprintf(info->kind, sizeof info->kind, "%.70s, %.50s, %.34s%s%.30s", info->name,
+             info->driver, info->platform, unit ? ", " : "", unit ? unit->name : "");
+}
+
 static void describe(const struct found *found, struct gpu_info *info)
 {
     cl_device_id device = found->device;
@@ -51,12 +67,9 @@ static void describe(const struct found *found, struct gpu_info *info)
     text_of(device, CL_DRIVER_VERSION, info->driver, sizeof info->driver);
     clGetPlatformInfo(found->platform, CL_PLATFORM_NAME, sizeof info->platform - 1,
                       info->platform, NULL);
-    snprintf(info->kind, sizeof info->kind, "%.70s, %.50s, %.34s", info->name,
-             info->driver, info->platform);
-
-    char extensions[16384] = "";
-    clGetDeviceInfo(device, CL_DEVICE_EXTENSIONS, sizeof extensions - 1, extensions,
-                    NULL);
+    name_kind(info, NULL);
+    char extensions[EXTENSIONS_MOST];
+    read_extensions(device, extensions);
     info->has_fp16 = strstr(extensions, "cl_khr_fp16") != NULL;
     info->units = (unsigned)number_of(device, CL_DEVICE_MAX_COMPUTE_UNITS);
     info->native_width =
@@ -135,6 +148,18 @@ static void limit_memory(struct gpu_info *info, const char *limit)
         info->largest_allocation = info->memory;
 }
 
+static bool find_matrix(struct gpu *self, struct error *error)
+{
+    bool forced;
+    char extensions[EXTENSIONS_MOST];
+    read_extensions(self->device, extensions);
+    if (!matrix_find(&self->unit, &forced, self->device, extensions, error))
+        return false;
+    if (forced)
+        gpu_use_matrix(self, &self->unit);
+    return true;
+}
+
 static bool find_device(size_t index, struct found *into, struct error *error)
 {
     struct found found[DEVICES_MOST];
@@ -174,6 +199,8 @@ static struct gpu *gpu_new(const struct found *found, struct error *error)
     if (path && strcmp(path, "cpu16") == 0)
         self->info.native_width = 16;
     limit_memory(&self->info, getenv("FARM_GPU_MEMORY"));
+    if (!self->cpu_path && !find_matrix(self, error))
+        gpu_close(&self);
     return self;
 }
 
@@ -205,8 +232,10 @@ struct gpu *gpu_open_plan(size_t index, struct error *error)
     struct found found = {0};
     struct gpu *self =
         find_device(index, &found, error) ? gpu_new(&found, error) : NULL;
-    if (self)
+    if (self) {
         self->plans = true;
+        gpu_use_matrix(self, gpu_matrix_candidate(self));
+    }
     return self;
 }
 
@@ -411,6 +440,22 @@ const struct gpu_info *gpu_info(const struct gpu *self)
 bool gpu_is_cpu_path(const struct gpu *self)
 {
     return self->cpu_path;
+}
+
+const struct matrix_unit *gpu_matrix(const struct gpu *self)
+{
+    return self->matrix;
+}
+
+const struct matrix_unit *gpu_matrix_candidate(const struct gpu *self)
+{
+    return self->unit.name ? &self->unit : NULL;
+}
+
+void gpu_use_matrix(struct gpu *self, const struct matrix_unit *unit)
+{
+    self->matrix = unit;
+    name_kind(&self->info, unit);
 }
 
 cl_context gpu_context(const struct gpu *self)

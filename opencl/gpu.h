@@ -12,11 +12,12 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "opencl/matrix.h"
 #include "opencl/profile.h"
 
 struct gpu_info {
     char name[128], vendor[128], driver[128], platform[128];
-    char kind[160]; /* devices of one kind compute the same bytes */
+    char kind[192]; /* devices of one kind compute the same bytes */
     bool is_cpu;
     bool has_fp16;  /* cl_khr_fp16: half arithmetic; storage needs only vload_half */
     unsigned units; /* compute units */
@@ -40,7 +41,7 @@ void gpu_close(struct gpu **self);
 
 /* The same device to plan for: memory is counted and never taken, however much there is; what
  * is written, compiled or enqueued is forgotten, and what is read are zeros. So a model's plans
- * are made as they will be, by the code that makes them. */
+ * are made as they will be, by the code that makes them. Its matrix unit counts as proved. */
 struct gpu *gpu_open_plan(size_t index, struct error *error);
 bool gpu_only_plans(const struct gpu *self);
 const struct gpu_info *gpu_info(const struct gpu *self);
@@ -89,6 +90,13 @@ bool gpu_flush(struct gpu *self, struct error *error);
  * those for GPUs. FARM_GPU_PATH=gpu|cpu|cpu16 in the environment overrides the device's type;
  * cpu16: with vectors of 16 floats, as AVX-512 has them. */
 bool gpu_is_cpu_path(const struct gpu *self);
+
+/* The matrix unit that products of f16 go to, NULL: none. Its name is then at the end of
+ * info.kind. A forced one is in use from the start, the device's own is a candidate until
+ * gpu_prove() saw it compute. Weights packed before it changes do not fit after. */
+const struct matrix_unit *gpu_matrix(const struct gpu *self);
+const struct matrix_unit *gpu_matrix_candidate(const struct gpu *self);
+void gpu_use_matrix(struct gpu *self, const struct matrix_unit *unit);
 
 struct programs;
 cl_context gpu_context(const struct gpu *self);

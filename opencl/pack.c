@@ -46,21 +46,31 @@ static void store(void *packed, enum dtype dtype, size_t at, const float *values
         memcpy((float *)packed + at, values, count * sizeof *values);
 }
 
-/* `width` columns side by side: each one's row of W is read once, what is written lies
- * together. Rows are held so far apart that they do not fall on each other in a cache. */
+/* Values of k that a panel has room for. */
+static size_t stored_depth(const struct packed *self)
+{
+    return self->paired ? (self->k + PACK_DEPTH - 1) / PACK_DEPTH * PACK_DEPTH
+                        : self->k;
+}
+
+/* `width` columns of a panel, from place `at` on: each one's row of W is read once, what is
+ * written lies together. Rows are held so far apart that they do not fall on each other in a
+ * cache. */
 static void pack_columns(const struct packed *self, const struct host_tensor *weight,
                          const float *rows, size_t width, size_t pitch, void *packed,
                          size_t at)
 {
-    size_t in = weight->shape[1], taps = self->k / in;
-    float line[COLUMNS_AT_ONCE];
-    for (size_t tap = 0; tap < taps; tap++)
-        for (size_t c = 0; c < in; c++, at += self->panel) {
-            const float *from = rows + c * taps + tap;
-            for (size_t column = 0; column < width; column++)
-                line[column] = from[column * pitch];
-            store(packed, self->dtype, at, line, width);
+    size_t in = weight->shape[1], taps = self->k / in, group = self->paired ? 2 : 1;
+    float line[2 * COLUMNS_AT_ONCE] = {0};
+    for (size_t k = 0; k < stored_depth(self); k++) {
+        const float *from = rows + k % in * taps + k / in;
+        for (size_t column = 0; column < width; column++)
+            line[column * group + k % group] = k < self->k ? from[column * pitch] : 0;
+        if (k % group == group - 1) {
+            store(packed, self->dtype, at, line, width * group);
+            at += self->panel * group;
         }
+    }
 }
 
 static bool pack_matrix(struct packed *self, struct gpu *gpu, bool geglu,
@@ -68,7 +78,8 @@ static bool pack_matrix(struct packed *self, struct gpu *gpu, bool geglu,
 {
     size_t panel = self->panel, out = weight->shape[0];
     size_t group = geglu ? geglu_group(self, gpu) : 0, pitch = self->k + 16;
-    size_t bytes = self->panels * self->k * panel * dtype_size(self->dtype), width;
+    size_t values = stored_depth(self) * panel, width;
+    size_t bytes = self->panels * values * dtype_size(self->dtype);
     float *rows = malloc(COLUMNS_AT_ONCE * pitch * sizeof *rows);
     void *packed = NULL;
     bool ok = false;
@@ -95,7 +106,7 @@ static bool pack_matrix(struct packed *self, struct gpu *gpu, bool geglu,
                     memset(row, 0, self->k * sizeof *row);
             }
             pack_columns(self, weight, rows, width, pitch, packed,
-                         i * self->k * panel + first);
+                         i * values + first * (self->paired ? 2 : 1));
         }
     ok = gpu_unmap(gpu, self->weights, packed, error);
 out:
@@ -134,7 +145,8 @@ bool pack_weights(struct packed *self, struct gpu *gpu, enum dtype dtype, bool g
     *self = (struct packed){.dtype = dtype,
                             .k = host_tensor_count(weight) / out,
                             .panel = for_clblast ? (out + 7) / 8 * 8 : pack_panel(gpu),
-                            .for_clblast = for_clblast};
+                            .for_clblast = for_clblast,
+                            .paired = dtype == DTYPE_F16 && gpu_matrix(gpu)};
     /* With GEGLU each half is padded on its own. */
     size_t columns = geglu ? out / 2 : out,
            width = geglu ? self->panel / 2 : self->panel;

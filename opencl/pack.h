@@ -2,6 +2,8 @@
  *
  * W [out, in, size, size] becomes panels of `panel` columns, zero-padded:
  *     packed[column / panel][k][column % panel],   k = (dy size + dx) in + channel
+ * For a matrix unit (gpu_matrix(), f16) pairs of k lie together, k padded by zeros to a
+ * multiple of PACK_DEPTH: packed[column / panel][k / 2][column % panel][k % 2].
  * With GEGLU, columns come in groups (a panel on CPUs, 8 on GPUs) whose first half are values
  * and whose second half their gates.
  */
@@ -10,12 +12,15 @@
 
 #include "opencl/tensor.h"
 
+enum { PACK_DEPTH = 32 };
+
 struct packed {
     cl_mem weights;
     cl_mem bias; /* f32, in the same order and padded; NULL: none */
     enum dtype dtype;
     size_t k, panel, panels; /* panel: columns of one */
     bool for_clblast;        /* one panel; see gemm_clblast.h */
+    bool paired;             /* for a matrix unit */
     cl_mem
         *u; /* 3x3: where winograd.h keeps its weights, empty until needed; else NULL */
 };

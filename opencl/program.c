@@ -28,6 +28,7 @@ struct programs {
     struct kernel *kernel;
     size_t kernel_count;
     size_t compiled;
+    bool quiet;
 };
 
 /* Head of a file in the cache; the binary follows. */
@@ -60,6 +61,11 @@ void programs_destroy(struct programs **self)
     free((*self)->program);
     free(*self);
     *self = NULL;
+}
+
+void programs_tell(struct programs *self, bool tell)
+{
+    self->quiet = !tell;
 }
 
 size_t programs_compiled(const struct programs *self)
@@ -232,7 +238,10 @@ static cl_program from_source(struct gpu *gpu, const char *file, const char *sou
     char *text = calloc(1, size + 1);
     if (text) {
         clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, size, text, NULL);
-        log_error("%s (%s): %s", file, options, text);
+        if (gpu_programs(gpu)->quiet)
+            log_debug("%s (%s): %s", file, options, text);
+        else
+            log_error("%s (%s): %s", file, options, text);
         free(text);
     }
     clReleaseProgram(program);

@@ -18,6 +18,9 @@ void programs_destroy(struct programs **self);
 cl_kernel program_kernel(struct gpu *gpu, const char *file, const char *name,
                          const char *options, struct error *error);
 
+/* Whether a program that does not compile is told of in the log; true at first. */
+void programs_tell(struct programs *self, bool tell);
+
 /* Programs compiled from source, as opposed to found in the cache. */
 size_t programs_compiled(const struct programs *self);
 

@@ -3,7 +3,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "opencl/half.h"
+#include "opencl/program.h"
 #include "opencl/reference.h"
 
 /* One proof: an operation with its operands on the device and what should come out. Values
@@ -125,6 +127,81 @@ static void enqueue_conv(struct stream *s, struct proof *p)
                                   .activation = ACTIVATION_SILU,
                                   .row_bias = &p->operand[1]});
 }
+
+/* ---- Those of a matrix unit: every tile, ragged at each edge, rows loaded in whole vectors;
+ * the others load single values */
+
+static bool prepare_tile(struct proof *p, int which, struct error *error)
+{
+    enum { DEPTH = 72, ACROSS = 3 };
+    const struct matrix_tile *tile = &gpu_matrix(p->gpu)->tiles[which];
+    bool last = which == MATRIX_TILES - 1; /* what is too small for the others */
+    size_t high = last ? 1 : gpu_info(p->gpu)->units / ACROSS + 1;
+    size_t rows = high * tile->rows - 3, out = (last ? 1 : ACROSS) * tile->columns - 5;
+    p->weight = draw(p, out * DEPTH);
+    p->bias = draw(p, out);
+    struct host_tensor weight = {HOST_F32, 2, {out, DEPTH}, p->weight};
+    struct host_tensor bias = {HOST_F32, 1, {out}, p->bias};
+    if (!linear_load(&p->linear, p->gpu, p->dtype, false, &weight, &bias, error) ||
+        !operand(p, 0, 1, 1, rows, DEPTH, error) || !result(p, 1, 1, rows, out, error))
+        return false;
+    reference_linear(p->want, p->values[0], p->weight, p->bias, NULL, rows, DEPTH, out,
+                     ACTIVATION_NONE);
+    return true;
+}
+
+static bool prepare_large(struct proof *p, struct error *error)
+{
+    return prepare_tile(p, 0, error);
+}
+
+static bool prepare_middle(struct proof *p, struct error *error)
+{
+    return prepare_tile(p, 1, error);
+}
+
+static bool prepare_small(struct proof *p, struct error *error)
+{
+    return prepare_tile(p, MATRIX_TILES - 1, error);
+}
+
+static void enqueue_tile(struct stream *s, struct proof *p)
+{
+    linear(s, p->y, p->operand[0], &p->linear, ACTIVATION_NONE, NULL);
+}
+
+static bool prepare_wide_conv(struct proof *p, struct error *error)
+{
+    struct reference_conv conv = {
+        .n = 2, .h = 6, .w = 5, .in = 40, .out = 70, .size = 3};
+    conv.stride = 1;
+    p->weight = draw(p, conv.out * conv.in * 9);
+    struct host_tensor weight = {HOST_F32, 4, {conv.out, conv.in, 3, 3}, p->weight};
+    if (!conv_load(&p->conv, p->gpu, p->dtype, &weight, NULL, error) ||
+        !operand(p, 0, conv.n, conv.h, conv.w, conv.in, error) ||
+        !operand(p, 1, conv.n, conv.h, conv.w, conv.out, error) ||
+        !result(p, conv.n, conv.h, conv.w, conv.out, error))
+        return false;
+    conv.weight = p->weight;
+    conv.residual = p->values[1];
+    reference_conv(p->want, p->values[0], &conv);
+    return true;
+}
+
+static void enqueue_wide_conv(struct stream *s, struct proof *p)
+{
+    conv2d(s, p->y, p->operand[0], &p->conv,
+           &(struct conv_options){.residual = &p->operand[1]});
+}
+
+static const struct operation matrix_operations[] = {
+    {"linear on a matrix unit's large tiles", prepare_large, enqueue_tile},
+    {"linear on a matrix unit's middle tiles", prepare_middle, enqueue_tile},
+    {"linear on a matrix unit's small tiles", prepare_small, enqueue_tile},
+    {"conv2d on a matrix unit", prepare_wide_conv, enqueue_wide_conv},
+};
+
+/* ---- The others */
 
 static bool prepare_norm(struct proof *p, size_t c, struct error *error)
 {
@@ -286,17 +363,49 @@ static void clear(struct proof *p)
     gpu_release(p->gpu, &p->step);
 }
 
-bool gpu_prove(struct gpu *gpu, struct error *error)
+static bool prove(struct gpu *gpu, enum dtype dtype, const struct operation *some,
+                  size_t count, struct error *error)
 {
     bool ok = true;
-    for (int half = 0; ok && half < 2; half++)
-        for (size_t i = 0; ok && i < sizeof operations / sizeof *operations; i++) {
-            struct proof proof = {
-                .gpu = gpu, .random = 1, .dtype = half ? DTYPE_F16 : DTYPE_F32};
-            ok = operations[i].prepare(&proof, error) &&
-                 run(&proof, &operations[i], error) &&
-                 compare(&proof, &operations[i], error);
-            clear(&proof);
-        }
+    for (size_t i = 0; ok && i < count; i++) {
+        struct proof proof = {.gpu = gpu, .random = 1, .dtype = dtype};
+        ok = some[i].prepare(&proof, error) && run(&proof, &some[i], error) &&
+             compare(&proof, &some[i], error);
+        clear(&proof);
+    }
     return ok;
+}
+
+static bool prove_all(struct gpu *gpu, enum dtype dtype, struct error *error)
+{
+    return prove(gpu, dtype, operations, sizeof operations / sizeof *operations, error);
+}
+
+static bool prove_matrix(struct gpu *gpu, struct error *error)
+{
+    return prove_all(gpu, DTYPE_F16, error) &&
+           prove(gpu, DTYPE_F16, matrix_operations,
+                 sizeof matrix_operations / sizeof *matrix_operations, error);
+}
+
+bool gpu_prove(struct gpu *gpu, struct error *error)
+{
+    if (!prove_all(gpu, DTYPE_F32, error))
+        return false;
+    if (gpu_matrix(gpu)) /* forced */
+        return prove_matrix(gpu, error);
+    const struct matrix_unit *unit = gpu_matrix_candidate(gpu);
+    if (unit) {
+        struct error why = {0};
+        programs_tell(gpu_programs(gpu), false);
+        gpu_use_matrix(gpu, unit);
+        bool ok = prove_matrix(gpu, &why);
+        programs_tell(gpu_programs(gpu), true);
+        if (ok)
+            return true;
+        gpu_use_matrix(gpu, NULL);
+        log_warn("%s: products go without its matrix unit (%s): %s",
+                 gpu_info(gpu)->name, unit->name, why.text);
+    }
+    return prove_all(gpu, DTYPE_F16, error);
 }

@@ -422,9 +422,9 @@ static void open_device(struct render *self)
     self->residents.gpu = self->gpu;
     if (self->gpu) {
         event.kind = RENDER_OPENED;
-        event.info = *gpu_info(self->gpu);
         if (proof_of_device(self->gpu, &event.error))
             event.error = (struct error){0};
+        event.info = *gpu_info(self->gpu); /* its kind depends on what it proved */
         timing_start(self->gpu, self->settings);
     }
     tell(self, &event);

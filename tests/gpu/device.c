@@ -163,24 +163,92 @@ static void a_sound_device_proves_itself_on_either_path(void **state)
     setenv("FARM_GPU_PATH", "cpu", 1);
 }
 
+/* Copies the kernels to the test's folder and changes one line of one. */
+static void change_kernel(const char *file, const char *change)
+{
+    char *command = path_format("cp " FARM_SOURCE_DIR "/opencl/kernels/*.cl '%s' && "
+                                "sed -i '%s' '%s/%s'",
+                                folder, change, folder, file);
+    assert_int_equal(system(command), 0);
+    free(command);
+    setenv("FARM_KERNEL_DIR", folder, 1);
+}
+
 /* A "driver" that computes SiLU as identity. */
 static void a_device_that_computes_wrongly_is_found_out(void **state)
 {
     struct error error = {0};
-    char *command =
-        path_format("cp " FARM_SOURCE_DIR "/opencl/kernels/*.cl '%s' && sed -i "
-                    "'s/return x \\/ (1.0f + exp8(-x))/return x/' "
-                    "'%s/common.cl'",
-                    folder, folder);
-    assert_int_equal(system(command), 0);
-    setenv("FARM_KERNEL_DIR", folder, 1);
+    change_kernel("common.cl", "s/return x \\/ (1.0f + exp8(-x))/return x/");
     struct gpu *other = gpu_open(0, &error);
     assert_false(gpu_prove(other, &error));
     unsetenv("FARM_KERNEL_DIR");
     assert_int_equal(error.kind, ERROR_DEVICE);
     assert_non_null(strstr(error.text, "conv2d in f32"));
     gpu_close(&other);
-    free(command);
+}
+
+/* Opens the device with its matrix unit a candidate, as a card's is. */
+static struct gpu *open_with_candidate(const char *name)
+{
+    char value[64];
+    snprintf(value, sizeof value, "emulated-%s", name);
+    setenv("FARM_GPU_PATH", "gpu", 1);
+    setenv("FARM_MATRIX", value, 1);
+    struct gpu *other = gpu_open(0, NULL);
+    unsetenv("FARM_MATRIX");
+    setenv("FARM_GPU_PATH", "cpu", 1);
+    assert_non_null(other);
+    assert_non_null(strstr(gpu_info(other)->kind, name));
+    gpu_use_matrix(other, NULL);
+    assert_null(strstr(gpu_info(other)->kind, name));
+    return other;
+}
+
+static void
+a_matrix_unit_that_proves_itself_is_used_and_is_part_of_the_kind(void **state)
+{
+    for (size_t i = 0; matrix_name(i); i++) {
+        struct gpu *other = open_with_candidate(matrix_name(i));
+        assert_ok(gpu_prove(other, &error));
+        assert_non_null(gpu_matrix(other));
+        assert_non_null(strstr(gpu_info(other)->kind, matrix_name(i)));
+        gpu_close(&other);
+    }
+}
+
+static void assert_works_without(const char *name)
+{
+    struct gpu *other = open_with_candidate(name);
+    assert_ok(gpu_prove(other, &error));
+    unsetenv("FARM_KERNEL_DIR");
+    assert_null(gpu_matrix(other));
+    assert_string_equal(gpu_info(other)->kind, gpu_info(gpu)->kind);
+    gpu_close(&other);
+}
+
+static void a_matrix_unit_whose_kernel_does_not_build_is_left_alone(void **state)
+{
+    change_kernel("matrix.cl", "$ a #error not here");
+    assert_works_without(matrix_name(0));
+}
+
+/* A "driver" that exchanges two sums of a fragment: only seen where sums differ. */
+static void a_matrix_unit_that_computes_wrongly_is_left_alone(void **state)
+{
+    change_kernel("matrix_nvidia.cl", "s/vstore2(sum.hi/vstore2(sum.lo/");
+    assert_works_without(matrix_name(0));
+}
+
+static void a_matrix_unit_that_nobody_knows_is_named(void **state)
+{
+    struct error error = {0};
+    setenv("FARM_GPU_PATH", "gpu", 1);
+    setenv("FARM_MATRIX", "emulated-abacus", 1);
+    assert_null(gpu_open(0, &error));
+    unsetenv("FARM_MATRIX");
+    setenv("FARM_GPU_PATH", "cpu", 1);
+    assert_int_equal(error.kind, ERROR_INPUT);
+    assert_non_null(strstr(error.text, "FARM_MATRIX is emulated-abacus: auto, off"));
 }
 
 int main(void)
@@ -195,6 +263,11 @@ int main(void)
         cmocka_unit_test(kernels_of_a_folder_go_before_the_embedded_ones),
         cmocka_unit_test(a_sound_device_proves_itself_on_either_path),
         cmocka_unit_test(a_device_that_computes_wrongly_is_found_out),
+        cmocka_unit_test(
+            a_matrix_unit_that_proves_itself_is_used_and_is_part_of_the_kind),
+        cmocka_unit_test(a_matrix_unit_whose_kernel_does_not_build_is_left_alone),
+        cmocka_unit_test(a_matrix_unit_that_computes_wrongly_is_left_alone),
+        cmocka_unit_test(a_matrix_unit_that_nobody_knows_is_named),
         cmocka_unit_test(a_profile_counts_what_every_kernel_did), /* and stays on */
     };
     return cmocka_run_group_tests(tests, open_alone, close_alone);

@@ -140,5 +140,8 @@ int main(void)
         cmocka_unit_test(half_precision_storage_stays_near),
         cmocka_unit_test(a_row_does_not_depend_on_its_neighbours),
     };
-    return run_on_both_paths(tests);
+    const struct CMUnitTest half_tests[] = {
+        cmocka_unit_test(half_precision_storage_stays_near),
+    };
+    return run_on_both_paths(tests) + run_on_matrix_units(half_tests);
 }

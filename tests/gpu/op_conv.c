@@ -149,6 +149,24 @@ static void many_channels_lose_no_digits(void **state)
         DTYPE_F32, true);
 }
 
+/* Channels that are loaded in whole vectors, and others. */
+static void halves_are_gathered_from_the_same_places(void **state)
+{
+    static const size_t channels[][2] = {{40, 21}, {19, 70}, {8, 130}};
+    for (size_t i = 0; i < sizeof channels / sizeof *channels; i++)
+        for (size_t way = 0; way < 5; way++) {
+            struct reference_conv c = {
+                .n = 2, .h = 7, .w = 5, .size = way == 4 ? 1 : 3};
+            c.in = channels[i][0];
+            c.out = channels[i][1];
+            c.stride = way == 1 || way == 2 ? 2 : 1;
+            c.pad_end = way == 2;
+            c.up_h = way == 3 ? 13 : 0;
+            c.up_w = way == 3 ? 10 : 0;
+            check(c, DTYPE_F16, way % 2);
+        }
+}
+
 /* FARM_CONV decides for what follows; NULL: the shape does. */
 static void force(const char *way)
 {
@@ -257,6 +275,10 @@ int main(void)
         cmocka_unit_test(winograd_sums_to_the_same),
         cmocka_unit_test(large_pictures_are_winograds),
         cmocka_unit_test(a_picture_does_not_depend_on_the_batch),
+        cmocka_unit_test(halves_are_gathered_from_the_same_places),
     };
-    return run_on_every_path(tests);
+    const struct CMUnitTest half_tests[] = {
+        cmocka_unit_test(halves_are_gathered_from_the_same_places),
+    };
+    return run_on_every_path(tests) + run_on_matrix_units(half_tests);
 }

@@ -105,17 +105,14 @@ static void every_activation_follows_the_bias(void **state)
                                     .dtype = half ? DTYPE_F16 : DTYPE_F32});
 }
 
-static void a_row_does_not_depend_on_the_rows_beside_it(void **state)
+static void compare_alone_and_together(enum dtype dtype)
 {
     enum { ROWS = 211, IN = 700, OUT = 90 };
-    struct product all = {.rows = ROWS,
-                          .in = IN,
-                          .out = OUT,
-                          .bias = true,
-                          .activation = ACTIVATION_SILU};
+    struct product all = {
+        .rows = ROWS, .in = IN, .out = OUT, .bias = true, .dtype = dtype};
     struct product one = all;
-    float *x = random_values(ROWS * IN, DTYPE_F32, 1);
-    float *weight = random_values(OUT * IN, DTYPE_F32, 2);
+    float *x = random_values(ROWS * IN, dtype, 1);
+    float *weight = random_values(OUT * IN, dtype, 2);
     float *bias = random_values(OUT, DTYPE_F32, 3);
     float *together = multiply(&all, x, weight, bias, NULL);
     static const size_t rows[] = {0, 5, 47, 100, ROWS - 1};
@@ -129,6 +126,43 @@ static void a_row_does_not_depend_on_the_rows_beside_it(void **state)
     free(weight);
     free(bias);
     free(together);
+}
+
+static void a_row_does_not_depend_on_the_rows_beside_it(void **state)
+{
+    compare_alone_and_together(DTYPE_F32);
+}
+
+/* Few rows go to smaller tiles than many. */
+static void nor_does_a_row_of_halves(void **state)
+{
+    compare_alone_and_together(DTYPE_F16);
+}
+
+/* Ragged at every edge; 8 divides the first three inner sizes, so that rows are loaded in
+ * whole vectors. */
+static void halves_of_odd_sizes_are_multiplied(void **state)
+{
+    static const size_t sizes[][3] = {{259, 72, 133}, {70, 320, 200}, {1, 8, 1},
+                                      {131, 33, 65},  {300, 1, 7},    {77, 100, 129}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        check(&(struct product){.rows = sizes[i][0],
+                                .in = sizes[i][1],
+                                .out = sizes[i][2],
+                                .bias = i % 2,
+                                .residual = i % 2 == 0,
+                                .dtype = DTYPE_F16});
+}
+
+static void gates_of_halves_meet_their_values(void **state)
+{
+    check(&(struct product){.rows = 19,
+                            .in = 65,
+                            .out = 150,
+                            .activation = ACTIVATION_GEGLU,
+                            .bias = true,
+                            .residual = true,
+                            .dtype = DTYPE_F16});
 }
 
 static void clblast_multiplies_where_it_is_asked_for(void **state)
@@ -155,5 +189,11 @@ int main(void)
         cmocka_unit_test(clblast_multiplies_where_it_is_asked_for),
         cmocka_unit_test(a_row_does_not_depend_on_the_rows_beside_it),
     };
-    return run_on_every_path(tests);
+    const struct CMUnitTest half_tests[] = {
+        cmocka_unit_test(halves_are_multiplied_with_float_sums),
+        cmocka_unit_test(halves_of_odd_sizes_are_multiplied),
+        cmocka_unit_test(gates_of_halves_meet_their_values),
+        cmocka_unit_test(nor_does_a_row_of_halves),
+    };
+    return run_on_every_path(tests) + run_on_matrix_units(half_tests);
 }

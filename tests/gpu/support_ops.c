@@ -36,6 +36,19 @@ int close_gpu(void **state)
     return 0;
 }
 
+int run_on_units(const struct CMUnitTest *tests, size_t count)
+{
+    int failed = 0;
+    for (size_t i = 0; matrix_name(i); i++) {
+        char name[64];
+        snprintf(name, sizeof name, "emulated-%s", matrix_name(i));
+        setenv("FARM_MATRIX", name, 1);
+        failed += _cmocka_run_group_tests(name, tests, count, open_gpu_path, close_gpu);
+    }
+    unsetenv("FARM_MATRIX");
+    return failed;
+}
+
 float *random_values(size_t count, enum dtype dtype, unsigned seed)
 {
     float *values = malloc(count * sizeof *values);

@@ -37,6 +37,10 @@ int close_gpu(void **state);
      cmocka_run_group_tests_name("cpu16", tests, open_cpu16_path, close_gpu) +         \
      cmocka_run_group_tests_name("gpu", tests, open_gpu_path, close_gpu))
 
+/* On the kernels of every matrix unit, its one instruction emulated. */
+#define run_on_matrix_units(tests) run_on_units(tests, sizeof(tests) / sizeof *(tests))
+int run_on_units(const struct CMUnitTest *tests, size_t count);
+
 /* Heap array of values from -1 to 1, the same for the same seed; as f16 can hold them when
  * dtype is f16, so that a reference reads what the device reads. */
 float *random_values(size_t count, enum dtype dtype, unsigned seed);
