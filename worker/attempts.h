@@ -35,6 +35,7 @@ struct attempt {
     bool hand_on; /* goes back after its last step, to be decoded elsewhere */
     struct attempt_start start;
     uint32_t kept, kept_there; /* steps of the last snapshot: made here, told there */
+    int64_t ready_us;          /* all it needs is here since then; clock_us */
     int64_t shown_until;       /* previews are wanted; clock_ms */
     bool returns; /* goes back when its last snapshot is there; UPLOADING till then */
     uint32_t at_once; /* images its batch should have; 0: as many as there may be */

@@ -73,6 +73,8 @@ bool device_want(struct device *self, struct attempt *attempt)
     here = ok && has_start(self, attempt) && here;
     attempt->state = here ? FARM__ATTEMPT_STATE__ATTEMPT_ASSIGNED
                           : FARM__ATTEMPT_STATE__ATTEMPT_FETCHING;
+    if (here && !attempt->ready_us)
+        attempt->ready_us = clock_us();
     if (!ok) {
         struct error error = {0};
         error_set_kind(&error, ERROR_BUSY, "too many models are being fetched");
@@ -158,8 +160,9 @@ static void on_step(struct device *self, const struct render_event *event, int64
 
 static void on_image(struct device *self, struct render_event *event)
 {
+    const struct attempt *rendered = &event->rendered->attempt;
     struct attempt *attempt =
-        attempts_find(&self->attempts, event->result->epoch, event->result->counter);
+        attempts_find(&self->attempts, rendered->epoch, rendered->counter);
     if (!attempt)
         return;
     if (attempt->withdrawn) {
@@ -167,7 +170,7 @@ static void on_image(struct device *self, struct render_event *event)
         return;
     }
     attempt->state = FARM__ATTEMPT_STATE__ATTEMPT_UPLOADING;
-    io_keep(self->io, &event->result);
+    io_finish(self->io, &event->rendered);
 }
 
 static void give_back(struct device *self, struct attempt *attempt)

@@ -3,6 +3,7 @@
  */
 
 #include "worker/io_private.h"
+#include "worker/result.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,17 @@ static void take_answer(struct io *self, const struct order *order, int64_t now)
     tell(self, event);
 }
 
+static void tell_kept(struct io *self, uint64_t epoch, uint64_t counter,
+                      const struct error *why)
+{
+    struct io_event *event = event_new(why ? IO_NOT_KEPT : IO_KEPT);
+    event->epoch = epoch;
+    event->counter = counter;
+    if (why)
+        event->error = *why;
+    tell(self, event);
+}
+
 static void keep(struct io *self, const struct result *result)
 {
     Farm__AttemptId id = FARM__ATTEMPT_ID__INIT;
@@ -80,11 +92,23 @@ static void keep(struct io *self, const struct result *result)
               spool_put(self->spool, &commit, &result->png, &result->latents, &error);
     if (ok)
         fault_point("worker-after-spool");
-    struct io_event *event = event_new(ok ? IO_KEPT : IO_NOT_KEPT);
-    event->epoch = result->epoch;
-    event->counter = result->counter;
-    event->error = error;
-    tell(self, event);
+    tell_kept(self, result->epoch, result->counter, ok ? NULL : &error);
+}
+
+/* Makes the files of an image while the device renders the next. */
+static void finish(struct io *self, const struct order *order)
+{
+    struct error error = {0};
+    fault_delay("worker-finish");
+    struct result *result = result_make(order->rendered, &error);
+    if (result) {
+        log_debug("task %llu: its files are made", (unsigned long long)result->index);
+        keep(self, result);
+        result_clear(result);
+    } else {
+        tell_kept(self, order->epoch, order->counter, &error);
+    }
+    free(result);
 }
 
 /* ---- the thread */
@@ -151,8 +175,8 @@ static void take_order(struct io *self, int64_t now)
     case ORDER_MANIFEST:
         download_manifest(self->download, order->model, order->manifest, &order->error);
         break;
-    case ORDER_KEEP:
-        keep(self, order->result);
+    case ORDER_FINISH:
+        finish(self, order);
         break;
     case ORDER_COMMITTED:
         take_answer(self, order, now);

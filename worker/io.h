@@ -12,7 +12,6 @@
 #include "proto/farm.pb-c.h"
 #include "proto/keys.h"
 #include "worker/peers.h"
-#include "worker/result.h"
 #include "worker/sd/pipeline.h"
 
 struct io_options {
@@ -26,6 +25,7 @@ struct io_options {
 };
 
 struct io;
+struct rendered;
 
 /* Opens spool and cache, then starts the thread. Copies what it needs. */
 struct io *io_new(const struct io_options *options, struct error *error);
@@ -54,8 +54,9 @@ void io_grant_end(struct io *self, const uint8_t key[KEY_SIZE]);
 /* Where other workers are served, 0: nowhere. */
 int io_peer_port(const struct io *self);
 
-/* Takes *result and nulls it: IO_KEPT or IO_NOT_KEPT comes, then IO_UPLOADED. */
-void io_keep(struct io *self, struct result **result);
+/* Takes *rendered and nulls it: its files are made, IO_KEPT or IO_NOT_KEPT comes, then
+ * IO_UPLOADED. */
+void io_finish(struct io *self, struct rendered **rendered);
 
 /* A snapshot of what an attempt renders goes up: IO_CHECKPOINTED when it is there, unless a
  * newer one of that attempt or its result came first. Takes the bytes. */

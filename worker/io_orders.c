@@ -3,6 +3,7 @@
 
 #include "proto/files/manifest.h"
 #include "worker/io_private.h"
+#include "worker/rendered.h"
 
 struct order *order_new(enum order_kind kind)
 {
@@ -18,9 +19,7 @@ void order_destroy(struct order *order)
     manifest_destroy(&order->manifest);
     if (order->peers)
         farm__peers__free_unpacked(order->peers, NULL);
-    if (order->result)
-        result_clear(order->result);
-    free(order->result);
+    rendered_destroy(&order->rendered);
     buffer_clear(&order->bytes);
     free(order);
 }
@@ -60,11 +59,13 @@ void io_no_manifest(struct io *self, const uint8_t id[32], const struct error *w
     order_give(self, order);
 }
 
-void io_keep(struct io *self, struct result **result)
+void io_finish(struct io *self, struct rendered **rendered)
 {
-    struct order *order = order_new(ORDER_KEEP);
-    order->result = *result;
-    *result = NULL;
+    struct order *order = order_new(ORDER_FINISH);
+    order->epoch = (*rendered)->attempt.epoch;
+    order->counter = (*rendered)->attempt.counter;
+    order->rendered = *rendered;
+    *rendered = NULL;
     order_give(self, order);
 }
 

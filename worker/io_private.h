@@ -13,7 +13,7 @@ enum order_kind {
     ORDER_CONNECT,
     ORDER_MODEL,
     ORDER_MANIFEST,
-    ORDER_KEEP,
+    ORDER_FINISH,
     ORDER_COMMITTED,
     ORDER_OFFER_CHECKPOINT,
     ORDER_WANT_CHECKPOINT,
@@ -28,7 +28,7 @@ struct order {
     char address[160];
     uint8_t model[32];
     Farm__Manifest *manifest;
-    struct result *result;
+    struct rendered *rendered;
     uint64_t epoch, counter;
     Farm__CommitAnswer answer;
     struct error error;

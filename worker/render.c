@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/path.h"
 #include "proto/files/manifest.h"
 #include "proto/wire.h"
 #include "worker/brought.h"
@@ -20,6 +21,7 @@
 #include "worker/sd/residents.h"
 #include "worker/small_picture.h"
 #include "worker/task_loras.h"
+#include "worker/task_request.h"
 #include "worker/timing.h"
 
 enum { PREVIEW_MS = 1000 };
@@ -52,6 +54,7 @@ struct render {
     int64_t shown_until, shown;   /* previews: wanted till, last drawn; clock_ms */
     size_t step;                  /* done of it */
     const struct attempt *images; /* those being rendered together */
+    struct timing timing;
     bool stop, end;
 };
 
@@ -128,9 +131,7 @@ bool render_next(struct render *self, struct render_event *into)
 
 void render_event_clear(struct render_event *self)
 {
-    if (self->result)
-        result_clear(self->result);
-    free(self->result);
+    rendered_destroy(&self->rendered);
     buffer_clear(&self->bytes);
     *self = (struct render_event){0};
 }
@@ -206,6 +207,7 @@ static void on_preview(void *owner, size_t image, const struct pixels *picture)
 static bool on_progress(void *owner, size_t done, size_t of)
 {
     struct render *self = owner;
+    timing_step(&self->timing);
     if (done > 0) {
         fault_point("worker-mid-denoise");
         fault_delay("worker-step");
@@ -242,10 +244,21 @@ static size_t plan_memory(const struct render *self, const struct order *order)
     return plan.whole;
 }
 
+/* Since when all of the batch could have begun. */
+static int64_t ready_since(const struct order *order)
+{
+    int64_t since = order->batch[0].ready_us;
+    for (size_t i = 1; i < order->count; i++)
+        if (order->batch[i].ready_us > since)
+            since = order->batch[i].ready_us;
+    return since;
+}
+
 static bool load(struct render *self, const struct order *order, struct error *error)
 {
     enum dtype dtype = dtype_of(&order->batch[0].task);
     self->pipeline = residents_find(&self->residents, order->model, dtype);
+    timing_take(&self->timing, ready_since(order), self->pipeline);
     if (self->pipeline)
         return true;
     tell(self, &(struct render_event){.kind = RENDER_LOADING});
@@ -261,21 +274,18 @@ static bool load(struct render *self, const struct order *order, struct error *e
     return true;
 }
 
-static bool hand_out(struct render *self, const struct order *order,
-                     const char *refiner, const struct image *images, double seconds,
-                     struct error *error)
+static void hand_out(struct render *self, const struct order *order,
+                     const char *refiner, struct image *images, double seconds)
 {
     for (size_t i = 0; i < order->count; i++) {
-        struct render_event event = {.kind = RENDER_IMAGE};
-        struct result_origin origin = {
-            &order->batch[i], order->model_name, order->model_hash,
-            refiner,          order->count,      seconds / (double)order->count};
-        event.result = result_make(&origin, &images[i], error);
-        if (!event.result)
-            return false;
-        tell(self, &event);
+        struct rendered *rendered = rendered_new(&order->batch[i], &images[i]);
+        rendered->model_name = path_format("%s", order->model_name);
+        rendered->refiner = path_format("%s", refiner);
+        memcpy(rendered->model_hash, order->model_hash, sizeof order->model_hash);
+        rendered->at_once = order->count;
+        rendered->seconds = seconds / (double)order->count;
+        tell(self, &(struct render_event){.kind = RENDER_IMAGE, .rendered = rendered});
     }
-    return true;
 }
 
 /* Their last latents were handed out, which is all that was wanted here. */
@@ -338,19 +348,6 @@ static bool render_on(struct render *self, const struct order *order,
     return render_images(self, order, requests, images, error);
 }
 
-static struct draws_options noise_of(const struct task *task)
-{
-    bool is_batch = !strcmp(task->rng, "comfy-batch");
-    return (struct draws_options){
-        .is_philox = !strcmp(task->rng, "philox"),
-        .variation_seed = task->variation_seed,
-        .variation = task->variation,
-        .delta = task->ensd,
-        .batch = is_batch ? task->batch : 1,
-        .index = is_batch ? task->batch_index : 0,
-    };
-}
-
 static bool render(struct render *self, const struct order *order, struct error *error)
 {
     struct image_request requests[BATCH_MOST] = {0};
@@ -364,36 +361,7 @@ static bool render(struct render *self, const struct order *order, struct error 
     for (size_t i = 0; ok && i < order->count; i++) {
         const struct task *task = &order->batch[i].task;
         ok = task_loras_read(&loras[i], task, &order->inputs, error);
-        requests[i] = (struct image_request){
-            .prompt = loras[i].prompt,
-            .negative = *task->negative || !strcmp(task->empty_negative, "text")
-                            ? task->negative
-                            : NULL,
-            .seed = task->seed,
-            .steps = task->steps,
-            .cfg = task->cfg,
-            .width = task->width,
-            .height = task->height,
-            .sampler = task->sampler,
-            .schedule = task->schedule,
-            .syntax = task->syntax,
-            .eta = task->eta,
-            .clip_skip = (unsigned)task->clip_skip,
-            .loras = loras[i].use,
-            .lora_count = loras[i].count,
-            .original_width = task->original_width,
-            .original_height = task->original_height,
-            .crop_x = task->crop_x,
-            .crop_y = task->crop_y,
-            .aesthetic = task->aesthetic,
-            .class = task->class_number,
-            .prediction = task->prediction,
-            .zsnr = task->zsnr,
-            .guidance_rescale = task->guidance_rescale,
-            .noise = noise_of(task),
-            .noise_width = task->noise_width,
-            .noise_height = task->noise_height,
-        };
+        task_request(task, &loras[i], &requests[i]);
         brought_request(&brought, task, &requests[i]);
     }
     struct render_event started = {.kind = RENDER_STARTED, .count = order->count};
@@ -403,10 +371,12 @@ static bool render(struct render *self, const struct order *order, struct error 
         started.height = requests[0].height;
     }
     tell(self, &started);
-    int64_t start = clock_us();
+    timing_begin(&self->timing);
     ok = ok && render_on(self, order, requests, images, error);
-    ok = ok && hand_out(self, order, brought.refiner_title, images,
-                        (double)(clock_us() - start) / 1e6, error);
+    timing_end(&self->timing, ok ? order->count : 0);
+    if (ok)
+        hand_out(self, order, brought.refiner_title, images,
+                 timing_last(&self->timing));
     for (size_t i = 0; i < order->count; i++)
         image_clear(&images[i]);
     brought_clear(&brought);
@@ -452,6 +422,7 @@ static void render_actor(zsock_t *pipe, void *argument)
         order_destroy(order);
     }
     timing_show(self->gpu, self->settings, self->index);
+    timing_log(&self->timing);
     residents_clear(&self->residents);
     gpu_close(&self->gpu);
     tell(self, &(struct render_event){.kind = RENDER_STOPPED});

@@ -14,7 +14,7 @@
 #include "proto/farm.pb-c.h"
 #include "worker/attempts.h"
 #include "worker/inputs.h"
-#include "worker/result.h"
+#include "worker/rendered.h"
 #include "worker/sd/pipeline.h"
 
 struct render;
@@ -52,7 +52,7 @@ enum render_event_kind {
     RENDER_KEPT, /* epoch, counter, step, bytes: of an attempt whose job wants those */
     RENDER_PREVIEW, /* epoch, counter, step, bytes: a small PNG file */
     RENDER_ANEW,    /* error: what it was to go on from does not fit, it begins anew */
-    RENDER_IMAGE,   /* result, the owner's to free */
+    RENDER_IMAGE,   /* rendered, the owner's to free */
     RENDER_ENDED,   /* ok, error */
     RENDER_STOPPED, /* the last one; seen by render_destroy only */
 };
@@ -62,7 +62,7 @@ struct render_event {
     struct gpu_info info;
     size_t width, height, count;
     size_t done, of;
-    struct result *result;
+    struct rendered *rendered;
     uint64_t epoch, counter;
     uint32_t step;
     struct buffer bytes; /* a whole snapshot or PNG file; the owner's to clear */

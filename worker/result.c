@@ -7,21 +7,21 @@
 #include "base/log.h"
 #include "proto/files/picture.h"
 #include "proto/job/params.h"
-#include "worker/attempts.h"
-#include "worker/sd/pipeline.h"
+#include "worker/rendered.h"
 #include "worker/sd/safetensors.h"
 
-static bool write_png(struct result *self, const struct result_origin *origin,
-                      const struct image *image, struct error *error)
+static bool write_png(struct result *self, const struct rendered *from,
+                      struct error *error)
 {
+    const struct image *image = &from->image;
     struct buffer text = {0};
     struct task task = {0};
-    task_copy(&task, &origin->attempt->task);
+    task_copy(&task, &from->attempt.task);
     task.width = image->asked_width;
     task.height = image->asked_height;
     bool ok = params_write(&task,
-                           &(struct params_models){origin->model_name,
-                                                   origin->model_hash, origin->refiner},
+                           &(struct params_models){from->model_name, from->model_hash,
+                                                   from->refiner},
                            &text, error) &&
               (!image->truncated || buffer_printf(&text, error, ", " PARAMS_TRUNCATED));
     struct picture picture = {image->width, image->height, image->rgb};
@@ -32,10 +32,10 @@ static bool write_png(struct result *self, const struct result_origin *origin,
     return ok;
 }
 
-struct result *result_make(const struct result_origin *origin,
-                           const struct image *image, struct error *error)
+struct result *result_make(const struct rendered *from, struct error *error)
 {
-    const struct attempt *attempt = origin->attempt;
+    const struct attempt *attempt = &from->attempt;
+    const struct image *image = &from->image;
     struct result *result = calloc(1, sizeof *result);
     if (!result)
         abort();
@@ -44,13 +44,9 @@ struct result *result_make(const struct result_origin *origin,
     result->index = attempt->index;
     memcpy(result->job, attempt->job, sizeof result->job);
     memcpy(result->key, attempt->key, sizeof result->key);
-    result->seconds = origin->seconds;
-    result->at_once = origin->at_once;
+    result->seconds = from->seconds;
+    result->at_once = from->at_once;
     result->step_pixels = image->step_pixels;
-    const struct snapshot *start = &attempt->start.snapshot;
-    if (attempt->start.state == START_HERE) /* of what was done here */
-        result->step_pixels =
-            result->step_pixels / start->steps * (start->steps - start->step);
     blob_id(image->rgb, image->width * image->height * 3, result->pixels);
     if (image->truncated)
         log_warn("task %" PRIu64
@@ -58,7 +54,7 @@ struct result *result_make(const struct result_origin *origin,
                  "--syntax a1111 or comfy takes it all",
                  attempt->index);
     size_t shape[4] = {1, image->c, image->h, image->w};
-    if (write_png(result, origin, image, error) &&
+    if (write_png(result, from, error) &&
         (!attempt->latents || safetensors_write(&result->latents, "latents",
                                                 image->latents, shape, 4, error)))
         return result;

@@ -1,11 +1,10 @@
-/* A rendered image on its way from the render actor to the spool. */
+/* The files of a rendered image, on their way to the spool. */
 #ifndef FARM_RESULT_H
 #define FARM_RESULT_H
 
 #include "base/buffer.h"
 
-struct attempt;
-struct image;
+struct rendered;
 
 struct result {
     uint64_t epoch, counter; /* the attempt */
@@ -20,18 +19,8 @@ struct result {
     size_t at_once; /* images of its batch */
 };
 
-/* Of what it is made beside the pixels; borrowed. */
-struct result_origin {
-    const struct attempt *attempt;
-    const char *model_name, *model_hash;
-    const char *refiner; /* "name [hash]"; "": none */
-    size_t at_once;
-    double seconds;
-};
-
-/* The files of one image, on the heap; NULL when they cannot be written. */
-struct result *result_make(const struct result_origin *origin,
-                           const struct image *image, struct error *error);
+/* Its files, on the heap; NULL when they cannot be written. */
+struct result *result_make(const struct rendered *from, struct error *error);
 void result_clear(struct result *self);
 
 #endif

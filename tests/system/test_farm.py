@@ -116,8 +116,13 @@ def test_one_image_or_four_at_once_here_or_in_a_private_farm_are_the_same_bytes(
     alone = rendered(farm)
     (first,) = images_of(farm)
     farm.ctl("drain", first)
-    farm.worker("two", "--batch", 4)
+    two = farm.worker("two", "--batch", 4, "--log", "debug", FARM_DELAY="worker-finish:300")
     assert rendered(farm, "--force") == alone
+    said = re.findall("first step after|files are made", two.log())
+    assert said.count("files are made") == TASKS
+    made, begun = ([at for at, what in enumerate(said) if what.startswith(how)]
+                   for how in ("files", "first"))
+    assert begun[1] < made[3], "the second batch waited for the first one's files"
     (second,) = set(images_of(farm)) - {first}
     assert images_of(farm) == {first: TASKS, second: TASKS}
     out = farm.folder / "private"

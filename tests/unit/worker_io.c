@@ -10,8 +10,14 @@
 #include "proto/gate.h"
 #include "proto/wire.h"
 #include "worker/io.h"
+#include "worker/rendered.h"
+#include "worker/result.h"
 
 enum { EPOCH = 1700000000, PATIENCE_MS = 15000, BIG = 2 * TRANSFER_FRAME + 1000 };
+enum {
+    SMALL_SIDE = 8,
+    BIG_SIDE = 512
+}; /* of pictures; the second's file is above BIG */
 
 static struct keypair server_key, own;
 static struct gate *gate;
@@ -20,17 +26,18 @@ static char address[64];
 static struct io *io;
 static struct message got;
 static struct io_event event;
+static struct buffer png; /* of the picture kept last */
 
 static void start_io(void)
 {
     char *spool = path_format("%s/spool", folder);
     char *cache = path_format("%s/cache", folder);
-    struct io_options options = {.spool = spool,
-                                 .cache = cache,
-                                 .own = &own,
-                                 .server_key = server_key.public_key};
+    struct io_options own_options = {.spool = spool,
+                                     .cache = cache,
+                                     .own = &own,
+                                     .server_key = server_key.public_key};
     struct error error = {0};
-    io = io_new(&options, &error);
+    io = io_new(&own_options, &error);
     free(cache);
     free(spool);
     if (!io)
@@ -111,28 +118,44 @@ static void answer_stored(void)
     assert_true(wire_send(server, got.peer, &envelope, NULL, 0, NULL));
 }
 
-/* Gives the actor a result with a picture of `size` bytes and no latents. */
-static void keep(uint64_t counter, size_t size)
+/* A picture of nothing but noise, without latents. */
+static struct rendered *noise_of(uint64_t counter, size_t side)
 {
-    struct result *result = calloc(1, sizeof *result);
+    struct attempt attempt = {.epoch = EPOCH, .counter = counter};
+    struct image image = {
+        .width = side, .height = side, .rgb = malloc(side * side * 3)};
+    uint32_t state = (uint32_t)counter;
+    assert_non_null(image.rgb);
+    for (size_t i = 0; i < side * side * 3; i++)
+        image.rgb[i] = (uint8_t)((state = state * 1664525 + 1013904223) >> 24);
+    task_init(&attempt.task);
+    struct rendered *rendered = rendered_new(&attempt, &image);
+    task_clear(&attempt.task);
+    rendered->model_name = path_format("model");
+    rendered->refiner = path_format("%s", "");
+    return rendered;
+}
+
+/* Gives the actor a picture. */
+static void keep(uint64_t counter, size_t side)
+{
+    struct rendered *rendered = noise_of(counter, side);
+    struct result *result = result_make(rendered, NULL);
     assert_non_null(result);
-    result->epoch = EPOCH;
-    result->counter = counter;
-    uint8_t *room = buffer_room(&result->png, size, NULL);
-    assert_non_null(room);
-    for (size_t i = 0; i < size; i++)
-        room[i] = (uint8_t)(i * 7 + counter);
-    result->png.size = size;
-    io_keep(io, &result);
+    buffer_clear(&png);
+    png = result->png;
+    free(result);
+    io_finish(io, &rendered);
     await(IO_KEPT);
 }
 
 static void a_small_result_goes_up_in_one_offer_and_is_announced(void **state)
 {
-    keep(1, 1000);
+    keep(1, SMALL_SIDE);
     assert_int_equal(next_message(PATIENCE_MS), FARM__ENVELOPE__BODY_OFFER);
-    assert_int_equal(got.envelope->offer->size, 1000);
-    assert_int_equal(zframe_size(got.payload), 1000);
+    assert_int_equal(got.envelope->offer->size, png.size);
+    assert_int_equal(zframe_size(got.payload), png.size);
+    assert_memory_equal(zframe_data(got.payload), png.data, png.size);
     answer_stored();
     await(IO_UPLOADED);
     assert_int_equal(event.commit->attempt->counter, 1);
@@ -143,7 +166,8 @@ static void a_small_result_goes_up_in_one_offer_and_is_announced(void **state)
 
 static void a_large_result_is_sent_range_by_range_as_wanted(void **state)
 {
-    keep(1, BIG);
+    keep(1, BIG_SIDE);
+    assert_true(png.size >= BIG);
     assert_int_equal(next_message(PATIENCE_MS), FARM__ENVELOPE__BODY_OFFER);
     assert_int_equal(zframe_size(got.payload), TRANSFER_FRAME);
     Farm__Want want = FARM__WANT__INIT;
@@ -156,15 +180,14 @@ static void a_large_result_is_sent_range_by_range_as_wanted(void **state)
     assert_true(wire_send(server, got.peer, &envelope, NULL, 0, NULL));
     assert_int_equal(next_message(PATIENCE_MS), FARM__ENVELOPE__BODY_CHUNK);
     assert_int_equal(got.envelope->chunk->offset, 2 * TRANSFER_FRAME);
-    assert_int_equal(got.envelope->chunk->size, BIG);
+    assert_int_equal(got.envelope->chunk->size, png.size);
     assert_int_equal(zframe_size(got.payload), 1000);
-    assert_int_equal(zframe_data(got.payload)[5],
-                     (uint8_t)((2 * TRANSFER_FRAME + 5) * 7 + 1));
+    assert_memory_equal(zframe_data(got.payload), png.data + 2 * TRANSFER_FRAME, 1000);
 }
 
 static void a_file_that_was_not_offered_is_not_sent(void **state)
 {
-    keep(1, 1000);
+    keep(1, SMALL_SIDE);
     assert_int_equal(next_message(PATIENCE_MS), FARM__ENVELOPE__BODY_OFFER);
     uint8_t other[BLOB_ID] = {1};
     Farm__Want want = FARM__WANT__INIT;
@@ -179,7 +202,7 @@ static void a_file_that_was_not_offered_is_not_sent(void **state)
 
 static void nothing_is_announced_before_it_is_stored(void **state)
 {
-    keep(1, 1000);
+    keep(1, SMALL_SIDE);
     assert_int_equal(next_message(PATIENCE_MS), FARM__ENVELOPE__BODY_OFFER);
     assert_false(comes_within(IO_UPLOADED, 300));
     answer_stored();
@@ -188,7 +211,7 @@ static void nothing_is_announced_before_it_is_stored(void **state)
 
 static void retry_offers_and_announces_again(void **state)
 {
-    keep(1, 1000);
+    keep(1, SMALL_SIDE);
     next_message(PATIENCE_MS);
     answer_stored();
     await(IO_UPLOADED);
@@ -202,7 +225,7 @@ static void retry_offers_and_announces_again(void **state)
 
 static void a_new_session_is_offered_everything_again(void **state)
 {
-    keep(1, 1000);
+    keep(1, SMALL_SIDE);
     next_message(PATIENCE_MS);
     answer_stored();
     await(IO_UPLOADED);
@@ -214,7 +237,7 @@ static void a_new_session_is_offered_everything_again(void **state)
 
 static void after_a_restart_the_spool_is_held_and_offered(void **state)
 {
-    keep(1, 1000);
+    keep(1, SMALL_SIDE);
     next_message(PATIENCE_MS);
     io_destroy(&io);
     start_io();
@@ -251,7 +274,7 @@ static void a_snapshot_is_told_when_it_is_there_and_newer_ones_overtake(void **s
     assert_int_equal(event.step, 10);
     assert_int_equal(event.size, 1000);
     assert_memory_equal(event.blob, got.envelope->offer->blob.data, BLOB_ID);
-    keep(1, 1000); /* the result makes what is left of no use */
+    keep(1, SMALL_SIDE); /* the result makes what is left of no use */
     assert_int_equal(next_message(PATIENCE_MS), FARM__ENVELOPE__BODY_OFFER);
     ProtobufCBinaryData own_blob = got.envelope->offer->blob;
     got.envelope->offer->blob = first.envelope->offer->blob;
