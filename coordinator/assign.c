@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "coordinator/sheet.h"
 #include "proto/job/files.h"
 
 enum {
@@ -112,10 +113,9 @@ static bool add_next(struct coordinator *self, struct node *node, struct queue_j
                      struct batch *batch)
 {
     struct scheduler_task view;
-    struct task task;
     uint64_t index;
     if (!queue_next(job, node->number, node->offer.alone, self->now, &index) ||
-        !work_look(self, job, index, &view, NULL, NULL))
+        !work_look(self, job, index, &view, NULL))
         return false;
     if (work_known(self, job, index, &view))
         return ++batch->skipped < SKIPPED_MOST;
@@ -127,10 +127,10 @@ static bool add_next(struct coordinator *self, struct node *node, struct queue_j
     if (batch->count &&
         (memcmp(batch->group, view.group, 32) != 0 || batch->bytes > ASSIGN_BYTES))
         return false;
-    if (!work_look(self, job, index, &view, &task, NULL))
+    const struct task *task = job_task(job->tag, &self->models, index, NULL);
+    if (!task)
         return false;
-    batch_add(self, batch, work_lease(self, node, job, index, &view), &view, &task);
-    task_clear(&task);
+    batch_add(self, batch, work_lease(self, node, job, index, &view), &view, task);
     return true;
 }
 
@@ -156,124 +156,6 @@ static void send_batch(struct coordinator *self, struct node *node,
         farm__attempt__free_unpacked(batch->attempt[a], NULL);
 }
 
-/* Whether the node takes part now: it asks for work or has some. */
-static bool takes_part(const struct coordinator *self, const struct node *node)
-{
-    return node_works(node, self->now) && (node->offer.credit || node->leased);
-}
-
-/* Seconds until a node is through with what it holds; *late as scheduler_left says. */
-static double busy_for(const struct coordinator *self, const struct node *node,
-                       double speed, bool *late)
-{
-    *late = false;
-    if (!node->leased)
-        return 0;
-    double elapsed = (double)(self->now - node->busy_since) / 1000;
-    return scheduler_left(node->held, speed, elapsed, late);
-}
-
-/* The measured speeds of nodes that were measured, on average; 1 when none was. */
-static double usual_speed(const struct coordinator *self,
-                          const struct scheduler_task *task)
-{
-    double sum = 0;
-    size_t count = 0;
-    for (size_t n = 0; n < self->registry.count; n++) {
-        const struct node *node = self->registry.node[n];
-        double speed =
-            takes_part(self, node) && speeds_known(&node->speeds, task->model)
-                ? speeds_expect(&node->speeds, task->model, task->size_class)
-                : 0;
-        sum += speed;
-        count += speed > 0;
-    }
-    return count ? sum / (double)count : 1;
-}
-
-/* How fast who takes part is with one job's tasks. Made once a turn and job, as it is about
- * all nodes and asked for each; what a node is given is noted in it. */
-struct sheet {
-    const struct queue_job *job; /* NULL: none yet */
-    struct scheduler_task task;
-    double usual;
-    struct scheduler_pace *pace; /* with room for one more */
-    size_t *place;               /* of each node; SIZE_MAX: it is not there */
-    size_t count;
-};
-
-static struct scheduler_pace pace_of(const struct coordinator *self,
-                                     const struct sheet *sheet, const struct node *node,
-                                     bool *late)
-{
-    const struct scheduler_task *task = &sheet->task;
-    double speed = speeds_known(&node->speeds, task->model)
-                       ? speeds_expect(&node->speeds, task->model, task->size_class)
-                       : sheet->usual;
-    double busy = busy_for(self, node, speed, late);
-    return (struct scheduler_pace){speed / (double)task->step_pixels, busy};
-}
-
-static void sheet_clear(struct sheet *sheet)
-{
-    free(sheet->pace);
-    free(sheet->place);
-    *sheet = (struct sheet){0};
-}
-
-static void sheet_make(const struct coordinator *self, struct sheet *sheet,
-                       const struct queue_job *job, const struct scheduler_task *task)
-{
-    size_t nodes = self->registry.count;
-    sheet_clear(sheet);
-    sheet->job = job;
-    sheet->task = *task;
-    sheet->usual = usual_speed(self, task);
-    sheet->pace = calloc(nodes + 1, sizeof *sheet->pace);
-    sheet->place = calloc(nodes, sizeof *sheet->place);
-    if (!sheet->pace || !sheet->place)
-        abort();
-    for (size_t n = 0; n < nodes; n++) {
-        const struct node *node = self->registry.node[n];
-        bool late = true;
-        if (takes_part(self, node) && work_suits(job, node))
-            sheet->pace[sheet->count] = pace_of(self, sheet, node, &late);
-        sheet->place[n] = late ? SIZE_MAX : sheet->count++;
-    }
-}
-
-static bool is_about(const struct sheet *sheet, const struct queue_job *job,
-                     const struct scheduler_task *task)
-{
-    return sheet->job == job && sheet->task.size_class == task->size_class &&
-           sheet->task.step_pixels == task->step_pixels &&
-           memcmp(sheet->task.model, task->model, 32) == 0;
-}
-
-/* What the node gets of the job now, at most `most`. */
-static uint32_t portion_of(const struct coordinator *self, struct sheet *sheet,
-                           const struct node *node, const struct queue_job *job,
-                           const struct scheduler_task *task, uint32_t most)
-{
-    bool late;
-    if (!is_about(sheet, job, task))
-        sheet_make(self, sheet, job, task);
-    size_t own = sheet->place[node->number - 1], count = sheet->count;
-    if (own == SIZE_MAX) /* late with something else */
-        own = count++;
-    sheet->pace[own] = pace_of(self, sheet, node, &late);
-    return scheduler_portion(sheet->pace, count, own, queue_ready(job), most);
-}
-
-/* The node was given something: it is busy for longer. */
-static void sheet_note(const struct coordinator *self, struct sheet *sheet,
-                       const struct node *node)
-{
-    bool late;
-    if (sheet->job && sheet->place[node->number - 1] != SIZE_MAX)
-        sheet->pace[sheet->place[node->number - 1]] = pace_of(self, sheet, node, &late);
-}
-
 /* Before anything was measured a node gets little, so that little waits for a slow one. */
 static uint32_t cold_portion(const struct node *node, const struct queue_job *job,
                              uint32_t workers)
@@ -294,7 +176,7 @@ static bool look(void *context, struct queue_job *job, uint64_t index,
     struct looking *looking = context;
     const struct job *own = job->tag;
     if (own->passed == looking->self->served || !work_suits(job, looking->node) ||
-        !work_look(looking->self, job, index, into, NULL, NULL))
+        !work_look(looking->self, job, index, into, NULL))
         return false;
     into->submitter = own->share;
     into->deadline = own->deadline;
@@ -309,7 +191,7 @@ static uint32_t amount_of(struct coordinator *self, struct sheet *sheet,
     uint64_t index;
     struct scheduler_task task;
     if (!queue_next(job, node->number, node->offer.alone, self->now, &index) ||
-        !work_look(self, job, index, &task, NULL, NULL))
+        !work_look(self, job, index, &task, NULL))
         return 0;
     uint32_t most = node->offer.batch < BATCH_MOST ? node->offer.batch : BATCH_MOST;
     *at_once = speeds_batch(&node->speeds, task.model, task.size_class, most);
@@ -322,7 +204,7 @@ static uint32_t amount_of(struct coordinator *self, struct sheet *sheet,
     }
     bool ample = queue_ready(job) > AMPLE * (uint64_t)workers * most;
     return most && workers > 1 && !ample
-               ? portion_of(self, sheet, node, job, &task, most)
+               ? sheet_portion(self, sheet, node, job, &task, most)
                : most;
 }
 
@@ -375,7 +257,7 @@ static struct queue_lease *worth_a_twin(const struct coordinator *self,
         double its = speeds_expect(&holder->speeds, lease->model, lease->size_class);
         double age = (double)(self->now - lease->started) / 1000;
         bool late = its <= 0;
-        double left = late ? age : busy_for(self, holder, its, &late);
+        double left = late ? age : sheet_busy(self, holder, its, &late);
         left = late ? fmax(left, age) : left;
         if (own <= 0 || left <= longest ||
             !scheduler_twin_pays((node->held + (double)lease->step_pixels) / own, left))
@@ -391,13 +273,15 @@ static bool serve_twin(struct coordinator *self, struct node *node)
 {
     struct batch batch = {0};
     struct scheduler_task view;
-    struct task task;
     struct queue_lease *lease = worth_a_twin(self, node);
-    if (!lease || !work_look(self, lease->job, lease->index, &view, &task, NULL))
+    const struct task *task =
+        lease && work_look(self, lease->job, lease->index, &view, NULL)
+            ? job_task(lease->job->tag, &self->models, lease->index, NULL)
+            : NULL;
+    if (!task)
         return false;
-    batch_add(self, &batch, work_twin(self, node, lease), &view, &task);
+    batch_add(self, &batch, work_twin(self, node, lease), &view, task);
     send_batch(self, node, lease->job, &batch, 1);
-    task_clear(&task);
     return true;
 }
 
@@ -462,11 +346,14 @@ static bool serve_all(struct coordinator *self, uint32_t workers)
 
 void assign_all(struct coordinator *self)
 {
+    struct error error = {0};
     struct queue_job *job, *next;
     uint64_t ready = 0;
     uint32_t workers = 0;
     for (size_t n = 0; n < self->registry.count; n++)
         workers += node_works(self->registry.node[n], self->now);
+    if (!store_read_begin(self->store, &error)) /* each task's key is looked up */
+        coordinator_lost(&error);
     for (job = TAILQ_FIRST(&self->queue->open); job; job = next) {
         next = TAILQ_NEXT(job, open);
         work_settle(self, job);
@@ -476,9 +363,12 @@ void assign_all(struct coordinator *self)
                           : workers;
         ready += job->paused ? 0 : queue_ready(job);
     }
-    self->match = ready > 0 && workers > 0 && serve_all(self, workers);
+    self->behind = ready > 0 && workers > 0 && serve_all(self, workers);
+    self->match = self->behind;
     if (!self->match)
         serve_twins(self);
+    if (!store_read_end(self->store, &error))
+        coordinator_lost(&error);
 }
 
 int assign_patience(const struct coordinator *self)

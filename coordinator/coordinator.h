@@ -80,6 +80,7 @@ struct coordinator {
     size_t twins_from; /* which of them looks next */
     size_t serve_from; /* which node is served first */
     bool match;        /* credit or work came: look whether they meet */
+    bool behind;       /* the last turn's end did not get through with that */
     bool stopping;
 };
 

@@ -51,6 +51,7 @@ struct job *job_new(const struct job_row *row, Farm__Job **specification)
 
 void job_shut(struct job *self)
 {
+    expansion_destroy(&self->expansion);
     if (self->specification)
         farm__job__free_unpacked(self->specification, NULL);
     self->specification = NULL;
@@ -259,25 +260,32 @@ bool job_resolve(Farm__Job *job, const struct models *models, uint64_t *tasks,
     return true;
 }
 
-bool job_task(const Farm__Job *job, const struct models *models, uint64_t index,
-              struct task *into, struct error *error)
+bool job_fill(struct task *task, const struct models *models, struct error *error)
 {
-    if (!job_expand(job, index, into, error))
-        return false;
-    const struct model *model = model_named(models, into->model);
+    const struct model *model = model_named(models, task->model);
     if (!model)
         return error_set_kind(error, ERROR_NOT_FOUND, "model %.64s is not known",
-                              into->model);
-    if (!into->width) {
-        into->width = model->manifest->width;
-        into->height = model->manifest->height;
+                              task->model);
+    if (!task->width) {
+        task->width = model->manifest->width;
+        task->height = model->manifest->height;
     }
-    bool enlarges = into->hires_scale > 0 || into->hires_width;
-    if (!*into->init && !enlarges)
-        into->strength = 0;
-    else if (!(into->strength > 0))
-        into->strength = enlarges ? 0.7 : *into->mask ? 1 : 0.8;
+    bool enlarges = task->hires_scale > 0 || task->hires_width;
+    if (!*task->init && !enlarges)
+        task->strength = 0;
+    else if (!(task->strength > 0))
+        task->strength = enlarges ? 0.7 : *task->mask ? 1 : 0.8;
     return true;
+}
+
+const struct task *job_task(struct job *self, const struct models *models,
+                            uint64_t index, struct error *error)
+{
+    if (!self->expansion && self->specification)
+        self->expansion = expansion_new(self->specification, error);
+    struct task *task =
+        self->expansion ? expansion_task(self->expansion, index, error) : NULL;
+    return task && job_fill(task, models, error) ? task : NULL;
 }
 
 static int by_order_down(const void *one, const void *two)

@@ -6,7 +6,7 @@
 #include "coordinator/models.h"
 #include "coordinator/scheduler.h"
 #include "coordinator/shares.h"
-#include "proto/job/job.h"
+#include "proto/job/expansion.h"
 
 enum { PROMPT_SHOWN = 200 };
 
@@ -26,9 +26,10 @@ struct job {
     uint64_t settled_by; /* the change without which its tasks must not be given out */
     uint64_t
         probed; /* the cursor at which no known result was found; UINT64_MAX: none */
-    uint64_t passed;            /* when no task of it was for the node being served */
-    struct scheduler_task view; /* of task view_index */
-    uint64_t view_index;        /* UINT64_MAX: none */
+    uint64_t passed;             /* when no task of it was for the node being served */
+    struct expansion *expansion; /* NULL: not made yet */
+    struct scheduler_task view;  /* of task view_index */
+    uint64_t view_index;         /* UINT64_MAX: none */
 };
 
 /* Takes the specification over (heap, unpacked). */
@@ -47,9 +48,13 @@ bool job_resolve(Farm__Job *job, const struct models *models, uint64_t *tasks,
 /* Priorities are -1000 to 1000. */
 bool job_priority_fits(int32_t priority, struct error *error);
 
-/* The task at the index with everything resolved; the caller clears it. */
-bool job_task(const Farm__Job *job, const struct models *models, uint64_t index,
-              struct task *into, struct error *error);
+/* What a task of a resolved job leaves to its model and its other options. */
+bool job_fill(struct task *task, const struct models *models, struct error *error);
+
+/* The task of an open job at the index with everything resolved; borrowed until the next
+ * call. */
+const struct task *job_task(struct job *self, const struct models *models,
+                            uint64_t index, struct error *error);
 
 /* A job by its id as hexadecimal digits, a unique prefix of it, its label (the newest of
  * that label), or "last"; with `owner` only that key's. NULL with ERROR_NOT_FOUND. */

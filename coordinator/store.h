@@ -87,6 +87,11 @@ bool store_history(struct store *self, int64_t job, uint64_t index,
 bool store_result(struct store *self, const uint8_t key[32], bool latents,
                   struct result_row *into, struct error *error);
 
+/* Many reads in a row: from the first on they see one moment of the database, and its
+ * locks are taken once. */
+bool store_read_begin(struct store *self, struct error *error);
+bool store_read_end(struct store *self, struct error *error);
+
 /* The highest result number in use; 0 for none. */
 bool store_last_result(struct store *self, int64_t *number, struct error *error);
 

@@ -341,6 +341,16 @@ bool store_result(struct store *self, const uint8_t key[32], bool latents,
     return found;
 }
 
+bool store_read_begin(struct store *self, struct error *error)
+{
+    return store_run(self, "BEGIN", error);
+}
+
+bool store_read_end(struct store *self, struct error *error)
+{
+    return store_run(self, "COMMIT", error);
+}
+
 bool store_last_result(struct store *self, int64_t *number, struct error *error)
 {
     sqlite3_stmt *row = store_prepared(

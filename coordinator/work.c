@@ -30,33 +30,34 @@ static bool is_apart(const Farm__Job *job)
     return job->force || job->same_device_kind;
 }
 
+/* Whether the tasks differ in prompt and seed alone: their groups and sizes are one. */
+static bool is_like(const struct job *own, uint64_t one, uint64_t other)
+{
+    return other != UINT64_MAX && own->expansion &&
+           expansion_axes(own->expansion, one) == expansion_axes(own->expansion, other);
+}
+
 bool work_look(struct coordinator *self, struct queue_job *job, uint64_t index,
-               struct scheduler_task *view, struct task *task, struct error *error)
+               struct scheduler_task *view, struct error *error)
 {
     struct job *own = job->tag;
-    bool known = own->view_index == index;
-    if (known)
-        *view = own->view;
-    view->used = share_used(own->share, clock_unix());
-    if (known && !task)
-        return true;
-    struct task expanded;
-    bool ok = job_task(own->specification, &self->models, index, &expanded, error);
-    if (ok && !known) {
-        task_key(&expanded, is_apart(own->specification) ? job->id : NULL, view->key);
-        group_of(&expanded, view->group);
-        uint64_t pixels = expanded.width * expanded.height;
-        view->size_class = speeds_class(pixels);
-        view->step_pixels = pixels * (expanded.steps ? expanded.steps : 1);
-        ok = blob_parse(expanded.model, view->model, error);
-        own->view = *view;
-        own->view_index = ok ? index : UINT64_MAX;
+    if (own->view_index != index) {
+        bool like = is_like(own, index, own->view_index);
+        const struct task *task = job_task(own, &self->models, index, error);
+        own->view_index = UINT64_MAX;
+        if (!task || !blob_parse(task->model, own->view.model, error))
+            return false;
+        task_key(task, is_apart(own->specification) ? job->id : NULL, own->view.key);
+        if (!like)
+            group_of(task, own->view.group);
+        uint64_t pixels = task->width * task->height;
+        own->view.size_class = speeds_class(pixels);
+        own->view.step_pixels = pixels * (task->steps ? task->steps : 1);
+        own->view_index = index;
     }
-    if (ok && task)
-        *task = expanded;
-    else
-        task_clear(&expanded);
-    return ok;
+    *view = own->view;
+    view->used = share_used(own->share, clock_unix());
+    return true;
 }
 
 /* What the task costs is its submitter's, from the lease on. */
@@ -100,7 +101,7 @@ void work_settle(struct coordinator *self, struct queue_job *job)
         uint64_t index = job->cursor;
         if (index >= job->tasks || own->probed == index)
             return;
-        if (!work_look(self, job, index, &view, NULL, NULL) ||
+        if (!work_look(self, job, index, &view, NULL) ||
             !work_known(self, job, index, &view))
             own->probed = index;
     }

@@ -4,10 +4,9 @@
 
 #include "coordinator/tell.h"
 
-/* Expands a task of an open job: key, model and group, and the task itself when `task` is
- * not NULL (the caller clears it). */
+/* A task of an open job: key, model and group. */
 bool work_look(struct coordinator *self, struct queue_job *job, uint64_t index,
-               struct scheduler_task *view, struct task *task, struct error *error);
+               struct scheduler_task *view, struct error *error);
 
 /* Tasks of the job that come next and whose results are known are done; stops at the
  * first that is not, or after some. */

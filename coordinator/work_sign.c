@@ -9,20 +9,18 @@ void work_sign(struct coordinator *self, struct queue_job *job, uint64_t index,
                const struct node *node, const struct result_row *result,
                struct buffer *text)
 {
-    struct scheduler_task view;
     struct provenance made = {.time = clock_unix()};
     memcpy(made.task, result->key, 32);
     memcpy(made.pixels, result->pixels, 32);
     memcpy(made.node, node->key, 32);
-    struct task task;
-    if (work_look(self, job, index, &view, &task, NULL)) {
+    const struct task *task = job_task(job->tag, &self->models, index, NULL);
+    if (task && blob_parse(task->model, made.model[0], NULL)) {
+        made.models = 1;
         uint8_t inputs[INPUTS_MOST][32];
         size_t count = 0;
-        memcpy(made.model[made.models++], view.model, 32);
-        task_inputs(&task, inputs, &count, NULL);
+        task_inputs(task, inputs, &count, NULL);
         for (size_t i = 0; i < count && made.models < PROVENANCE_MODELS; i++)
             memcpy(made.model[made.models++], inputs[i], 32);
-        task_clear(&task);
     }
     const Farm__Job *specification = ((const struct job *)job->tag)->specification;
     made.listed = specification && specification->deny_list.len == DENY_HASH;

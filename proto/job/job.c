@@ -1,18 +1,8 @@
-/* How tasks lie in a job
- *
- *   index = ((axis 0, axis 1, ...), variant, seed)     mixed radix, seeds fastest
- *
- * A variant is one alternative of one prompt; prompts with more alternatives have more
- * variants, so that variants are counted prompt by prompt. An axis over `prompt` or `seed`
- * takes the place of the prompts or seeds, whose radix is then 1; its values are taken as
- * they stand, braces included.
- */
 #include "proto/job/job.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-#include "base/buffer.h"
 #include "proto/job/alternatives.h"
 
 enum { AXES_MOST = 16, LABEL_MOST = 100 };
@@ -183,87 +173,5 @@ bool job_check(const Farm__Job *self, uint64_t *tasks, struct error *error)
          check_axes(self, &scratch, used, tasks, error) &&
          check_prompts(self, &scratch, tasks, error) && check_seeds(self, tasks, error);
     task_clear(&scratch);
-    return ok;
-}
-
-static uint64_t seeds_total(const Farm__Job *self)
-{
-    uint64_t total = 0;
-    for (size_t i = 0; i < self->n_seeds; i++)
-        total += self->seeds[i]->count;
-    return total;
-}
-
-static bool set_variant(const Farm__Job *self, uint64_t variant, struct task *into,
-                        struct error *error)
-{
-    struct buffer text = {0};
-    bool ok = false;
-    for (size_t i = 0; i < self->n_prompts; i++) {
-        ProtobufCBinaryData prompt = self->prompts[i];
-        uint64_t count;
-        if (!prompt_count(prompt, &count, error))
-            break;
-        if (variant >= count) {
-            variant -= count;
-            continue;
-        }
-        ok = alternatives_pick((const char *)prompt.data, prompt.len, variant, count,
-                               &text, error) &&
-             task_set(into, "prompt", buffer_text(&text), error);
-        break;
-    }
-    buffer_clear(&text);
-    return ok;
-}
-
-static uint64_t variants_total(const Farm__Job *self)
-{
-    uint64_t total = 0;
-    for (size_t i = 0; i < self->n_prompts; i++) {
-        uint64_t count = 0;
-        prompt_count(self->prompts[i], &count, NULL);
-        total += count;
-    }
-    return total;
-}
-
-/* Takes the digit of base `radix` off the index; 0 is a dimension that is not there. */
-static uint64_t take(uint64_t *index, uint64_t radix)
-{
-    if (!radix)
-        return 0;
-    uint64_t digit = *index % radix;
-    *index /= radix;
-    return digit;
-}
-
-bool job_expand(const Farm__Job *self, uint64_t index, struct task *into,
-                struct error *error)
-{
-    uint64_t rest = index;
-    uint64_t seed = take(&rest, seeds_total(self));
-    uint64_t variant = take(&rest, variants_total(self));
-    bool ok = true;
-    task_init(into);
-    for (size_t i = 0; ok && i < self->n_settings; i++)
-        ok = task_set_bytes(into, self->settings[i]->name, self->settings[i]->value,
-                            error);
-    for (size_t i = self->n_axes; ok && i-- > 0;) {
-        const Farm__Axis *axis = self->axes[i];
-        ok = task_set_bytes(into, axis->name, axis->values[take(&rest, axis->n_values)],
-                            error);
-    }
-    if (ok && rest)
-        ok = error_set_kind(error, ERROR_NOT_FOUND, "the job has no task %" PRIu64,
-                            index);
-    ok = ok && (!self->n_prompts || set_variant(self, variant, into, error));
-    for (size_t i = 0; ok && i < self->n_seeds; i++) {
-        if (seed < self->seeds[i]->count) {
-            into->seed = self->seeds[i]->first + seed;
-            break;
-        }
-        seed -= self->seeds[i]->count;
-    }
     return ok;
 }

@@ -118,15 +118,14 @@ static void check(struct coordinator *self)
     {
         uint64_t index;
         struct scheduler_task view;
-        struct task task;
         if (job->cursor > job->tasks ||
             job->done + job->failed + job->canceled + job->leased + job->sharing >
                 job->tasks)
             abort();
         if (queue_next(job, 1, true, 0, &index) && index >= job->tasks)
             abort();
-        if (work_look(self, job, 0, &view, &task, NULL))
-            task_clear(&task);
+        work_look(self, job, 0, &view, NULL);
+        job_task(job->tag, &self->models, 0, NULL);
     }
 }
 

@@ -26,6 +26,11 @@ static struct model *add_model(const char *name, uint8_t content, uint32_t facto
     return models_add(&models, &manifest, name, complete, 0);
 }
 
+static bool expand(const Farm__Job *job, uint64_t index, struct task *task)
+{
+    return job_expand(job, index, task, NULL) && job_fill(task, &models, NULL);
+}
+
 static int open_models(void **state)
 {
     models_init(&models);
@@ -88,7 +93,7 @@ static void a_resolved_job_names_its_model_by_id_and_its_tasks_have_a_size(void 
     assert_int_equal(tasks, 2);
     /* The name may later mean another model; the job keeps the one it was given. */
     add_model("tiny", 2, 8, true);
-    assert_true(job_task(job, &models, 1, &task, NULL));
+    assert_true(expand(job, 1, &task));
     assert_int_equal(strlen(task.model), 64);
     assert_int_equal(task.width, 64);
     assert_int_equal(task.height, 96);
@@ -128,10 +133,10 @@ static void a_file_is_named_by_its_id_in_tasks(void **state)
     Farm__Job *by_id = make_job("model", "tiny", "init", prefix, NULL);
     assert_true(job_resolve(by_name, &models, &tasks, NULL));
     assert_true(job_resolve(by_id, &models, &tasks, NULL));
-    assert_true(job_task(by_name, &models, 0, &task, NULL));
+    assert_true(expand(by_name, 0, &task));
     assert_string_equal(task.init, id);
     task_clear(&task);
-    assert_true(job_task(by_id, &models, 1, &task, NULL));
+    assert_true(expand(by_id, 1, &task));
     assert_string_equal(task.init, id);
     task_clear(&task);
     farm__job__free_unpacked(by_name, NULL);
@@ -164,7 +169,7 @@ static void a_refiner_is_a_model_and_keeps_where_it_goes_on(void **state)
     add_model("cat", 7, 0, true);
     Farm__Job *job = make_job("model", "tiny", "refiner", "second:0.60", NULL);
     assert_true(job_resolve(job, &models, &tasks, NULL));
-    assert_true(job_task(job, &models, 0, &task, NULL));
+    assert_true(expand(job, 0, &task));
     snprintf(want, sizeof want, "%s:0.6", id);
     assert_string_equal(task.refiner, want);
     task_clear(&task);

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "proto/job/alternatives.h"
-#include "proto/job/job.h"
+#include "proto/job/expansion.h"
 #include "tests/test.h"
 
 /* Jobs in tests stand on the stack, from literals. */
@@ -105,6 +105,37 @@ static void axes_go_slowest_then_prompts_then_alternatives_then_seeds(void **sta
     assert_false(job_expand(&made.job, index, &beyond, &error));
     assert_string_equal(error.text, "the job has no task 60");
     task_clear(&beyond);
+}
+
+/* The tasks of one expansion in another order than theirs, against each alone. */
+static void a_task_is_the_same_whichever_was_expanded_before(void **state)
+{
+    struct made made;
+    start(&made);
+    add_prompt(&made, "a {red|blue} cat");
+    add_prompt(&made, "dog");
+    add_seeds(&made, 3, 1);
+    add_seeds(&made, 10, 2);
+    add_axis(&made, "cfg", "1", "2");
+    add_axis(&made, "sampler", "DPM++ 2M Karras", "Euler");
+    uint64_t tasks;
+    assert_true(job_check(&made.job, &tasks, NULL));
+    struct expansion *expansion = expansion_new(&made.job, NULL);
+    for (uint64_t i = 0; i < 3 * tasks; i++) {
+        uint64_t index = i * 7 % tasks;
+        struct task alone;
+        uint8_t expected[32], key[32];
+        assert_true(job_expand(&made.job, index, &alone, NULL));
+        task_key(&alone, NULL, expected);
+        task_key(expansion_task(expansion, index, NULL), NULL, key);
+        assert_memory_equal(key, expected, 32);
+        assert_int_equal(expansion_axes(expansion, index), index / 9);
+        task_clear(&alone);
+    }
+    struct error error = {0};
+    assert_null(expansion_task(expansion, tasks, &error));
+    assert_string_equal(error.text, "the job has no task 36");
+    expansion_destroy(&expansion);
 }
 
 static void expect_prompts(const char *prompt, const char *const *expected)
@@ -329,6 +360,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(axes_go_slowest_then_prompts_then_alternatives_then_seeds),
+        cmocka_unit_test(a_task_is_the_same_whichever_was_expanded_before),
         cmocka_unit_test(backslashes_take_the_meaning_from_braces_and_bars_only),
         cmocka_unit_test(an_escaped_prompt_stands_for_itself_alone),
         cmocka_unit_test(an_axis_may_take_the_place_of_prompts_and_seeds),
