@@ -174,8 +174,6 @@ void checkpoints_end_node(struct coordinator *self, uint32_t node)
 void checkpoints_sweep(struct coordinator *self)
 {
     struct checkpoints *own = &self->checkpoints;
-    if (own->dropped_count)
-        coordinator_hand_over(self, true); /* what was decided is in the database now */
     for (size_t d = 0; d < own->dropped_count; d++)
         garbage_remove(self, own->dropped[d]);
     own->dropped_count = 0;

@@ -25,6 +25,7 @@
 #include "coordinator/assign.h"
 #include "coordinator/handlers.h"
 #include "coordinator/learned.h"
+#include "coordinator/parked.h"
 
 enum {
     BURST = 256,    /* messages of a turn, if they take no longer than TURN_US */
@@ -222,7 +223,7 @@ static bool nodes_changed(const struct coordinator *self)
 
 long coordinator_patience(const struct coordinator *self)
 {
-    int64_t left = PATIENCE_MS, now = clock_ms();
+    int64_t left = parked_is_due(self) ? 0 : PATIENCE_MS, now = clock_ms();
     int64_t expiry = queue_next_expiry(self->queue);
     if (expiry != INT64_MAX && expiry - now < left)
         left = expiry - now;
@@ -248,6 +249,8 @@ void coordinator_turn(struct coordinator *self)
     self->now = clock_ms();
     take_reports(self, false);
     take_blobs(self);
+    while (parked_take(self))
+        ;
     receive(self);
     now_and_then(self);
     coordinator_end_turn(self);

@@ -27,6 +27,7 @@
 #include "proto/wire.h"
 
 struct import;
+struct parked;
 struct swarm;
 struct janitor;
 
@@ -65,6 +66,7 @@ struct coordinator {
     struct outbox *outbox;
 
     struct change *change;    /* of this turn */
+    struct parked *parked;    /* requests that wait for what is not on disk yet */
     uint64_t handed, durable; /* numbers of changes */
     uint64_t timed;           /* the change whose way to the disk is being measured */
     int64_t timed_us;
@@ -119,8 +121,8 @@ bool coordinator_is_synced(struct coordinator *self, const uint8_t id[BLOB_ID]);
 void garbage_start(struct coordinator *self);
 void garbage_take(struct coordinator *self);
 
-/* Removes the file, unless a row of the database, a model or a checkpoint names it. What
- * was decided must have been handed over. */
+/* Removes the file, unless a row of the database, one on its way there, a model or a
+ * checkpoint names it. */
 void garbage_remove(struct coordinator *self, const uint8_t id[BLOB_ID]);
 
 /* A database that cannot be written is the end: nothing said since may be trusted. */

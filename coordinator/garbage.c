@@ -42,8 +42,8 @@ static bool is_of_a_model(const struct coordinator *self, const uint8_t id[BLOB_
 
 void garbage_remove(struct coordinator *self, const uint8_t id[BLOB_ID])
 {
-    if (!is_of_a_model(self, id) && !store_has_blob(self->store, id) &&
-        !checkpoints_name(&self->checkpoints, id) &&
+    if (!is_of_a_model(self, id) && !recent_names(&self->recent, id) &&
+        !store_has_blob(self->store, id) && !checkpoints_name(&self->checkpoints, id) &&
         blob_remove(self->blobs, id, NULL)) {
         synced_forget(&self->synced, id);
         depot_named(self->depot, id);
@@ -53,7 +53,6 @@ void garbage_remove(struct coordinator *self, const uint8_t id[BLOB_ID])
 static void remove_old(struct coordinator *self, const uint8_t id[BLOB_ID])
 {
     char *path = blob_path(self->blobs, id);
-    coordinator_hand_over(self, true); /* what was decided is in the database now */
     if (janitor_is_old(path, self->settings->grace_h * 3600)) {
         garbage_remove(self, id);
         if (!blob_has(self->blobs, id, NULL))

@@ -140,6 +140,39 @@ static void note_attempt(struct coordinator *self, const struct request *request
                 request->message->address, count);
 }
 
+static void deal(struct coordinator *self, struct message *message, bool again)
+{
+    struct request request = {
+        .message = message,
+        .peer = zframe_data(message->peer),
+        .session = session_of(self, message),
+        .member = members_find(&self->members, message->key),
+        .role = members_role(&self->members, message->key, clock_unix()),
+        .again = again,
+    };
+    const struct handler *handler = find(message->envelope->body_case);
+    struct error error = {0};
+    heard(self, request.session);
+    struct log_subject subject = {.task = -1};
+    snprintf(subject.node, sizeof subject.node, "%s",
+             request.session && request.session->node ? request.session->node->name
+             : request.member                         ? request.member->name
+                                                      : "");
+    log_about(&subject);
+    if ((again || is_slow_enough(self, &request, &error)) &&
+        is_allowed(&request, handler, &error) &&
+        handler->handle(self, &request, &error)) {
+        log_about(NULL);
+        return;
+    }
+    metrics_count(&self->metrics, METRICS_REFUSED);
+    log_debug("%s refused: %s", wire_name(message->envelope->body_case), error.text);
+    if (error.kind == ERROR_DENIED)
+        note_attempt(self, &request, error.text);
+    tell_refused(self, request.peer, message->envelope->request, &error);
+    log_about(NULL);
+}
+
 void handlers_take(struct coordinator *self, struct message *message,
                    const struct error *broken)
 {
@@ -154,35 +187,13 @@ void handlers_take(struct coordinator *self, struct message *message,
         tell_refused(self, zframe_data(message->peer), 0, broken);
         return;
     }
-    struct request request = {
-        .message = message,
-        .peer = zframe_data(message->peer),
-        .session = session_of(self, message),
-        .member = members_find(&self->members, message->key),
-        .role = members_role(&self->members, message->key, clock_unix()),
-    };
-    const struct handler *handler = find(message->envelope->body_case);
-    struct error error = {0};
-    heard(self, request.session);
-    struct log_subject subject = {.task = -1};
-    snprintf(subject.node, sizeof subject.node, "%s",
-             request.session && request.session->node ? request.session->node->name
-             : request.member                         ? request.member->name
-                                                      : "");
-    log_about(&subject);
     metrics_count(&self->metrics, METRICS_MESSAGES);
-    if (is_slow_enough(self, &request, &error) &&
-        is_allowed(&request, handler, &error) &&
-        handler->handle(self, &request, &error)) {
-        log_about(NULL);
-        return;
-    }
-    metrics_count(&self->metrics, METRICS_REFUSED);
-    log_debug("%s refused: %s", wire_name(message->envelope->body_case), error.text);
-    if (error.kind == ERROR_DENIED)
-        note_attempt(self, &request, error.text);
-    tell_refused(self, request.peer, message->envelope->request, &error);
-    log_about(NULL);
+    deal(self, message, false);
+}
+
+void handlers_take_again(struct coordinator *self, struct message *message)
+{
+    deal(self, message, true);
 }
 
 const uint8_t *owner_of(const struct request *request)

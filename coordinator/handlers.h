@@ -9,6 +9,9 @@
 void handlers_take(struct coordinator *self, struct message *message,
                    const struct error *broken);
 
+/* The same for one that was put aside: its rate was looked at when it came. */
+void handlers_take_again(struct coordinator *self, struct message *message);
+
 /* A handler does what the message asks and answers it; or returns false, and the error is
  * the answer. */
 typedef bool(handler_fn)(struct coordinator *self, struct request *request,

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "coordinator/handlers.h"
+#include "coordinator/parked.h"
 #include "coordinator/show.h"
 #include "coordinator/work.h"
 
@@ -188,7 +189,8 @@ bool handle_job_show(struct coordinator *self, struct request *request,
     struct queue_job *job = job_named(self, request, wanted->job, error);
     if (!job)
         return false;
-    coordinator_hand_over(self, true); /* its rows are read: they must be there */
+    if (parked_add(self, request, ((const struct job *)job->tag)->settled_by))
+        return true;
     Farm__JobDetail *detail = show_job(self, job, wanted->first, wanted->limit, error);
     if (!detail)
         return false;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "coordinator/handlers.h"
+#include "coordinator/parked.h"
 #include "coordinator/past.h"
 
 enum {
@@ -32,6 +33,8 @@ bool handle_job_retry(struct coordinator *self, struct request *request,
 {
     struct queue_job *job =
         job_named(self, request, request->message->envelope->job_retry->job, error);
+    if (job && parked_add(self, request, ((const struct job *)job->tag)->settled_by))
+        return true;
     if (!job || !past_retry(self, job, error))
         return false;
     note(self, request, "retried", job);
@@ -117,6 +120,8 @@ static void add_models(const struct coordinator *self, Farm__Disk *disk)
 bool handle_disk_list(struct coordinator *self, struct request *request,
                       struct error *error)
 {
+    if (parked_add(self, request, 0))
+        return true;
     const Farm__DiskList *asked = request->message->envelope->disk_list;
     Farm__Disk disk = FARM__DISK__INIT;
     disk.uses = calloc(DISK_JOBS + 1, sizeof *disk.uses);
@@ -124,7 +129,6 @@ bool handle_disk_list(struct coordinator *self, struct request *request,
         abort();
     disk.free = depot_free_space(self->state);
     disk.reserve = (uint64_t)self->settings->reserve_mib << 20;
-    coordinator_hand_over(self, true); /* rows are read: they must be there */
     bool ok = add_jobs(self, request, &disk, error);
     if (ok && !asked->job)
         add_models(self, &disk);
@@ -191,13 +195,14 @@ static bool tell_logs(struct telling *telling, const struct request *request,
 bool handle_log_list(struct coordinator *self, struct request *request,
                      struct error *error)
 {
+    if (parked_add(self, request, 0))
+        return true;
     struct telling telling = {.self = self, .logs = FARM__LOGS__INIT};
     Farm__Logs *logs = &telling.logs;
     char *text = wire_string(request->message->envelope->log_list->of);
     telling.logs.lines = calloc(LOG_LINES, sizeof *telling.logs.lines);
     if (!telling.logs.lines)
         abort();
-    coordinator_hand_over(self, true);
     bool ok = tell_logs(&telling, request, text, error);
     if (ok)
         tell_answer(self, request, ANSWER(logs, LOGS, logs));

@@ -23,7 +23,8 @@ struct job {
         *specification; /* of open jobs, model names resolved; NULL of ended ones */
     int64_t created, ended, deadline; /* unix seconds; 0: none */
     uint64_t cursor_stored;
-    uint64_t settled_by; /* the change without which its tasks must not be given out */
+    uint64_t settled_by; /* the change without which its tasks must not be given out,
+                            nor its end be told */
     uint64_t
         probed; /* the cursor at which no known result was found; UINT64_MAX: none */
     uint64_t passed;             /* when no task of it was for the node being served */

@@ -34,7 +34,6 @@ bool past_retry(struct coordinator *self, struct queue_job *job, struct error *e
         return error_set_kind(error, ERROR_INPUT,
                               "no task of the job failed or was canceled; to render "
                               "it again, submit it with --force");
-    coordinator_hand_over(self, true); /* its rows are read: they must be there */
     if (job->state != QUEUE_OPEN) {
         if (!reopen(self, job, error))
             return false;

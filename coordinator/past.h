@@ -4,8 +4,8 @@
 
 #include "coordinator/work.h"
 
-/* Everything of the job that failed or was canceled is ready again. ERROR_INPUT when there
- * is nothing. */
+/* Everything of the job, whose rows are on disk, that failed or was canceled is ready again.
+ * ERROR_INPUT when there is nothing. */
 bool past_retry(struct coordinator *self, struct queue_job *job, struct error *error);
 
 /* The job, its history, and results that no other job's task has. ERROR_INPUT while it is

@@ -11,8 +11,14 @@ struct entry {
     uint64_t change;
 };
 
+struct name {
+    uint8_t id[BLOB_ID];
+    uint64_t change;
+};
+
 void recent_init(struct recent *self)
 {
+    self->named = zlistx_new();
     self->by_key = table_new(32);
     self->order = zlistx_new();
 }
@@ -27,6 +33,7 @@ void recent_clear(struct recent *self)
 {
     recent_durable(self, UINT64_MAX);
     zlistx_destroy(&self->order);
+    zlistx_destroy(&self->named);
     zhashx_destroy(&self->by_key);
 }
 
@@ -42,8 +49,29 @@ void recent_add(struct recent *self, const struct result_row *result, uint64_t c
     zlistx_add_end(self->order, entry);
 }
 
+void recent_name(struct recent *self, const uint8_t id[BLOB_ID], uint64_t change)
+{
+    struct name *name = malloc(sizeof *name);
+    if (!name)
+        abort();
+    memcpy(name->id, id, BLOB_ID);
+    name->change = change;
+    zlistx_add_end(self->named, name);
+}
+
+bool recent_names(const struct recent *self, const uint8_t id[BLOB_ID])
+{
+    const struct name *name = zlistx_first(self->named);
+    while (name && memcmp(name->id, id, BLOB_ID) != 0)
+        name = zlistx_next(self->named);
+    return name != NULL;
+}
+
 void recent_durable(struct recent *self, uint64_t change)
 {
+    struct name *name;
+    while ((name = zlistx_first(self->named)) && name->change <= change)
+        free(zlistx_detach(self->named, NULL));
     struct entry *entry;
     while ((entry = zlistx_first(self->order)) && entry->change <= change) {
         zlistx_detach(self->order, NULL);

@@ -70,8 +70,9 @@ static Farm__TaskState state_of(const struct queue_job *job, uint64_t index)
     if (job->state != QUEUE_OPEN)
         return FARM__TASK_STATE__TASK_CANCELED;
     enum queue_task state = job->task[index];
-    return state == QUEUE_LEASED ? FARM__TASK_STATE__TASK_LEASED
-                                 : FARM__TASK_STATE__TASK_READY;
+    bool ends = state == QUEUE_DONE || state == QUEUE_FAILED; /* not on disk yet */
+    return state == QUEUE_LEASED || ends ? FARM__TASK_STATE__TASK_LEASED
+                                         : FARM__TASK_STATE__TASK_READY;
 }
 
 /* Why a ready task of the job is not given out; NULL: it is next in turn. */

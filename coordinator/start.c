@@ -18,6 +18,7 @@
 #include "coordinator/handlers.h"
 #include "coordinator/janitor.h"
 #include "coordinator/load.h"
+#include "coordinator/parked.h"
 #include "coordinator/swarm.h"
 #include "proto/places.h"
 
@@ -288,6 +289,7 @@ struct coordinator *coordinator_new(const struct coordinator_settings *settings,
     shares_init(&self->shares);
     self->events = events_new(tell_event, tell_snapshot, self);
     self->outbox = outbox_new();
+    self->parked = parked_new();
     self->change = change_new();
     if (!start(self, error)) {
         coordinator_destroy(&self);
@@ -346,6 +348,7 @@ void coordinator_destroy(struct coordinator **self_p)
     shares_clear(&self->shares);
     events_destroy(&self->events);
     outbox_destroy(&self->outbox);
+    parked_destroy(&self->parked);
     change_destroy(&self->change);
     keypair_wipe(&self->server);
     signer_wipe(&self->signer);

@@ -12,6 +12,7 @@ struct request {
     struct session *session; /* NULL for Hello and Join */
     struct member *member;
     Farm__Role role;
+    bool again; /* it was put aside before (parked.h) */
 };
 
 /* Envelopes for tell_answer: ANSWER(welcome, WELCOME, &body). */

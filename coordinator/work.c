@@ -300,10 +300,9 @@ static void blame(struct coordinator *self, const struct queue_job *job, uint64_
 
 void work_name_blob(struct coordinator *self, const uint8_t id[32], uint64_t size)
 {
-    if (coordinator_is_synced(self, id))
-        change_synced_blob(self->change, id, size);
-    else
-        change_blob(self->change, id, size);
+    bool synced = coordinator_is_synced(self, id);
+    (synced ? change_synced_blob : change_blob)(self->change, id, size);
+    recent_name(&self->recent, id, self->handed + 1);
     depot_named(self->depot, id);
 }
 
@@ -418,6 +417,7 @@ static void job_ends(struct coordinator *self, struct queue_job *job)
     };
     checkpoints_end_job(self, own->number);
     change_job_ended(self->change, &row);
+    own->settled_by = self->handed + 1;
     job_shut(own);
     tell_job_event(self, job);
 }

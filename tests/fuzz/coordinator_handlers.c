@@ -13,6 +13,7 @@
 #include "base/path.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/handlers.h"
+#include "coordinator/parked.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -165,6 +166,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         deliver(p, wire_unpack(data, size, &error));
     }
     coordinator_end_turn(coordinator);
+    while (parked_take(coordinator))
+        ;
     check_queue();
     if (coordinator->stopping || ++age % LIFE == 0)
         end();

@@ -7,11 +7,14 @@
 enum {
     TICK_MS = 700,
     SUBMIT_WITHIN_MS = 60000,
+    ALIKE_WITHIN_MS = 2000, /* they meet at the same tasks */
     PAUSE_MS = 60000,
     PROMPTS = 3,
     CANCELS = 100, /* request numbers: with the job's, which is smaller */
     PAUSES = 200,
     RESUMES = 300,
+    SHOWS = 400,
+    SHOWN_MOST = 20, /* tasks */
 };
 
 unsigned job_numbered(const uint8_t id[16])
@@ -68,7 +71,9 @@ static void plan_job(unsigned number, uint64_t tasks)
     self->id[1] = (uint8_t)number;
     self->tasks = tasks;
     self->answered = calloc(tasks, 1);
-    self->at = plan->plain ? 0 : (int64_t)chance_below(SUBMIT_WITHIN_MS);
+    self->at = plan->plain ? 0
+                           : (int64_t)chance_below(plan->alike ? ALIKE_WITHIN_MS
+                                                               : SUBMIT_WITHIN_MS);
     self->at += world->now;
     self->cancel_at = !plan->plain && chance_percent(plan->alike ? 60 : 20)
                           ? self->at + (int64_t)chance_below(SUBMIT_WITHIN_MS)
@@ -152,6 +157,38 @@ static void send_cancel(const struct client *self, struct sim_job *job)
     job->stage = JOB_CANCELING;
 }
 
+/* Some of the tasks of a job that may end at any time. */
+static void send_show(const struct client *self, const struct sim_job *job)
+{
+    char id[33];
+    write_id(job, id);
+    Farm__JobShow show = FARM__JOB_SHOW__INIT;
+    show.job = wire_text(id);
+    show.first = chance_below(job->tasks);
+    show.limit = SHOWN_MOST;
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.request = SHOWS + job_numbered(job->id);
+    envelope.body_case = FARM__ENVELOPE__BODY_JOB_SHOW;
+    envelope.job_show = &show;
+    send_to_coordinator(self->connection, &envelope);
+}
+
+/* Of a job that is shown as ended every task is. */
+static void shown(const Farm__JobDetail *detail)
+{
+    if (detail->summary->state == FARM__JOB_STATE__JOB_OPEN)
+        return;
+    for (size_t t = 0; t < detail->n_tasks; t++) {
+        const Farm__TaskRow *task = detail->tasks[t];
+        if (task->state < FARM__TASK_STATE__TASK_DONE ||
+            (task->state == FARM__TASK_STATE__TASK_CANCELED &&
+             detail->summary->state != FARM__JOB_STATE__JOB_CANCELED))
+            broken("job %u is shown as ended and its task %llu is not",
+                   job_numbered(detail->summary->job.data),
+                   (unsigned long long)task->index);
+    }
+}
+
 void client_tick(uint32_t number)
 {
     struct client *self = &world->client[number];
@@ -169,6 +206,8 @@ void client_tick(uint32_t number)
         struct sim_job *job = &world->job[j];
         if (client_of(j) != number || world->now < job->at)
             continue;
+        if (job->stage >= JOB_ACCEPTED && chance_percent(30))
+            send_show(self, job);
         if (job->stage <= JOB_SENT) {
             struct error error = {0};
             Farm__Envelope *submit = wire_unpack(job->packed, job->size, &error);
@@ -187,7 +226,7 @@ void client_tick(uint32_t number)
 static void steered(uint64_t request, bool done)
 {
     uint64_t number = request % CANCELS;
-    if (request < CANCELS || number >= world->plan.jobs)
+    if (request < CANCELS || request >= SHOWS || number >= world->plan.jobs)
         return;
     struct sim_job *job = &world->job[number];
     job->resumed = job->resumed || request >= RESUMES || !done;
@@ -203,6 +242,8 @@ void client_hears(uint32_t number, const Farm__Envelope *envelope)
     struct client *self = &world->client[number];
     if (envelope->body_case == FARM__ENVELOPE__BODY_WELCOME)
         self->greeted = true;
+    else if (envelope->body_case == FARM__ENVELOPE__BODY_JOB_DETAIL)
+        shown(envelope->job_detail);
     else if (envelope->body_case == FARM__ENVELOPE__BODY_DONE)
         steered(envelope->request, true);
     else if (envelope->body_case == FARM__ENVELOPE__BODY_REFUSED)

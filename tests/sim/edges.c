@@ -9,6 +9,7 @@
 
 #include "coordinator/handlers.h"
 #include "coordinator/load.h"
+#include "coordinator/parked.h"
 #include "coordinator/swarm.h"
 #include "coordinator/table.h"
 #include "tests/sim/spread.h"
@@ -371,6 +372,7 @@ void coordinator_up(void)
     self->swarm = swarm_new();
     self->events = events_new(tell_event, tell_snapshot, self);
     self->outbox = outbox_new();
+    self->parked = parked_new();
     self->change = change_new();
     self->store = world->store;
     world->life++;
@@ -418,6 +420,7 @@ static void destroy(struct coordinator *self)
     swarm_destroy(&self->swarm);
     events_destroy(&self->events);
     outbox_destroy(&self->outbox);
+    parked_destroy(&self->parked);
     change_destroy(&self->change);
     free(self);
 }

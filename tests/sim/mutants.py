@@ -56,14 +56,14 @@ MUTANTS = {
         "coordinator/work.c", "view->key, job->latents, &result)",
         "view->key, false, &result)"),
     "assigns_do_not_wait_for_their_job": (
-        "coordinator/assign.c", "((const struct job *)job->tag)->settled_by, asked",
-        "0, asked"),
+        "coordinator/assign.c",
+        "uint64_t after = ((const struct job *)job->tag)->settled_by;",
+        "uint64_t after = 0; (void)job;"),
     "what_waits_goes_out_ahead": (
         "coordinator/outbox.c", "if (letter->change > durable || letter->forgotten)",
         "if (letter->forgotten)"),
     "canceling_one_cancels_who_shares": (
-        "coordinator/queue.c", "if (lease->sharers) {", "if (false) {",
-        "--first", "430", "--seeds", "20"),
+        "coordinator/queue.c", "if (lease->sharers) {", "if (false) {"),
     "a_wrong_piece_counts_as_here": (
         "worker/gather.c", "        piece->state = MISSING;\n        source->coming--;",
         "        piece->state = HERE;\n        self->missing--;\n        source->coming--;"),
@@ -78,6 +78,10 @@ MUTANTS = {
     "the_coordinator_gives_everybody_everything": (
         "coordinator/swarm.c", "choose(model, member, member->alone_until > now)",
         "choose(model, member, true)"),
+    "a_job_is_shown_before_its_end_is_on_disk": (
+        "coordinator/parked.c", "if (change <= self->durable)", "if (true)"),
+    "files_of_rows_on_their_way_count_as_nobodys": (
+        "coordinator/recent.c", "    return name != NULL;", "    return false;"),
     "a_canceled_job_is_not_stored": (
         "coordinator/work.c", "change_job_ended(self->change, &row);", ""),
     "anybody_may_speak_of_an_attempt": (

@@ -119,17 +119,20 @@ void check_queue(void)
     struct coordinator *self = world->coordinator;
     if (!self)
         return;
-    uint64_t first = 0, leased = 0;
+    uint64_t first = 0, leased = 0, sharing = 0, sharers = 0;
     struct queue_job *job;
     TAILQ_FOREACH(job, &self->queue->open, open)
     {
         check_job(job);
         leased += job->leased;
+        sharing += job->sharing;
     }
     const struct queue_lease *lease;
     TAILQ_FOREACH(lease, &self->queue->leases, by_expiry)
     {
         first += !lease->marked;
+        for (const struct queue_sharer *s = lease->sharers; s; s = s->next)
+            sharers++;
         if (lease->twin &&
             (lease->twin->twin != lease || lease->twin->marked == lease->marked))
             broken("a task has more than two attempts");
@@ -138,6 +141,9 @@ void check_queue(void)
         if (lease->expires < self->now - 2 * world->settings.lease_ms)
             broken("a lease ran out long ago and is still held");
     }
+    if (sharers != sharing)
+        broken("%llu tasks share a rendering and %llu renderings are shared",
+               (unsigned long long)sharing, (unsigned long long)sharers);
     if (first != leased)
         broken("%llu tasks are leased and %llu leases held", (unsigned long long)leased,
                (unsigned long long)first);
