@@ -113,8 +113,9 @@ static void run_on_matrix_unit(struct stream *s, const struct gemm *g,
     const struct matrix_tile *tile =
         matrix_tile(unit, gpu_info(stream_gpu(s))->units, rows, columns);
     struct launch_options options = launch_options(
-        "%s %s -DTILE_M=%u -DTILE_N=%u -DSPAN_M=%u -DSPAN_N=%u", types, unit->options,
-        tile->rows, tile->columns, tile->span_rows, tile->span_columns);
+        "%s %s -DWHOLE=%d -DTILE_M=%u -DTILE_N=%u -DSPAN_M=%u -DSPAN_N=%u", types,
+        unit->options, g->x.c % 8 == 0, tile->rows, tile->columns, tile->span_rows,
+        tile->span_columns);
     if (!launch_begin(&launch, s, "gemm_matrix.cl", "gemm", options.text))
         return;
     size_t items = matrix_items(unit, tile);

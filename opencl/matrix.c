@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of cl_nv_device_attribute_query. */
-enum { COMPUTE_CAPABILITY_MAJOR_NV = 0x4000 };
+/* Of cl_nv_device_attribute_query and cl_intel_required_subgroup_size. */
+enum { COMPUTE_CAPABILITY_MAJOR_NV = 0x4000, SUB_GROUP_SIZES_INTEL = 0x4108 };
 
 static bool is_nvidia(cl_device_id device, const char *extensions)
 {
@@ -15,21 +15,81 @@ static bool is_nvidia(cl_device_id device, const char *extensions)
            major >= 8;
 }
 
-/* Unoptimized: what is emulated is tested, and compiling takes most of the time. */
-#define EMULATED "-DEMULATED -cl-opt-disable"
+/* 0 when it has no matrix engine: the smallest sub-group, on which the engine works. */
+static size_t intel_lanes(cl_device_id device, const char *extensions)
+{
+    size_t sizes[16] = {0}, bytes = 0, least = 0;
+    if (!strstr(extensions, "cl_intel_subgroup_matrix_multiply_accumulate") ||
+        clGetDeviceInfo(device, SUB_GROUP_SIZES_INTEL, sizeof sizes, sizes, &bytes) !=
+            CL_SUCCESS)
+        return 0;
+    for (size_t i = 0; i < bytes / sizeof *sizes; i++)
+        if (!least || sizes[i] < least)
+            least = sizes[i];
+    return least;
+}
 
-/* Tiles are as high and wide as registers allow: a sub-group's sums take half of them. */
+static bool is_intel8(cl_device_id device, const char *extensions)
+{
+    return intel_lanes(device, extensions) == 8;
+}
+
+static bool is_intel16(cl_device_id device, const char *extensions)
+{
+    return intel_lanes(device, extensions) == 16;
+}
+
+/* Whether an AMD device's name, as AMD's runtime gives it ("gfx90a:sramecc+:xnack-"), begins
+ * with one of these. */
+static bool is_amd(cl_device_id device, const char *const *names)
+{
+    char vendor[128] = "", name[128] = "";
+    clGetDeviceInfo(device, CL_DEVICE_VENDOR, sizeof vendor - 1, vendor, NULL);
+    clGetDeviceInfo(device, CL_DEVICE_NAME, sizeof name - 1, name, NULL);
+    if (!strstr(vendor, "Advanced Micro Devices"))
+        return false;
+    while (*names && strncmp(name, *names, strlen(*names)) != 0)
+        names++;
+    return *names;
+}
+
+static bool is_rdna3(cl_device_id device, const char *extensions)
+{
+    (void)extensions;
+    return is_amd(device, (const char *const[]){"gfx11", NULL});
+}
+
+static bool is_cdna(cl_device_id device, const char *extensions)
+{
+    (void)extensions;
+    return is_amd(device, (const char *const[]){"gfx908", "gfx90a", "gfx94", NULL});
+}
+
+/* Unoptimized: what is emulated is tested, and compiling takes most of the time. */
+#define UNIT(name, options, lanes, ...)                                                \
+    {name, options, lanes, {__VA_ARGS__}}, options " -DEMULATED -cl-opt-disable"
+
+/* A sub-group's sums take up to half of its registers; ./dev offline says what all take. */
 static const struct kind {
     struct matrix_unit unit;
     const char *emulated; /* the options that write the instruction out */
     bool (*is_in)(cl_device_id device, const char *extensions);
 } kinds[] = {
-    {{"nvidia-mma",
-      "-DMATRIX_NVIDIA",
-      32,
-      {{128, 128, 64, 32}, {64, 64, 32, 32}, {32, 64, 16, 32}}},
-     "-DMATRIX_NVIDIA " EMULATED,
+    {UNIT("nvidia-mma", "-DMATRIX_NVIDIA", 32, {128, 128, 64, 32}, {64, 64, 32, 32},
+          {32, 64, 16, 32}),
      is_nvidia},
+    {UNIT("intel-dpas8", "-DMATRIX_INTEL=8", 8, {64, 128, 16, 16}, {64, 64, 16, 16},
+          {32, 64, 8, 16}),
+     is_intel8},
+    {UNIT("intel-dpas16", "-DMATRIX_INTEL=16", 16, {128, 128, 16, 32}, {64, 64, 16, 32},
+          {32, 64, 16, 32}),
+     is_intel16},
+    {UNIT("amd-wmma", "-DMATRIX_WMMA", 32, {128, 128, 64, 32}, {64, 64, 32, 32},
+          {32, 64, 16, 32}),
+     is_rdna3},
+    {UNIT("amd-mfma", "-DMATRIX_MFMA", 64, {128, 128, 64, 64}, {64, 64, 32, 32},
+          {32, 64, 32, 32}),
+     is_cdna},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 

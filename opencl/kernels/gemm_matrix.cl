@@ -20,6 +20,7 @@
  * barrier. A tile of 32-bit loads moves as many bytes as one of wide ones: what limits is
  * local memory's width, not the number of loads.
  *
+ * With -DWHOLE=1, 8 divides `in`, so that rows are read in aligned vectors.
  * What a fragment holds, and the instruction, is the vendor's: matrix_*.cl, which also say
  * LANES, HIGH, BROAD and DEEP. Sums go back through local memory, in strips of one fragment's
  * height, to the epilogue all kernels share. k runs in order for every row: neither the tile
@@ -48,6 +49,15 @@
 #define STRIP    (TILE_M / SPAN_M * HIGH)
 #define SPACE    (2 * TILE > STRIP * PITCH ? 2 * TILE : STRIP * PITCH)
 
+#if WHOLE
+/* Eight values of a row of A, of one tap and aligned; zeros beyond its end. */
+INLINE uint4 fetch_a(__global const x_type *x, struct geometry g, struct place p,
+                     struct walk walk, int all)
+{
+    long pixel = walk.k < all ? pixel_of(g, p, walk.dy, walk.dx) : -1;
+    return pixel < 0 ? (uint4)(0) : *(__global const uint4 *)(x + pixel + walk.channel);
+}
+#else
 INLINE uint raw_value(__global const x_type *x, struct geometry g, struct place p, int k,
                       int all)
 {
@@ -55,24 +65,17 @@ INLINE uint raw_value(__global const x_type *x, struct geometry g, struct place 
     return at < 0 ? 0 : ((__global const ushort *)x)[at];
 }
 
-/* Eight values of a row of A, zeros beyond its end. */
+/* The same value by value. */
 INLINE uint4 fetch_a(__global const x_type *x, struct geometry g, struct place p,
                      struct walk walk, int all)
 {
-    uint4 chunk = 0;
-    if (g.in % CHUNK == 0) { /* of one tap, and aligned */
-        long pixel = walk.k < all ? pixel_of(g, p, walk.dy, walk.dx) : -1;
-        if (pixel >= 0)
-            chunk = *(__global const uint4 *)(x + pixel + walk.channel);
-    } else {
-        uint pairs[4];
-        for (int i = 0; i < 4; i++)
-            pairs[i] = raw_value(x, g, p, walk.k + 2 * i, all) |
-                       raw_value(x, g, p, walk.k + 2 * i + 1, all) << 16;
-        chunk = vload4(0, pairs);
-    }
-    return chunk;
+    uint pairs[4];
+    for (int i = 0; i < 4; i++)
+        pairs[i] = raw_value(x, g, p, walk.k + 2 * i, all) |
+                   raw_value(x, g, p, walk.k + 2 * i + 1, all) << 16;
+    return vload4(0, pairs);
 }
+#endif
 
 /* sum += a b of one step, a sub-group's part. */
 INLINE void multiply_step(sums sum[TALL][WIDE], __local const uint *a, __local const uint *b,

@@ -25,6 +25,12 @@
 #ifdef MATRIX_NVIDIA
 #include "matrix_nvidia.cl"
 #endif
+#ifdef MATRIX_INTEL
+#include "matrix_intel.cl"
+#endif
+#if defined MATRIX_WMMA || defined MATRIX_MFMA
+#include "matrix_amd.cl"
+#endif
 #ifdef EMULATED
 #include "matrix_emulated.cl"
 #endif
