@@ -7,8 +7,8 @@
 Without a model: the bundled one, or, where there is a peer to make it, one of SD 1.5's sizes and
 random weights (kept in build/bench). Three things are measured:
 
-    first step   from an image's assignment to an idle worker whose model is loaded to its first
-                 step, the texts encoded, and to the device's first command before that
+    first step   from the assignment of an image, of a new prompt, to an idle worker whose model
+                 is loaded to its first step, and to the device's first command before that
     overhead     of a job of --tasks images, one at a time: what passed between its submit and its
                  last commit over what its tasks took on the device, less 1; and how long the
                  device had nothing to do though there was work
@@ -48,7 +48,7 @@ class Ours:
         self.until(lambda: [n["state"] for n in self.farm.ctl_json("nodes")] == ["ok"],
                    "the worker is there", 900)
 
-    def render(self, tasks=1):
+    def render(self, tasks=1, prompt=PROMPT):
         """Seconds from the submit to the last commit; those of the tasks on the device."""
         first, self.seed = self.seed, self.seed + tasks
         size = f"{self.options.size}x{self.options.size}"
@@ -56,13 +56,14 @@ class Ours:
         job = self.farm.ctl(
             "submit", "--print-id", "--model", "model", "--size", size, "--steps",
             self.options.steps, "--sampler", SAMPLER, "--syntax", "plain", "--seed",
-            f"{first}..{first + tasks - 1}", "--yes", PROMPT).strip()
+            f"{first}..{first + tasks - 1}", "--yes", prompt).strip()
         self.farm.ctl("wait", job, patience=3600)
         took = time.monotonic() - began
         return job, took, sum(task["result"]["seconds"] for task in self.farm.tasks(job))
 
     def seconds(self):
-        return self.render()[1]
+        """Of an image of a prompt of its own."""
+        return self.render(prompt=f"{PROMPT}, number {self.seed}")[1]
 
     def picture(self):
         job = self.render()[0]
