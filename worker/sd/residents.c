@@ -1,5 +1,7 @@
 #include "worker/sd/residents.h"
 
+#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 struct pipeline *residents_find(struct residents *self, const uint8_t id[32],
@@ -32,10 +34,27 @@ static bool make_room(void *owner)
     return true;
 }
 
+/* What the machine has left for all its programs; much where it does not say. */
+static size_t host_spares(void)
+{
+    FILE *file = fopen("/proc/meminfo", "r");
+    size_t kib = SIZE_MAX >> 10;
+    char line[128];
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "MemAvailable: %zu kB", &kib) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return kib << 10;
+}
+
+/* A processor's memory is the machine's, and not this program's alone. */
 static bool holds(const struct residents *self, size_t bytes)
 {
-    size_t memory = gpu_info(self->gpu)->memory, taken = gpu_allocated(self->gpu);
-    return taken <= memory && bytes <= memory - taken;
+    const struct gpu_info *info = gpu_info(self->gpu);
+    size_t taken = gpu_allocated(self->gpu);
+    return taken <= info->memory && bytes <= info->memory - taken &&
+           (!info->is_cpu || bytes <= host_spares());
 }
 
 struct pipeline *residents_bring(struct residents *self, const uint8_t id[32],

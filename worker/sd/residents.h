@@ -1,5 +1,6 @@
 /* The models on a device: the one used last, and those used before it as far as its memory
- * holds them. When it runs short, whichever was not used for longest goes first.
+ * holds them, and on processors as far as the machine has memory left. When it runs short,
+ * whichever was not used for longest goes first.
  */
 #ifndef FARM_RESIDENTS_H
 #define FARM_RESIDENTS_H
