@@ -199,6 +199,9 @@ static struct gpu *gpu_new(const struct found *found, struct error *error)
     if (path && strcmp(path, "cpu16") == 0)
         self->info.native_width = 16;
     limit_memory(&self->info, getenv("FARM_GPU_MEMORY"));
+    const char *units = getenv("FARM_GPU_UNITS");
+    if (units && atoi(units) > 0)
+        self->info.units = (unsigned)atoi(units);
     if (!self->cpu_path && !find_matrix(self, error))
         gpu_close(&self);
     return self;

@@ -35,7 +35,8 @@ bool gpu_list(struct gpu_info **infos, size_t *count, struct error *error);
 
 /* Opens the device at `index` of that order. ERROR_NOT_FOUND with what is there when there
  * is none (and how to get one when there is no device at all). Allocations beyond the device's
- * memory are ERROR_MEMORY; FARM_GPU_MEMORY (bytes, or 512M, 6G) says it has less. */
+ * memory are ERROR_MEMORY; FARM_GPU_MEMORY (bytes, or 512M, 6G) says it has less,
+ * FARM_GPU_UNITS how many compute units work is divided for. */
 struct gpu *gpu_open(size_t index, struct error *error);
 void gpu_close(struct gpu **self);
 

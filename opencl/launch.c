@@ -12,8 +12,10 @@ bool launch_begin(struct launch *self, struct stream *stream, const char *file,
 {
     struct error error = {0};
     *self = (struct launch){.stream = stream, .name = name};
-    if (gpu_only_plans(stream_gpu(stream)))
+    if (gpu_only_plans(stream_gpu(stream))) {
+        program_list(file, options);
         return false;
+    }
     self->kernel = program_kernel(stream_gpu(stream), file, name, options, &error);
     if (!self->kernel)
         stream_fail(stream, &error);

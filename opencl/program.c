@@ -218,6 +218,8 @@ out:
 
 /* ---- Building */
 
+static const char options_of_all[] = "-cl-std=CL1.2 -cl-mad-enable -w";
+
 static cl_program from_source(struct gpu *gpu, const char *file, const char *source,
                               const char *options, struct error *error)
 {
@@ -248,6 +250,16 @@ static cl_program from_source(struct gpu *gpu, const char *file, const char *sou
     return NULL;
 }
 
+void program_list(const char *file, const char *options)
+{
+    const char *path = getenv("FARM_KERNEL_LIST");
+    FILE *list = path && path[0] ? fopen(path, "a") : NULL;
+    if (!list)
+        return;
+    fprintf(list, "%s %s %s\n", file, options_of_all, options);
+    fclose(list);
+}
+
 static cl_program program_of(struct gpu *gpu, const char *file, const char *options,
                              struct error *error)
 {
@@ -259,8 +271,9 @@ static cl_program program_of(struct gpu *gpu, const char *file, const char *opti
             return self->program[i].program;
         }
 
+    program_list(file, options);
     struct buffer source = {0};
-    char *all = path_format("-cl-std=CL1.2 -cl-mad-enable -w %s", options);
+    char *all = path_format("%s %s", options_of_all, options);
     char *path = NULL;
     cl_program program = NULL;
     if (!read_whole(file, &source, error))

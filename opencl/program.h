@@ -18,6 +18,10 @@ void programs_destroy(struct programs **self);
 cl_kernel program_kernel(struct gpu *gpu, const char *file, const char *name,
                          const char *options, struct error *error);
 
+/* Adds the line "FILE OPTIONS" to the file that FARM_KERNEL_LIST names, when it does; also
+ * what a device that only plans would build. tests/offline.py compiles such a list. */
+void program_list(const char *file, const char *options);
+
 /* Whether a program that does not compile is told of in the log; true at first. */
 void programs_tell(struct programs *self, bool tell);
 

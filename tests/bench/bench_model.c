@@ -2,13 +2,14 @@
  *
  *     bench_model unet|vae CONFIG [--size N] [--rows N] [--f16] [--device N]
  *                 [--passes N] [--steps-from-stdin] [--scales FILE] [--out FILE]
- *                 [--profile] [--trace FILE]
+ *                 [--profile] [--trace FILE] [--plan]
  *
  * Size is in latents, both ways. Each pass prints its seconds on a line of its own; the
  * first, which is not printed, builds kernels. With --steps-from-stdin a pass runs for each
  * line read, so that bench.py can alternate it with a peer. --out: the result as raw
  * float32 [n, h, w, c]. --scales: of invented.c. --profile: what each kernel took, on
- * stderr; --trace: all launches.
+ * stderr; --trace: all launches. --plan: ends once the pass is planned, on a device that
+ * only plans; FARM_KERNEL_LIST then gets what it would build.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@
 struct bench {
     const char *part, *config, *out, *scales, *trace;
     size_t size, rows, device, passes;
-    bool from_stdin, profile;
+    bool from_stdin, profile, plan;
     enum dtype dtype;
     struct gpu *gpu;
     struct unet unet;
@@ -135,6 +136,8 @@ static void run(struct bench *self)
     forward(self);
     if (!stream_ready(self->stream, &error))
         die(&error);
+    if (self->plan)
+        return;
     uint64_t before = gpu_launches(self->gpu);
     pass(self);
     fprintf(stderr,
@@ -179,7 +182,8 @@ static void usage(void)
 {
     fprintf(stderr, "bench_model unet|vae CONFIG [--size N] [--rows N] [--f16] "
                     "[--device N] [--passes N] [--steps-from-stdin] "
-                    "[--scales FILE] [--out FILE] [--profile] [--trace FILE]\n");
+                    "[--scales FILE] [--out FILE] [--profile] [--trace FILE] "
+                    "[--plan]\n");
     exit(2);
 }
 
@@ -207,6 +211,8 @@ int main(int count, char **arguments)
             self.from_stdin = true;
         else if (strcmp(arguments[i], "--profile") == 0)
             self.profile = true;
+        else if (strcmp(arguments[i], "--plan") == 0)
+            self.plan = true;
         else if (strcmp(arguments[i], "--trace") == 0 && i + 1 < count)
             self.trace = arguments[++i];
         else if (strcmp(arguments[i], "--out") == 0 && i + 1 < count)
@@ -224,7 +230,8 @@ int main(int count, char **arguments)
             usage();
     }
     struct error error = {0};
-    self.gpu = gpu_open(self.device, &error);
+    self.gpu =
+        self.plan ? gpu_open_plan(self.device, &error) : gpu_open(self.device, &error);
     if (!self.gpu ||
         ((self.profile || self.trace) && !gpu_start_profile(self.gpu, &error)))
         die(&error);
