@@ -17,10 +17,12 @@ random weights (kept in build/bench). Three things are measured:
 and both pictures are compared: the mean difference of a channel, of 255.
 """
 import argparse
+import contextlib
 import json
 import os
 import pathlib
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -80,7 +82,6 @@ class Ours:
         """What the worker says of the device's idle time, in percent."""
         self.worker.stop(120)
         said = re.findall(r"\(([\d.]+) %\); first steps", self.worker.log())
-        self.farm.close()
         return float(said[-1]) if said else None
 
 
@@ -109,13 +110,15 @@ def difference(options, ours, theirs):
     return float(done.stdout)
 
 
-def measure(options, folder):
+def measure(options, folder, opened):
     ours = Ours(options, folder)
+    opened.callback(ours.farm.close)
     result = {"work": "image", "model": pathlib.Path(options.model).name,
               "size": options.size, "steps": options.steps}
     picture = ours.picture()  # seed 0: loads the model, plans, builds kernels
     peer = Peer(options, folder) if options.peer else None
     if peer:
+        opened.callback(peer.process.kill)
         result["difference"] = difference(options, picture, peer.out)
     warm = len(ours.first_steps())
     times, theirs = [], []
@@ -156,8 +159,10 @@ def main():
             subprocess.run([options.peer, HERE / "peer_image.py", options.model, "--make"],
                            check=True)
     options.model = options.model or SOURCE / "models/emoji"
-    with tempfile.TemporaryDirectory() as folder:
-        result = measure(options, pathlib.Path(folder))
+    for ended in (signal.SIGTERM, signal.SIGHUP):  # as by Ctrl-C: what was started is ended
+        signal.signal(ended, lambda *_: sys.exit(1))
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as opened:
+        result = measure(options, pathlib.Path(folder), opened)
     if options.json:
         print(json.dumps(result))
         return

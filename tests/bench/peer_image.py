@@ -70,6 +70,7 @@ def main():
     if options.make:
         make(options.folder)
         return
+    diffusers.utils.logging.disable_progress_bar()
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(
         options.folder, torch_dtype=torch.float32, safety_checker=None)
     pipeline.scheduler = getattr(diffusers, options.sampler).from_config(
