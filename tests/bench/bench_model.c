@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "opencl/prove.h"
 #include "worker/sd/unet.h"
 #include "worker/sd/vae.h"
 
@@ -232,7 +233,9 @@ int main(int count, char **arguments)
     struct error error = {0};
     self.gpu =
         self.plan ? gpu_open_plan(self.device, &error) : gpu_open(self.device, &error);
-    if (!self.gpu ||
+    if (!self.gpu || /* a proof puts its matrix unit to use */
+        (!self.plan && gpu_matrix_candidate(self.gpu) &&
+         !gpu_prove(self.gpu, &error)) ||
         ((self.profile || self.trace) && !gpu_start_profile(self.gpu, &error)))
         die(&error);
     load(&self);

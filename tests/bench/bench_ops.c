@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "opencl/ops.h"
 #include "opencl/peak.h"
+#include "opencl/prove.h"
 
 struct bench {
     struct gpu *gpu;
@@ -388,7 +389,7 @@ int main(int count, char **arguments)
         }
     }
     self.gpu = gpu_open(device, &error);
-    if (!self.gpu)
+    if (!self.gpu || (gpu_matrix_candidate(self.gpu) && !gpu_prove(self.gpu, &error)))
         die(&error);
     if (!self.json && !self.from_stdin)
         printf("%s\n", gpu_info(self.gpu)->kind);
