@@ -5,9 +5,10 @@
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "worker/patience.h"
 
 enum {
-    SILENCE_MS = 10000, /* without a chunk, after which ranges are asked for again */
+    SILENCE_MS = 10000, /* of a quick link, after which ranges are asked for again */
     MODELS_WANTED = 512,
     BAD_PIECES = 8,    /* of the coordinator's, after which it is taken for broken */
     HAVE_MS = 500,     /* between two Haves while nothing comes */
@@ -26,7 +27,7 @@ struct download {
     unsigned bad_pieces;
     bool failed;
     struct error why;
-    int64_t heard_ms;          /* last chunk of the coordinator */
+    struct patience patience;  /* with the coordinator */
     int64_t next_have, fed_ms; /* when something was last on its way */
 };
 
@@ -38,6 +39,7 @@ struct download *download_new(struct pieces *pieces, const struct keypair *own)
     self->pieces = pieces;
     self->peers = own ? peers_new(own, pieces) : NULL;
     self->asked = 1;
+    patience_init(&self->patience, SILENCE_MS, 0);
     return self;
 }
 
@@ -85,7 +87,8 @@ void download_chunk(struct download *self, const struct message *message,
 {
     const Farm__Chunk *chunk = message->envelope->chunk;
     struct error error = {0};
-    self->heard_ms = now_ms;
+    patience_heard(&self->patience,
+                   message->payload ? zframe_size(message->payload) : 0, now_ms);
     if (!message->payload)
         return;
     bool piece = false;
@@ -165,12 +168,10 @@ void download_refused(struct download *self, const Farm__Envelope *envelope)
 
 static void ask_ranges(struct download *self, struct link *link, int64_t now)
 {
-    bool idle = !pieces_outstanding(self->pieces, GATHER_COORDINATOR);
-    if (idle || now - self->heard_ms > SILENCE_MS) {
-        self->heard_ms = now;
-        if (!idle)
-            pieces_restart(self->pieces, GATHER_COORDINATOR);
-    }
+    if (!pieces_outstanding(self->pieces, GATHER_COORDINATOR))
+        patience_rest(&self->patience, now);
+    else if (patience_ends(&self->patience, now))
+        pieces_restart(self->pieces, GATHER_COORDINATOR);
     struct error error = {0};
     Farm__Want want = FARM__WANT__INIT;
     uint8_t blob[BLOB_ID];

@@ -5,10 +5,12 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "worker/patience.h"
 
 enum {
-    SILENCE_MS = 20000, /* something was asked and nothing came: leave it */
-    LEFT_MS = 30000,    /* then not spoken to for so long */
+    SILENCE_MS = 20000, /* of a quick link: something was asked and nothing came */
+    SILENCE_MOST_MS = 640000,
+    LEFT_MS = 30000, /* then not spoken to for so long */
     SHUNNED_MOST = 32,
     BUSY_MS = 250, /* until one without time is asked again, and as much by chance */
     STEP_MS =
@@ -20,7 +22,8 @@ enum {
 struct peer {
     uint8_t key[KEY_SIZE];
     struct link *link; /* NULL: this place is free */
-    int64_t heard_ms, not_before_ms;
+    struct patience patience;
+    int64_t not_before_ms;
     bool ready;         /* the poll found something */
     int64_t stepped_ms; /* when it was last looked at */
 };
@@ -34,6 +37,8 @@ struct shunned {
 struct peers {
     const struct keypair *own;
     struct pieces *pieces;
+    int64_t silence_ms; /* of one who gave nothing yet: twice as long after each that
+                           was left, as it may be our own line that is slow */
     struct peer peer[GATHER_SOURCES]; /* by number of source; the first is unused */
     struct shunned shunned[SHUNNED_MOST];
     size_t shunning;
@@ -48,6 +53,7 @@ struct peers *peers_new(const struct keypair *own, struct pieces *pieces)
         abort();
     self->own = own;
     self->pieces = pieces;
+    self->silence_ms = SILENCE_MS;
     return self;
 }
 
@@ -122,7 +128,8 @@ static size_t meet(struct peers *self, const Farm__Source *source, int64_t now)
         log_warn("another worker: %s", error.text);
     free(address);
     memcpy(self->peer[s].key, source->key.data, KEY_SIZE);
-    self->peer[s].heard_ms = now;
+    patience_init(&self->peer[s].patience, SILENCE_MS, now);
+    self->peer[s].patience.limit_ms = self->silence_ms;
     self->peer[s].ready = true;
     return self->peer[s].link ? s : 0;
 }
@@ -164,6 +171,8 @@ static void take_chunk(struct peers *self, size_t source, const struct message *
                     zframe_data(message->payload), zframe_size(message->payload),
                     &whole, error)) {
         *pieces += whole;
+        if (whole && self->silence_ms > SILENCE_MS)
+            self->silence_ms /= 2;
         return;
     }
     if (error->kind != ERROR_INPUT)
@@ -204,7 +213,8 @@ static void receive(struct peers *self, size_t source, int64_t now, size_t *piec
     enum link_event event;
     struct message message = {0};
     while (peer->link && (event = link_step(peer->link, now, &message))) {
-        peer->heard_ms = now;
+        patience_heard(&peer->patience,
+                       message.payload ? zframe_size(message.payload) : 0, now);
         if (event != LINK_MESSAGE)
             pieces_restart(self->pieces, source);
         else if (message.envelope->body_case == FARM__ENVELOPE__BODY_CHUNK)
@@ -246,17 +256,19 @@ bool peers_step(struct peers *self, int64_t now_ms, size_t *pieces, struct error
             receive(self, s, now_ms, pieces, &why);
         if (!peer->link)
             continue;
-        bool silent =
-            pieces_outstanding(self->pieces, s) && now_ms - peer->heard_ms > SILENCE_MS;
+        bool silent = pieces_outstanding(self->pieces, s) &&
+                      patience_ends(&peer->patience, now_ms);
         if (silent || link_trouble(peer->link, &trouble)) {
             log_info("another worker is left: %s",
                      silent ? "it does not answer" : trouble.text);
+            if (silent && self->silence_ms < SILENCE_MOST_MS)
+                self->silence_ms *= 2;
             shun(self, peer->key, now_ms + LEFT_MS);
             leave(self, s);
             continue;
         }
         if (!pieces_outstanding(self->pieces, s)) {
-            peer->heard_ms = now_ms;
+            patience_rest(&peer->patience, now_ms);
             if (asked >= ASKED_MOST || now_ms < peer->not_before_ms)
                 continue;
         }

@@ -82,6 +82,10 @@ MUTANTS = {
         "coordinator/parked.c", "if (change <= self->durable)", "if (true)"),
     "files_of_rows_on_their_way_count_as_nobodys": (
         "coordinator/recent.c", "    return name != NULL;", "    return false;"),
+    "slow_links_are_asked_again_and_again": (
+        "worker/patience.c",
+        "self->limit_ms = within(self, FRAMES * TRANSFER_FRAME * self->ms_per_byte);",
+        "self->limit_ms = self->least_ms;"),
     "a_canceled_job_is_not_stored": (
         "coordinator/work.c", "change_job_ended(self->change, &row);", ""),
     "anybody_may_speak_of_an_attempt": (

@@ -20,6 +20,7 @@
 
 enum {
     SPREAD_WORKERS = 16, /* their files are real ones */
+    SLOW_WORKERS = 3,
     PIECE_KIB = 4096,
     START_MS = 1000000,
     STORM_MS = 240000,
@@ -73,6 +74,11 @@ static struct plan plan_of(uint64_t seed, bool large)
         double whole_s = 5 + 30 * chance_real(), least = (double)plan.file_size + 200;
         plan.line = fmax((double)(plan.files * plan.file_size) / whole_s, least);
         plan.misfortune_s *= chance_percent(60);
+        if (plan.workers <= SLOW_WORKERS &&
+            chance_percent(50)) { /* 11 to 30 s a file */
+            plan.slow = true;
+            plan.line = least / (11 + 19 * chance_real());
+        }
     }
     double whole = 0, work = 20 * 64 * 64;
     for (unsigned w = 0; w < plan.workers; w++)

@@ -190,9 +190,10 @@ bool spread_ended(void)
     for (uint32_t w = 0; world->plan.files && w < world->plan.workers; w++)
         if (!world->worker[w].dead && !spread.whole[w])
             return false;
-    size_t size = world->plan.files * world->plan.file_size;
-    if (world->plan.misfortune_s <= 0 && world->plan.workers > 1 &&
-        world->depot_sent > size * 13 / 10 + 4 * world->plan.file_size)
+    const struct plan *plan = &world->plan;
+    size_t size = plan->files * plan->file_size;
+    if (plan->misfortune_s <= 0 && plan->workers > 1 && !plan->slow &&
+        world->depot_sent > size * 13 / 10 + 4 * plan->file_size)
         broken("the coordinator sent %.2f copies",
                (double)world->depot_sent / (double)(size + 1));
     return true;

@@ -117,6 +117,7 @@ struct plan {
     bool plain;              /* one job, no overlap, equal speeds as given */
     size_t files, file_size; /* of a model that all workers want; 0: none */
     double line;             /* bytes a second of each one's line, each way */
+    bool slow;               /* a file takes longer than a quick link may be silent */
     bool even;  /* jobs have as many tasks as each other, all that are planned */
     bool alike; /* jobs ask for the same pictures, and most are canceled */
 };
