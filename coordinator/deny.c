@@ -1,13 +1,12 @@
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include "coordinator/deny.h"
 
-#include <pcre2.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
 #include "base/path.h"
+#include "base/pattern.h"
 #include "proto/job/texts.h"
 
 enum {
@@ -19,12 +18,10 @@ enum {
     PROBE_WORK = 5000000, /* its square is taken, its cube is not */
 };
 
-enum finding { FOUND, CLEAR, UNDECIDED };
-
 struct rule {
     char name[DENY_NAME];
     unsigned roles;
-    pcre2_code *code;
+    struct pattern *pattern;
 };
 
 struct deny {
@@ -32,41 +29,6 @@ struct deny {
     size_t count;
     uint8_t hash[DENY_HASH];
 };
-
-/* Steps counted over many matches. */
-struct meter {
-    uint64_t work, most;
-    size_t at;
-};
-
-/* Before each item of a pattern, and again whenever it is gone back to. */
-static int count_step(pcre2_callout_block *block, void *context)
-{
-    struct meter *meter = context;
-    size_t at = block->current_position;
-    meter->work += 1 + (at > meter->at ? at - meter->at : 0);
-    meter->at = at;
-    return meter->work > meter->most ? PCRE2_ERROR_CALLOUT : 0;
-}
-
-static enum finding look(const struct rule *rule, const char *text, size_t size,
-                         struct meter *meter)
-{
-    pcre2_match_context *context = pcre2_match_context_create(NULL);
-    pcre2_match_data *data = pcre2_match_data_create(1, NULL);
-    if (!context || !data)
-        abort();
-    meter->work += size / 8 + 1;
-    meter->at = 0;
-    pcre2_set_callout(context, count_step, meter);
-    pcre2_set_heap_limit(context, HEAP_KIB);
-    int found = meter->work > meter->most ? PCRE2_ERROR_CALLOUT
-                                          : pcre2_match(rule->code, (PCRE2_SPTR)text,
-                                                        size, 0, 0, data, context);
-    pcre2_match_data_free(data);
-    pcre2_match_context_free(context);
-    return found >= 0 ? FOUND : found == PCRE2_ERROR_NOMATCH ? CLEAR : UNDECIDED;
-}
 
 /* ---- reading */
 
@@ -90,23 +52,6 @@ static bool read_roles(char *text, unsigned *roles)
     return true;
 }
 
-static bool compile(struct rule *rule, const char *pattern, struct error *error)
-{
-    int code;
-    size_t at;
-    rule->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
-                               PCRE2_UTF | PCRE2_UCP | PCRE2_CASELESS | PCRE2_DOTALL |
-                                   PCRE2_AUTO_CALLOUT | PCRE2_NEVER_BACKSLASH_C,
-                               &code, &at, NULL);
-    if (rule->code)
-        return true;
-    char why[120];
-    pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);
-    return error_set_kind(error, ERROR_INPUT,
-                          "rule %s: \"%.100s\" is no pattern at its character %zu: %s",
-                          rule->name, pattern, at + 1, why);
-}
-
 /* A long run of each character the pattern names, and what no pattern ends with: where
  * repetitions stand within repetitions this takes for ever. */
 static bool is_quick(const struct rule *rule, const char *pattern, struct error *error)
@@ -118,10 +63,11 @@ static bool is_quick(const struct rule *rule, const char *pattern, struct error 
         if (letter < ' ' || letter > '~' || seen[letter])
             continue;
         seen[letter] = true;
-        struct meter meter = {.most = PROBE_WORK};
+        struct pattern_meter meter = {.most = PROBE_WORK};
         memset(text, letter, PROBE_SIZE);
         text[PROBE_SIZE] = letter == '\t' ? '!' : '\t';
-        if (look(rule, text, PROBE_SIZE + 1, &meter) == UNDECIDED)
+        if (pattern_look(rule->pattern, text, PROBE_SIZE + 1, HEAP_KIB, &meter) ==
+            PATTERN_UNDECIDED)
             return error_set_kind(error, ERROR_INPUT,
                                   "rule %s: \"%.100s\" takes more than %d steps on a "
                                   "prompt of %d times \"%c\"; write it without a "
@@ -161,8 +107,9 @@ static bool read_rule(struct deny *self, char *line, struct error *error)
     if (self->count == RULES_MOST)
         return error_set_kind(error, ERROR_INPUT, "more than %d rules", RULES_MOST);
     snprintf(rule.name, sizeof rule.name, "%s", name);
-    if (!compile(&rule, line, error))
-        return false;
+    rule.pattern = pattern_new(line, PATTERN_OF_WORDS, error);
+    if (!rule.pattern)
+        return error_prefix(error, "rule %s", rule.name);
     self->rule[self->count++] = rule;
     return is_quick(&rule, line, error);
 }
@@ -206,7 +153,7 @@ void deny_close(struct deny **self)
     if (!*self)
         return;
     for (size_t r = 0; r < (*self)->count; r++)
-        pcre2_code_free((*self)->rule[r].code);
+        pattern_destroy(&(*self)->rule[r].pattern);
     free((*self)->rule);
     free(*self);
     *self = NULL;
@@ -227,7 +174,7 @@ const uint8_t *deny_hash(const struct deny *self)
 struct judging {
     const struct deny *deny;
     unsigned role;
-    struct meter meter;
+    struct pattern_meter meter;
     char *rule;
 };
 
@@ -243,15 +190,16 @@ static bool judge(void *context, const char *option, const char *text, size_t co
     const char *looked_at = size < 0 ? text : (const char *)plain;
     const struct rule *rule = judging->deny->rule, *end = rule + judging->deny->count;
     judging->meter.work += cost / 4 + 4;
-    enum finding seen = CLEAR;
-    for (; seen == CLEAR && rule < end; rule++)
+    enum pattern_found seen = PATTERN_CLEAR;
+    for (; seen == PATTERN_CLEAR && rule < end; rule++)
         if (rule->roles & judging->role)
-            seen = look(rule, looked_at, strlen(looked_at), &judging->meter);
+            seen = pattern_look(rule->pattern, looked_at, strlen(looked_at), HEAP_KIB,
+                                &judging->meter);
     free(plain);
-    if (seen == CLEAR)
+    if (seen == PATTERN_CLEAR)
         return true;
     snprintf(judging->rule, DENY_NAME, "%s", rule[-1].name);
-    if (seen == FOUND)
+    if (seen == PATTERN_FOUND)
         return error_set_kind(error, ERROR_INPUT,
                               "%s: rule %s of this farm's deny list does not permit it",
                               option, judging->rule);

@@ -18,7 +18,7 @@ MAY_USE = {
 ONLY_IN = {  # a library's header -> the files that may include it
     "sqlite3.h": r"coordinator/store",
     "CL/cl.h": r"opencl/",
-    "pcre2.h": r"coordinator/deny|worker/sd/lora_metadata",
+    "pcre2.h": r"base/pattern",
     "png.h": r"proto/files/picture",
     "sodium.h": r"proto/|client/|coordinator/|worker/[a-z_]+\.c",
 }

@@ -4,16 +4,16 @@
  */
 #include "worker/sd/lora_metadata.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/pattern.h"
+
 enum { PATTERNS_MOST = 1024, PATTERN_MOST = 400, WORK_MOST = 100000, HEAP_KIB = 1024 };
 
 struct lora_pattern {
-    pcre2_code *code;
+    struct pattern *pattern;
     double alpha;
 };
 
@@ -28,15 +28,11 @@ static json_t *setting(const json_t *settings, const char *part, const char *nam
 static bool compile(struct lora_pattern *into, const char *pattern)
 {
     char whole[PATTERN_MOST + 40];
-    size_t at;
-    int code;
     if (strlen(pattern) > PATTERN_MOST)
         return false;
     snprintf(whole, sizeof whole, "(?:.*\\.)?(?:%s)$", pattern);
-    into->code =
-        pcre2_compile((PCRE2_SPTR)whole, PCRE2_ZERO_TERMINATED,
-                      PCRE2_ANCHORED | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
-    return into->code;
+    into->pattern = pattern_new(whole, PATTERN_OF_NAMES, NULL);
+    return into->pattern;
 }
 
 static bool read_patterns(struct lora_settings *self, const json_t *patterns,
@@ -90,24 +86,9 @@ void lora_metadata_clear(struct lora_settings settings[LORA_PARTS])
 {
     for (size_t part = 0; part < LORA_PARTS; part++) {
         for (size_t i = 0; i < settings[part].patterns; i++)
-            pcre2_code_free(settings[part].pattern[i].code);
+            pattern_destroy(&settings[part].pattern[i].pattern);
         free(settings[part].pattern);
     }
-}
-
-/* As pcre2_match tells it. */
-static int match(const struct lora_pattern *self, const char *layer, size_t size)
-{
-    pcre2_match_context *context = pcre2_match_context_create(NULL);
-    pcre2_match_data *data = pcre2_match_data_create(1, NULL);
-    if (!context || !data)
-        abort();
-    pcre2_set_match_limit(context, WORK_MOST);
-    pcre2_set_heap_limit(context, HEAP_KIB);
-    int found = pcre2_match(self->code, (PCRE2_SPTR)layer, size, 0, 0, data, context);
-    pcre2_match_data_free(data);
-    pcre2_match_context_free(context);
-    return found;
 }
 
 bool lora_settings_alpha(const struct lora_settings *self, const char *tensor,
@@ -117,12 +98,14 @@ bool lora_settings_alpha(const struct lora_settings *self, const char *tensor,
     const char *end = strstr(layer, ".lora_A");
     *alpha = self->alpha;
     for (size_t i = 0; end && i < self->patterns; i++) {
-        int found = match(&self->pattern[i], layer, (size_t)(end - layer));
-        if (found >= 0) {
+        struct pattern_meter meter = {.most = WORK_MOST};
+        enum pattern_found found = pattern_look(
+            self->pattern[i].pattern, layer, (size_t)(end - layer), HEAP_KIB, &meter);
+        if (found == PATTERN_FOUND) {
             *alpha = self->pattern[i].alpha;
             return true;
         }
-        if (found != PCRE2_ERROR_NOMATCH)
+        if (found == PATTERN_UNDECIDED)
             return error_set_kind(error, ERROR_INPUT,
                                   "lora_adapter_metadata: alpha_pattern %zu takes too "
                                   "much work to tell whether it means %.*s",
