@@ -1,5 +1,5 @@
 /* The command line, read by tables: the flags every command has, the command's own, and for
- * commands that make jobs the options of proto/job/options.c. Forms: --name value,
+ * commands that make jobs the options of proto/job/option_table.c. Forms: --name value,
  * --name=value, -n value, -nvalue; options may stand anywhere before a "--". (Not
  * getopt_long: its struct option would take the name of ours, and its messages say less.) */
 #ifndef FARM_ARGUMENTS_H

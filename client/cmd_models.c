@@ -64,10 +64,14 @@ static int run_models(const struct arguments *arguments, struct error *error)
 static int run_add(const struct arguments *arguments, struct error *error)
 {
     char id[BLOB_TEXT];
+    const char *path = arguments->rest[0],
+               *kind = arguments_value(arguments, "kind", NULL);
+    bool quiet = arguments->quiet || arguments->json;
     struct session *session = session_open(arguments, error);
-    bool ok = session && model_import(session, arguments->rest[0],
-                                      arguments_value(arguments, "name", NULL),
-                                      arguments->quiet || arguments->json, id, error);
+    bool ok = session && (kind ? file_import(session, path, kind, quiet, id, error)
+                               : model_import(session, path,
+                                              arguments_value(arguments, "name", NULL),
+                                              quiet, id, error));
     if (ok && arguments->json)
         print_json(json_pack("{ss}", "id", id));
     else if (ok)
@@ -78,6 +82,9 @@ static int run_add(const struct arguments *arguments, struct error *error)
 
 static const struct flag add_flags[] = {
     {"name", 0, "NAME", "what to call it; default the folder's or file's name"},
+    {"kind", 0, "KIND",
+     "of a file that is no model: embedding, lora, picture, safety-checker, vae; "
+     "it is called as its file"},
     {NULL, 0, NULL, NULL},
 };
 
@@ -90,7 +97,7 @@ const struct command cmd_models = {
 };
 const struct command cmd_model_add = {
     .name = "model add",
-    .usage = "PATH [--name NAME]",
+    .usage = "PATH [--name NAME | --kind KIND]",
     .help = "add a model to the farm: a diffusers folder or a safetensors file",
     .flags = add_flags,
     .least = 1,

@@ -5,7 +5,7 @@
 #include "client/session.h"
 #include "proto/job/job.h"
 
-/* The flags of commands that make jobs, besides the options of proto/job/options.c. */
+/* The flags of commands that make jobs, besides the options of proto/job/option_table.c. */
 extern const struct flag flags_of_jobs[];
 
 struct draft {

@@ -50,7 +50,7 @@ struct fetch {
     size_t active_count, outstanding;
     size_t files, skipped, lost;
     uint64_t added;
-    bool told_truncated;
+    bool told_truncated, told_flagged;
     struct error first_lost; /* why, of the first item that was given up */
     uint64_t bytes;
 };
@@ -219,18 +219,24 @@ static void lose(struct fetch *self, struct active *active, const char *why)
     drop(self, active);
 }
 
-/* Says once that a picture's text was longer than the encoder takes. */
-static void tell_truncated(struct fetch *self, const struct item *item,
-                           const struct buffer *file)
+/* Says once of the first of the pictures whose parameters hold that mark. */
+static void tell_marked(bool *told, const struct item *item, const struct buffer *file,
+                        const char *mark, const char *meaning)
 {
-    if (self->told_truncated ||
-        !memmem(file->data, file->size, PARAMS_TRUNCATED, strlen(PARAMS_TRUNCATED)))
+    if (*told || !memmem(file->data, file->size, mark, strlen(mark)))
         return;
-    self->told_truncated = true;
-    fprintf(stderr,
-            "farmctl: %s: text beyond 75 tokens was dropped; --syntax a1111 or comfy "
-            "takes it all\n",
-            strrchr(item->path, '/') + 1);
+    *told = true;
+    fprintf(stderr, "farmctl: %s: %s\n", strrchr(item->path, '/') + 1, meaning);
+}
+
+static void tell_marks(struct fetch *self, const struct item *item,
+                       const struct buffer *file)
+{
+    tell_marked(&self->told_truncated, item, file, PARAMS_TRUNCATED,
+                "text beyond 75 tokens was dropped; --syntax a1111 or comfy takes it "
+                "all");
+    tell_marked(&self->told_flagged, item, file, PARAMS_FLAGGED,
+                "the safety checker flagged it, so it is black");
 }
 
 /* Puts the provenance into the PNG file at `path`, if it is the farm's word on that
@@ -250,7 +256,7 @@ static bool add_provenance(struct fetch *self, const struct item *item,
                                item->provenance, &made, error) &&
               path_write(path, made.data, made.size, 0600, error);
     if (ok)
-        tell_truncated(self, item, &file);
+        tell_marks(self, item, &file);
     picture_clear(&picture);
     buffer_clear(&made);
     buffer_clear(&file);

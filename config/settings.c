@@ -58,6 +58,8 @@ static const struct setting coordinator_rows[] = {
           "days in which every file is read and verified once; 0: never"),
     PATH(C, "deny", deny, "",
          "deny list: a file of lines ROLES NAME PATTERN no prompt may match; empty: none"),
+    TEXT(C, "safety-checker", safety_checker, "",
+         "file of the farm that judges all pictures but administrators'; empty: none"),
     COUNT(C, "memory-mib", memory_mib, "4096", 0, 1 << 30,
           "MiB of memory above which all connections are closed once; 0: any"),
     CHOICE(C, "log", log, "info", LOG_LEVELS, "least level of log lines on stderr"),

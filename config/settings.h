@@ -23,6 +23,7 @@ struct coordinator_settings {
     int64_t grace_h;                /* before a file nothing names is removed */
     int64_t scrub_days;             /* in which every file is read once; 0: never */
     char *deny;                     /* file of rules, coordinator/deny.h; "": none */
+    char *safety_checker;           /* name or id of a file of that kind; "": none */
     int64_t memory_mib;             /* above which the doors are opened anew; 0: any */
     unsigned log;                   /* enum log_level */
     unsigned log_format;            /* enum log_format */

@@ -130,6 +130,9 @@ bool handle_submit(struct coordinator *self, struct request *request,
     struct queue_job *job = queue_find(self->queue, submit->id.data);
     if (job)
         return answer_existing(self, request, job, content, error);
+    const char *checker = self->settings->safety_checker;
+    if (*checker && request->role != FARM__ROLE__ROLE_ADMIN)
+        job_impose(submit->job, "safety-checker", checker);
     if (!has_room(self, error) || !is_within_quota(self, request, error) ||
         !job_resolve(submit->job, &self->models, &tasks, error) ||
         !is_permitted(self, request, submit->job, error))

@@ -115,6 +115,16 @@ static void add_setting(Farm__Job *job, const char *name, const char *value)
     job->settings[job->n_settings++] = setting;
 }
 
+void job_impose(Farm__Job *job, const char *option, const char *value)
+{
+    size_t at = 0;
+    ProtobufCBinaryData *given;
+    if (!is_named(job, option))
+        add_setting(job, option, value);
+    while ((given = next_value(job, option, &at)))
+        set_value(given, value);
+}
+
 /* Puts a model's id in place of its name. */
 static bool resolve_models(Farm__Job *job, const struct models *models,
                            struct error *error)

@@ -46,6 +46,9 @@ void job_shut(struct job *self);
 bool job_resolve(Farm__Job *job, const struct models *models, uint64_t *tasks,
                  struct error *error);
 
+/* Sets an option of a job from outside, whatever the job says of it, before job_resolve. */
+void job_impose(Farm__Job *job, const char *option, const char *value);
+
 /* Priorities are -1000 to 1000. */
 bool job_priority_fits(int32_t priority, struct error *error);
 

@@ -46,11 +46,16 @@ static bool read_files(struct brought *self, const struct inputs *inputs,
                        const struct task *task, struct error *error)
 {
     struct input_use use[FILES_MOST];
-    size_t vaes;
+    size_t vaes, checkers;
     if (!inputs_of(inputs, option_find("vae"), task->vae, use, &vaes, error))
         return false;
     self->vae_path = vaes ? use[0].path : NULL;
     self->vae_name = vaes ? use[0].name : NULL;
+    if (!inputs_of(inputs, option_find("safety-checker"), task->safety_checker, use,
+                   &checkers, error))
+        return false;
+    self->safety_path = checkers ? use[0].path : NULL;
+    self->safety_name = checkers ? use[0].name : NULL;
     if (!inputs_of(inputs, option_find("embedding"), task->embedding, use,
                    &self->embeddings, error))
         return false;
@@ -124,6 +129,8 @@ void brought_request(const struct brought *self, const struct task *task,
     into->embedding_count = self->embeddings;
     into->vae_path = self->vae_path;
     into->vae_name = self->vae_name;
+    into->safety_path = self->safety_path;
+    into->safety_name = self->safety_name;
     into->refiner = self->refiner;
     into->init = given(&self->init);
     into->mask = given(&self->mask);

@@ -10,8 +10,9 @@ struct brought {
     struct embedding_file embedding[FILES_MOST]; /* texts borrowed from the inputs */
     size_t embeddings;
     const char *vae_path, *vae_name; /* likewise; NULL: none */
-    struct refiner_request refiner;  /* likewise */
-    char refiner_title[300];         /* "name [hash]"; "": none */
+    const char *safety_path, *safety_name;
+    struct refiner_request refiner; /* likewise */
+    char refiner_title[300];        /* "name [hash]"; "": none */
 };
 
 /* ERROR_INPUT names the option of a file that is no picture. */

@@ -19,11 +19,13 @@ static bool write_png(struct result *self, const struct rendered *from,
     task_copy(&task, &from->attempt.task);
     task.width = image->asked_width;
     task.height = image->asked_height;
-    bool ok = params_write(&task,
-                           &(struct params_models){from->model_name, from->model_hash,
-                                                   from->refiner},
-                           &text, error) &&
-              (!image->truncated || buffer_printf(&text, error, ", " PARAMS_TRUNCATED));
+    bool ok =
+        params_write(
+            &task,
+            &(struct params_models){from->model_name, from->model_hash, from->refiner},
+            &text, error) &&
+        (!image->truncated || buffer_printf(&text, error, ", " PARAMS_TRUNCATED)) &&
+        (!image->flagged || buffer_printf(&text, error, ", " PARAMS_FLAGGED));
     struct picture picture = {image->width, image->height, image->rgb};
     struct picture_text parameters = {"parameters", buffer_text(&text)};
     ok = ok && picture_write_png(&picture, &parameters, 1, &self->png, error);
@@ -52,6 +54,10 @@ struct result *result_make(const struct rendered *from, struct error *error)
         log_warn("task %" PRIu64
                  ": a prompt has more than 75 tokens, the rest is dropped; "
                  "--syntax a1111 or comfy takes it all",
+                 attempt->index);
+    if (image->flagged)
+        log_warn("task %" PRIu64
+                 ": flagged by the safety checker, the picture is black",
                  attempt->index);
     size_t shape[4] = {1, image->c, image->h, image->w};
     if (write_png(result, from, error) &&

@@ -115,6 +115,8 @@ static const struct input_kind {
      "a safetensors file; a pickled embedding (.pt, .bin) must be converted to one",
      NULL},
     {"lora", begins_safetensors, "a safetensors file", NULL},
+    {"safety-checker", begins_safetensors, "a safetensors file",
+     "safety_checker.safetensors"},
     {"picture", begins_picture, "a PNG or JPEG picture", "picture"},
     {"vae", begins_safetensors, "a safetensors file", "vae.safetensors"},
 };
@@ -155,7 +157,14 @@ Farm__Manifest *manifest_from_file(const char *path, const char *kind,
     const char *slash = strrchr(path, '/'), *own = slash ? slash + 1 : path;
     const char *point = strrchr(own, '.');
     int stem = point && point > own ? (int)(point - own) : (int)strlen(own);
-    if (!known || !check_start(known, path, error))
+    if (!known) {
+        error_set_kind(error, ERROR_INPUT,
+                       "kind: \"%.40s\", expected embedding, lora, picture, "
+                       "safety-checker or vae",
+                       kind);
+        return NULL;
+    }
+    if (!check_start(known, path, error))
         return NULL;
     Farm__Manifest *self = malloc(sizeof *self);
     if (!self)

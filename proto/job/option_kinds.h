@@ -6,6 +6,8 @@
 
 #include "proto/job/options.h"
 
+#define SEED_MOST 18446744073709551615.0 /* of any count: 2^64 - 1, rounded */
+
 /* Heap; ends the process without memory. */
 char *option_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -1,5 +1,5 @@
 /* The options of a render: one table from which the command line, the wire, the task key
- * and the PNG's text come. Adding an option is one row in options.c and one field here.
+ * and the PNG's text come. Adding an option is one row in option_table.c and one field here.
  */
 #ifndef FARM_OPTIONS_H
 #define FARM_OPTIONS_H
@@ -59,6 +59,7 @@ struct task {
     char *embedding;                      /* files; "" none */
     char *lora;                           /* files with weights; "" none */
     char *vae;                            /* file; "": the model's own */
+    char *safety_checker;                 /* file; "": none */
     char *precision;                      /* "auto", "f32", "f16" */
 };
 
@@ -97,7 +98,7 @@ struct option {
 
 /* All options, sorted by name; a null name ends them. `seed` and `prompt` are among them:
  * an axis may range over any. OPTION_COUNT_ALL is their number. */
-enum { OPTION_COUNT_ALL = 48 };
+enum { OPTION_COUNT_ALL = 49 };
 extern const struct option options[];
 const struct option *option_find(const char *name);
 

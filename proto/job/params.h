@@ -8,6 +8,9 @@
 /* Stands behind what params_write wrote where a prompt was cut. */
 #define PARAMS_TRUNCATED "Truncated: text beyond 75 tokens was dropped"
 
+/* Likewise where the picture is black. */
+#define PARAMS_FLAGGED "Flagged: by the safety checker"
+
 /* Appends
  *     prompt
  *     Negative prompt: ...                                 (when not empty)

@@ -21,6 +21,7 @@ import picture_cases  # noqa: E402
 import prediction_cases  # noqa: E402
 import refiner_cases  # noqa: E402
 import run_cases  # noqa: E402
+import safety_cases  # noqa: E402
 import sampler_cases  # noqa: E402
 import sweep_cases  # noqa: E402
 import taskkey_cases  # noqa: E402
@@ -49,6 +50,7 @@ def main():
     cases += model_cases.make("variant", into / "variant", into)
     lora_cases.make(into)
     vae_cases.make(into)
+    safety_cases.make(into)
     sampler_cases.make(into, emoji)
     k_cases.make(into)
     convention_cases.make(into)

@@ -1,6 +1,6 @@
 """taskkey.json: task keys by Python's hashlib, from the canonical text written beside them.
 
-An option added to proto/job/options.c gets a line in LATE; then `python
+An option added to proto/job/option_table.c gets a line in LATE; then `python
 tests/oracle/taskkey_cases.py tests/golden` makes the file again. Needs no PyTorch.
 """
 import hashlib
@@ -61,6 +61,7 @@ LATE = {
     "inpaint-padding": "32",
     "mask-invert": "off",
     "refiner": "",
+    "safety-checker": "",
 }
 ENGINE = 4
 
@@ -74,6 +75,7 @@ CASES = [
     ({"prompt": "cat"}, "000102030405060708090a0b0c0d0e0f"),
     ({"prompt": "cat", "class": "3", "crop": "8,16", "original-size": "1024x768",
       "aesthetic": "7.5", "prediction": "v", "zsnr": "on", "empty-negative": "text"}, None),
+    ({"prompt": "cat", "safety-checker": "60" * 32}, None),
     ({"prompt": "cat", "init": "5e" * 32, "mask": "5f" * 32, "strength": "0.75"}, None),
     ({"prompt": "cat", "hires": "1.5", "hires-cfg": "3.5", "hires-steps": "0",
       "hires-upscaler": "Lanczos"}, None),

@@ -3,6 +3,10 @@ import hashlib
 import struct
 import zlib
 
+from farm import SOURCE
+
+GOLDEN = SOURCE / "tests/golden"
+
 
 def png(width, height, rgb):
     def chunk(kind, data):
@@ -78,3 +82,26 @@ def test_a_second_pass_is_rendered_and_reads_back_as_a_job(farm):
             b"Hires upscaler: Lanczos" in made and b"Hires steps: 2" in made)
     asked = farm.ctl_json("info", farm.folder / "out" / name)
     assert asked["job"]["hires"] == "1.5" and asked["job"]["strength"] == "0.7"
+
+
+def test_a_safety_checker_judges_what_members_render_and_is_named_in_its_provenance(farm):
+    weights = GOLDEN / "safety/strict.safetensors"
+    farm.ctl("model", "add", weights, "--kind", "safety-checker")
+    assert 'kind: "checker", expected' in farm.ctl(
+        "model", "add", weights, "--kind", "checker", status=2)
+    farm.worker("one")
+    farm.coordinator.stop()
+    farm.start_coordinator(CLFARM_COORDINATOR_SAFETY_CHECKER="strict")
+
+    def render(*who):
+        job = farm.ctl("submit", *who, "--print-id", "--model", "tiny", "--size", "64x64",
+                       "--steps", "1", "--seed", "1", "a cat").strip()
+        farm.ctl("wait", job, *who)
+        farm.ctl("fetch", job, *who, "-o", farm.folder / job)
+        png, = (farm.folder / job).iterdir()
+        flagged = b"Flagged: by the safety checker" in png.read_bytes()
+        return flagged, len(farm.ctl_json("info", png, *who)["provenance"]["models"])
+
+    assert render() == (False, 1)
+    farm.ctl("join", "-", "--as", "guest", input=farm.token("submit"))
+    assert render("--farm", "guest") == (True, 2)

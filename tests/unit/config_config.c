@@ -175,7 +175,7 @@ static void the_sample_file_is_true(void **state)
             buffer_printf(&plain, NULL, "%s\n", line + 2);
             rows++;
         }
-    assert_int_equal(rows, 22);
+    assert_int_equal(rows, 23);
     assert_true(path_write(file, plain.data, plain.size, 0600, &error));
     assert_int_equal(load(&s, &error, NULL, NULL), CONFIG_READY);
     assert_int_equal(s.bulk_port, 7611);

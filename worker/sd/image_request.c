@@ -23,7 +23,8 @@ bool image_request_same_files(const struct image_request *a,
                strcmp(a->loras[i].path, b->loras[i].path) == 0;
     for (size_t i = 0; same && i < a->embedding_count; i++)
         same = strcmp(a->embeddings[i].path, b->embeddings[i].path) == 0;
-    return same && alike_text(a->vae_path, b->vae_path);
+    return same && alike_text(a->vae_path, b->vae_path) &&
+           alike_text(a->safety_path, b->safety_path);
 }
 
 static bool alike_hires(const struct hires_request *a, const struct hires_request *b)

@@ -86,6 +86,41 @@ static bool lay_over(const struct canvas *canvas, struct image *image,
     return ok;
 }
 
+/* The safety checker the request names, on the device. */
+static bool wake_safety(struct pipeline *self, const struct image_request *request,
+                        struct error *error)
+{
+    struct error first = {0};
+    if (self->safety && safety_is(self->safety, request->safety_path))
+        return true;
+    safety_destroy(&self->safety);
+    do {
+        first = (struct error){0};
+        self->safety =
+            safety_load(self->gpu, request->safety_path, request->safety_name, &first);
+    } while (!self->safety && first.kind == ERROR_MEMORY && residence_make_room(self));
+    if (!self->safety && error)
+        *error = first;
+    return self->safety != NULL;
+}
+
+/* A picture that is flagged leaves nothing of itself. */
+static bool judge(const struct rendering *self, struct image *image,
+                  struct error *error)
+{
+    struct safety_finding finding;
+    const struct pixels made = {image->width, image->height, image->rgb};
+    if (!wake_safety(self->pipeline, self->request, error) ||
+        !safety_check(self->pipeline->safety, &made, &finding, error))
+        return false;
+    image->flagged = finding.flagged;
+    if (finding.flagged) {
+        memset(image->rgb, 0, image->width * image->height * 3);
+        memset(image->latents, 0, self->c * self->h * self->w * sizeof(float));
+    }
+    return true;
+}
+
 static bool finish_image(struct rendering *self, size_t i, struct image *image,
                          struct error *error)
 {
@@ -113,13 +148,13 @@ static bool finish_image(struct rendering *self, size_t i, struct image *image,
                                   "seed %llu: latents are not finite after %zu steps",
                                   (unsigned long long)self->request[i].seed,
                                   self->run.count);
-    if (self->pipeline->model.pixels) {
+    if (self->pipeline->model.pixels)
         pixels_to_rgb(latents, self->h * self->w, self->c, image->rgb);
-        return true;
-    }
-    return tiles_picture(&self->pipeline->plans, self->request->tile, latents, self->h,
-                         self->w, image->rgb, error) &&
-           (!self->canvas.lays_over || lay_over(&self->canvas, image, error));
+    else if (!tiles_picture(&self->pipeline->plans, self->request->tile, latents,
+                            self->h, self->w, image->rgb, error) ||
+             (self->canvas.lays_over && !lay_over(&self->canvas, image, error)))
+        return false;
+    return !self->request->safety_path || judge(self, image, error);
 }
 
 /* The requests as the second pass has them. */

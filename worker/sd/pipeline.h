@@ -71,13 +71,15 @@ struct image_request {
     const struct embedding_file *embeddings; /* borrowed */
     size_t embedding_count;
     const char *vae_path, *vae_name; /* another autoencoder; NULL: the model's own */
+    const char *safety_path, *safety_name; /* what judges the picture (safety.h); NULL:
+                                              nothing does */
     bool tile; /* the VAE in tiles (tiles.h), also where it would fit */
     /* Goes on from there; NULL: from the beginning. All of a batch stand at one step. */
     const struct snapshot *resume;
 };
 
 /* Whether two differ in texts and seed only; whether they ask for the same LoRAs,
- * embeddings and VAE, which is a part of that. */
+ * embeddings, VAE and safety checker, which is a part of that. */
 bool image_request_alike(const struct image_request *a, const struct image_request *b);
 bool image_request_same_files(const struct image_request *a,
                               const struct image_request *b);
@@ -90,6 +92,7 @@ struct image {
     size_t c, h, w;
     float *latents; /* [c, h, w] as the sampler left them, heap */
     bool truncated; /* plain syntax: the text had more than 75 tokens */
+    bool flagged;   /* by the safety checker: the picture is black, its latents zeros */
 };
 void image_clear(struct image *self);
 

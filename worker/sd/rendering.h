@@ -8,6 +8,7 @@
 #include "worker/sd/model.h"
 #include "worker/sd/plans.h"
 #include "worker/sd/preview.h"
+#include "worker/sd/safety.h"
 #include "worker/sd/start.h"
 #include "worker/sd/vae_other.h"
 
@@ -27,6 +28,7 @@ struct pipeline {
     struct adapters *adapters;
     struct embedding_cache embeddings;
     struct vae_other vae;
+    struct safety *safety; /* the one that was asked for last; NULL: none */
     struct plans plans;
     struct pipeline_watch watch;
     struct preview_map preview; /* fitted when one is first wanted */

@@ -30,6 +30,7 @@ void residence_sleep(struct pipeline *self)
     embedding_cache_clear(&self->embeddings);
     vae_other_put(&self->vae, &self->model, NULL, NULL, NULL);
     vae_other_clear(&self->vae, self->gpu);
+    safety_destroy(&self->safety);
     model_clear(&self->model);
     self->preview = (struct preview_map){0};
     self->awake = false;

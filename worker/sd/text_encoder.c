@@ -45,23 +45,6 @@ bool text_encoder_config(struct text_encoder *self, const char *path, const char
     return model_config_close(&c, error);
 }
 
-static void layer_load(struct text_layer *self, struct loader *l,
-                       const struct text_encoder *shape, const char *prefix)
-{
-    static const struct attention_names names = {"q_proj", "k_proj", "v_proj",
-                                                 "out_proj"};
-    size_t c = shape->c;
-    char part[100];
-    load_norm(l, &self->norm1, c, shape->eps, "%s.layer_norm1", prefix);
-    snprintf(part, sizeof part, "%s.self_attn", prefix);
-    attention_layer_load(&self->attention, l, part, &names, c, c, shape->heads,
-                         LINEAR_BIAS);
-    self->attention.causal = true;
-    load_norm(l, &self->norm2, c, shape->eps, "%s.layer_norm2", prefix);
-    load_linear(l, &self->expand, c, shape->inner, LINEAR_BIAS, "%s.mlp.fc1", prefix);
-    load_linear(l, &self->contract, shape->inner, c, LINEAR_BIAS, "%s.mlp.fc2", prefix);
-}
-
 /* CLIPTextModelWithProjection's; its width is in the tensor as in the configuration. */
 static void load_projection(struct text_encoder *self, struct loader *l)
 {
@@ -84,11 +67,16 @@ bool text_encoder_load(struct text_encoder *self, struct gpu *gpu, enum dtype dt
                "%sembeddings.token_embedding", outer);
     load_table(&l, &self->positions, self->tokens, self->c,
                "%sembeddings.position_embedding", outer);
+    const struct clip_layer_shape shape = {.c = self->c,
+                                           .inner = self->inner,
+                                           .heads = self->heads,
+                                           .eps = self->eps,
+                                           .causal = true};
     self->layer = load_array(&l, self->layers, sizeof *self->layer);
     for (size_t i = 0; self->layer && i < self->layers; i++) {
         char prefix[80];
         snprintf(prefix, sizeof prefix, "%sencoder.layers.%zu", outer, i);
-        layer_load(&self->layer[i], &l, self, prefix);
+        clip_layer_load(&self->layer[i], &l, prefix, &shape);
     }
     load_norm(&l, &self->final, self->c, self->eps, "%sfinal_layer_norm", outer);
     load_projection(self, &l);
@@ -103,29 +91,12 @@ void text_encoder_clear(struct text_encoder *self, struct gpu *gpu)
 {
     tensor_destroy(&self->words, gpu);
     tensor_destroy(&self->positions, gpu);
-    for (size_t i = 0; self->layer && i < self->layers; i++) {
-        struct text_layer *layer = &self->layer[i];
-        norm_clear(&layer->norm1, gpu);
-        attention_layer_clear(&layer->attention, gpu);
-        norm_clear(&layer->norm2, gpu);
-        linear_clear(&layer->expand, gpu);
-        linear_clear(&layer->contract, gpu);
-    }
+    for (size_t i = 0; self->layer && i < self->layers; i++)
+        clip_layer_clear(&self->layer[i], gpu);
     free(self->layer);
     norm_clear(&self->final, gpu);
     linear_clear(&self->project, gpu);
     *self = (struct text_encoder){0};
-}
-
-static void layer_apply(struct stream *s, struct tensor x, struct tensor normed,
-                        struct tensor wide, const struct text_layer *layer,
-                        enum activation activation)
-{
-    layer_norm(s, normed, x, &layer->norm1);
-    attention_layer_add(s, x, normed, normed, NULL, &layer->attention);
-    layer_norm(s, normed, x, &layer->norm2);
-    linear(s, wide, normed, &layer->expand, activation, NULL);
-    linear(s, x, wide, &layer->contract, ACTIVATION_NONE, &x);
 }
 
 void text_encode(struct stream *s, struct tensor y, const struct tensor *projected,
@@ -137,14 +108,14 @@ void text_encode(struct stream *s, struct tensor y, const struct tensor *project
     size_t last = w->layers - form->skipped;
     token_embedding(s, x, ids, w->words, w->positions, form->own);
     for (size_t i = 0; i < last; i++)
-        layer_apply(s, x, normed, wide, &w->layer[i], w->activation);
+        clip_layer_apply(s, x, normed, wide, &w->layer[i], w->activation);
     if (form->final_norm)
         layer_norm(s, y, x, &w->final);
     else
         scale(s, y, x, 1);
     if (projected) {
         for (size_t i = last; i < w->layers; i++)
-            layer_apply(s, x, normed, wide, &w->layer[i], w->activation);
+            clip_layer_apply(s, x, normed, wide, &w->layer[i], w->activation);
         layer_norm(s, normed, x, &w->final);
         linear(s, *projected, normed, &w->project, ACTIVATION_NONE, NULL);
     }

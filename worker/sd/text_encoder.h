@@ -6,13 +6,7 @@
 #ifndef FARM_TEXT_ENCODER_H
 #define FARM_TEXT_ENCODER_H
 
-#include "worker/sd/attention_layer.h"
-
-struct text_layer {
-    struct norm norm1, norm2; /* c */
-    struct attention_layer attention;
-    struct linear expand, contract; /* c -> inner -> c */
-};
+#include "worker/sd/clip_layer.h"
 
 struct text_encoder {
     size_t vocabulary, tokens, c, inner, heads, layers;
@@ -22,7 +16,7 @@ struct text_encoder {
     size_t projection;        /* width of the projected vectors; 0: none */
     struct tensor words;      /* [1, 1, vocabulary, c] */
     struct tensor positions;  /* [1, 1, tokens, c] */
-    struct text_layer *layer; /* layers of them */
+    struct clip_layer *layer; /* layers of them */
     struct norm final;        /* c */
     struct linear project;    /* c -> projection, where that is not 0 */
 };

@@ -211,7 +211,8 @@ bool rendering_watch(struct rendering *self, struct denoiser *denoiser, size_t d
 {
     const struct pipeline_watch *watch = &self->pipeline->watch;
     bool keeps = is_due(watch->keep_every, done) && done < self->run.count;
-    bool shows = is_due(watch->preview_every, done) && self->pipeline->preview.c;
+    bool shows = is_due(watch->preview_every, done) && self->pipeline->preview.c &&
+                 !self->request->safety_path; /* nobody sees what is not judged yet */
     if (!keeps && !shows)
         return true;
     size_t tensors = 1 + SNAPSHOT_HISTORY;
