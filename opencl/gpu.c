@@ -70,6 +70,7 @@ static void describe(const struct found *found, struct gpu_info *info)
     name_kind(info, NULL);
     char extensions[EXTENSIONS_MOST];
     read_extensions(device, extensions);
+    info->intel_lanes = info->is_cpu ? 0 : matrix_intel_lanes(device, extensions);
     info->has_fp16 = strstr(extensions, "cl_khr_fp16") != NULL;
     info->units = (unsigned)number_of(device, CL_DEVICE_MAX_COMPUTE_UNITS);
     info->native_width =

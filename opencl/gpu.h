@@ -22,6 +22,7 @@ struct gpu_info {
     bool has_fp16;  /* cl_khr_fp16: half arithmetic; storage needs only vload_half */
     unsigned units; /* compute units */
     unsigned native_width; /* floats in a native vector: 4, 8, 16; 1 on most GPUs */
+    unsigned intel_lanes; /* of Intel's GPUs: items of the smallest sub-group; else 0 */
     size_t memory, largest_allocation, local_memory; /* bytes */
     size_t alignment;                                /* bytes, of sub-buffers */
     size_t group_most;                               /* work-items of a work-group */

@@ -15,28 +15,34 @@ static bool is_nvidia(cl_device_id device, const char *extensions)
            major >= 8;
 }
 
-/* 0 when it has no matrix engine: the smallest sub-group, on which the engine works. */
-static size_t intel_lanes(cl_device_id device, const char *extensions)
+unsigned matrix_intel_lanes(cl_device_id device, const char *extensions)
 {
     size_t sizes[16] = {0}, bytes = 0, least = 0;
-    if (!strstr(extensions, "cl_intel_subgroup_matrix_multiply_accumulate") ||
+    if (!strstr(extensions, "cl_intel_required_subgroup_size") ||
         clGetDeviceInfo(device, SUB_GROUP_SIZES_INTEL, sizeof sizes, sizes, &bytes) !=
             CL_SUCCESS)
         return 0;
     for (size_t i = 0; i < bytes / sizeof *sizes; i++)
         if (!least || sizes[i] < least)
             least = sizes[i];
-    return least;
+    return (unsigned)least;
+}
+
+/* Its matrix engine works on the smallest sub-group. */
+static bool is_intel(cl_device_id device, const char *extensions, unsigned lanes)
+{
+    return strstr(extensions, "cl_intel_subgroup_matrix_multiply_accumulate") &&
+           matrix_intel_lanes(device, extensions) == lanes;
 }
 
 static bool is_intel8(cl_device_id device, const char *extensions)
 {
-    return intel_lanes(device, extensions) == 8;
+    return is_intel(device, extensions, 8);
 }
 
 static bool is_intel16(cl_device_id device, const char *extensions)
 {
-    return intel_lanes(device, extensions) == 16;
+    return is_intel(device, extensions, 16);
 }
 
 /* Whether an AMD device's name, as AMD's runtime gives it ("gfx90a:sramecc+:xnack-"), begins

@@ -37,6 +37,9 @@ const char *matrix_name(size_t index);
 bool matrix_find(struct matrix_unit *unit, bool *forced, cl_device_id device,
                  const char *extensions, struct error *error);
 
+/* Items of the smallest sub-group, as Intel's devices say; 0: others. */
+unsigned matrix_intel_lanes(cl_device_id device, const char *extensions);
+
 /* The largest tile that gives each of `units` compute units work, else the last: the order
  * of additions is that of every tile. */
 const struct matrix_tile *matrix_tile(const struct matrix_unit *unit, size_t units,

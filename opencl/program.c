@@ -273,7 +273,10 @@ static cl_program program_of(struct gpu *gpu, const char *file, const char *opti
 
     program_list(file, options);
     struct buffer source = {0};
-    char *all = path_format("%s %s", options_of_all, options);
+    unsigned lanes = gpu_info(gpu)->intel_lanes;
+    char *all =
+        lanes ? path_format("%s -DINTEL_LANES=%u %s", options_of_all, lanes, options)
+              : path_format("%s %s", options_of_all, options);
     char *path = NULL;
     cl_program program = NULL;
     if (!read_whole(file, &source, error))

@@ -71,12 +71,13 @@ def amd(chip):
     return build
 
 
-def intel(chip, folder_of_ocloc):
+def intel(chip, lanes, folder_of_ocloc):
     def build(source, options, folder):
         more = dict(os.environ, IGC_ShaderDumpEnable="1", IGC_DumpToCustomDir=folder,
                     LD_LIBRARY_PATH=f"{folder_of_ocloc}/usr/lib/x86_64-linux-gnu")
         run([f"{folder_of_ocloc}/usr/bin/ocloc", "compile", "-q", "-file", source, "-device",
-             chip, "-out_dir", folder, "-options", " ".join(options)], env=more)
+             chip, "-out_dir", folder, "-options",
+             " ".join([*options, f"-DINTEL_LANES={lanes}"])], env=more)
         last = {}  # of a kernel: a second attempt, where there is one, is what counts
         for name in sorted(os.listdir(folder)):
             if kernel := re.fullmatch(r".*?(_\d+)?_simd\d+_entry_(\d+)\.asm", name):
@@ -99,8 +100,8 @@ def targets(tools):
         Target("gfx90a", amd("gfx90a"), "MATRIX_MFMA", r"\bv_mfma_f32", 512),
         Target("gfx942", amd("gfx942"), "MATRIX_MFMA", r"\bv_mfma_f32", 512),
         Target("gfx1100", amd("gfx1100"), "MATRIX_WMMA", r"\bv_wmma_f32", 256),
-        Target("dg2", intel("dg2-g10", ocloc), "MATRIX_INTEL=8", r"\bdpas\.", 128),
-        Target("pvc", intel("pvc", ocloc), "MATRIX_INTEL=16", r"\bdpas\.", 128),
+        Target("dg2", intel("dg2-g10", 8, ocloc), "MATRIX_INTEL=8", r"\bdpas\.", 128),
+        Target("pvc", intel("pvc", 16, ocloc), "MATRIX_INTEL=16", r"\bdpas\.", 128),
     ]
 
 

@@ -50,7 +50,14 @@ INLINE float4 fetch_a(__global const x_type *x, struct geometry g, struct place 
     return vload4(0, values);
 }
 
-__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1)))
+/* Intel's compiler may take sub-groups so wide that their sums do not fit in the registers. */
+#ifdef INTEL_LANES
+#define NARROW __attribute__((intel_reqd_sub_group_size(INTEL_LANES)))
+#else
+#define NARROW
+#endif
+
+__kernel NARROW __attribute__((reqd_work_group_size(ITEMS, 1, 1)))
 void gemm(__global y_type *y, __global const x_type *x, __global const w_type *weights,
           __global const float *bias, __global const y_type *row_bias,
           __global const y_type *residual, int rows, int out, int h, int w, int in, int xh,
