@@ -355,6 +355,7 @@ void coordinator_up(void)
     world->settings = (struct coordinator_settings){.heartbeat_ms = 2000,
                                                     .suspect_ms = 6000,
                                                     .lease_ms = 30000,
+                                                    .safety_checker = "",
                                                     .reserve_mib = 100};
     struct coordinator *self = calloc(1, sizeof *self);
     struct error error = {0};
