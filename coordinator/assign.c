@@ -115,7 +115,7 @@ static bool add_next(struct coordinator *self, struct node *node, struct queue_j
     struct scheduler_task view;
     uint64_t index;
     if (!queue_next(job, node->number, node->offer.alone, self->now, &index) ||
-        !work_look(self, job, index, &view, NULL))
+        !work_look(self, job, index, &view))
         return false;
     if (work_known(self, job, index, &view))
         return ++batch->skipped < SKIPPED_MOST;
@@ -127,7 +127,7 @@ static bool add_next(struct coordinator *self, struct node *node, struct queue_j
     if (batch->count &&
         (memcmp(batch->group, view.group, 32) != 0 || batch->bytes > ASSIGN_BYTES))
         return false;
-    const struct task *task = job_task(job->tag, &self->models, index, NULL);
+    const struct task *task = job_task(job->tag, &self->models, index);
     if (!task)
         return false;
     batch_add(self, batch, work_lease(self, node, job, index, &view), &view, task);
@@ -176,7 +176,7 @@ static bool look(void *context, struct queue_job *job, uint64_t index,
     struct looking *looking = context;
     const struct job *own = job->tag;
     if (own->passed == looking->self->served || !work_suits(job, looking->node) ||
-        !work_look(looking->self, job, index, into, NULL))
+        !work_look(looking->self, job, index, into))
         return false;
     into->submitter = own->share;
     into->deadline = own->deadline;
@@ -191,7 +191,7 @@ static uint32_t amount_of(struct coordinator *self, struct sheet *sheet,
     uint64_t index;
     struct scheduler_task task;
     if (!queue_next(job, node->number, node->offer.alone, self->now, &index) ||
-        !work_look(self, job, index, &task, NULL))
+        !work_look(self, job, index, &task))
         return 0;
     uint32_t most = node->offer.batch < BATCH_MOST ? node->offer.batch : BATCH_MOST;
     *at_once = speeds_batch(&node->speeds, task.model, task.size_class, most);
@@ -275,8 +275,8 @@ static bool serve_twin(struct coordinator *self, struct node *node)
     struct scheduler_task view;
     struct queue_lease *lease = worth_a_twin(self, node);
     const struct task *task =
-        lease && work_look(self, lease->job, lease->index, &view, NULL)
-            ? job_task(lease->job->tag, &self->models, lease->index, NULL)
+        lease && work_look(self, lease->job, lease->index, &view)
+            ? job_task(lease->job->tag, &self->models, lease->index)
             : NULL;
     if (!task)
         return false;

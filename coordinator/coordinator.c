@@ -28,12 +28,11 @@
 #include "coordinator/parked.h"
 
 enum {
-    BURST = 256,    /* messages of a turn, if they take no longer than TURN_US */
-    TURN_US = 5000, /* what was decided waits for the turn's end */
-    BEHIND_US =
-        500,       /* instead, while known credit waits: more of it would wait longer */
-    ASK_MS = 1000, /* between asking for previews */
-    TELL_MS = 100, /* between progress events */
+    BURST = 256,     /* messages of a turn, if they take no longer than TURN_US */
+    TURN_US = 5000,  /* what was decided waits for the turn's end */
+    BEHIND_US = 500, /* instead, while known credit waits */
+    ASK_MS = 1000,   /* between asking for previews */
+    TELL_MS = 100,   /* between progress events */
     SWEEP_MS = 2000, /* between looks for connections that are gone */
     LEARN_MS = 5000, /* between notes of speeds and usage */
     PATIENCE_MS = 1000,

@@ -238,7 +238,7 @@ static bool task_wants(struct coordinator *self, const Farm__Commit *commit,
 {
     struct scheduler_task view;
     if (!job || job->state != QUEUE_OPEN || commit->index >= job->tasks ||
-        !work_look(self, job, commit->index, &view, NULL) ||
+        !work_look(self, job, commit->index, &view) ||
         memcmp(view.key, commit->key.data, 32) != 0)
         return false;
     *lease = queue_rendering(self->queue, view.key);

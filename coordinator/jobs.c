@@ -289,13 +289,13 @@ bool job_fill(struct task *task, const struct models *models, struct error *erro
 }
 
 const struct task *job_task(struct job *self, const struct models *models,
-                            uint64_t index, struct error *error)
+                            uint64_t index)
 {
     if (!self->expansion && self->specification)
-        self->expansion = expansion_new(self->specification, error);
+        self->expansion = expansion_new(self->specification, NULL);
     struct task *task =
-        self->expansion ? expansion_task(self->expansion, index, error) : NULL;
-    return task && job_fill(task, models, error) ? task : NULL;
+        self->expansion ? expansion_task(self->expansion, index, NULL) : NULL;
+    return task && job_fill(task, models, NULL) ? task : NULL;
 }
 
 static int by_order_down(const void *one, const void *two)

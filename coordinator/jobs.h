@@ -55,10 +55,10 @@ bool job_priority_fits(int32_t priority, struct error *error);
 /* What a task of a resolved job leaves to its model and its other options. */
 bool job_fill(struct task *task, const struct models *models, struct error *error);
 
-/* The task of an open job at the index with everything resolved; borrowed until the next
- * call. */
+/* The task of an open job at the index with everything resolved, borrowed until the next
+ * call; NULL when it cannot be expanded, or its model is gone. */
 const struct task *job_task(struct job *self, const struct models *models,
-                            uint64_t index, struct error *error);
+                            uint64_t index);
 
 /* A job by its id as hexadecimal digits, a unique prefix of it, its label (the newest of
  * that label), or "last"; with `owner` only that key's. NULL with ERROR_NOT_FOUND. */

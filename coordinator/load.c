@@ -130,7 +130,7 @@ static void load_attempt(void *context, const struct attempt_row *row)
                         self->now);
     struct queue_lease *lease = queue_attempt(self->queue, id);
     struct scheduler_task view;
-    if (lease && work_look(self, job, row->index, &view, NULL))
+    if (lease && work_look(self, job, row->index, &view))
         work_cost(lease, &view);
     if (lease)
         node_lease(node, lease->step_pixels, self->now);

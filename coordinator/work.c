@@ -38,14 +38,14 @@ static bool is_like(const struct job *own, uint64_t one, uint64_t other)
 }
 
 bool work_look(struct coordinator *self, struct queue_job *job, uint64_t index,
-               struct scheduler_task *view, struct error *error)
+               struct scheduler_task *view)
 {
     struct job *own = job->tag;
     if (own->view_index != index) {
         bool like = is_like(own, index, own->view_index);
-        const struct task *task = job_task(own, &self->models, index, error);
+        const struct task *task = job_task(own, &self->models, index);
         own->view_index = UINT64_MAX;
-        if (!task || !blob_parse(task->model, own->view.model, error))
+        if (!task || !blob_parse(task->model, own->view.model, NULL))
             return false;
         task_key(task, is_apart(own->specification) ? job->id : NULL, own->view.key);
         if (!like)
@@ -101,8 +101,7 @@ void work_settle(struct coordinator *self, struct queue_job *job)
         uint64_t index = job->cursor;
         if (index >= job->tasks || own->probed == index)
             return;
-        if (!work_look(self, job, index, &view, NULL) ||
-            !work_known(self, job, index, &view))
+        if (!work_look(self, job, index, &view) || !work_known(self, job, index, &view))
             own->probed = index;
     }
 }

@@ -4,9 +4,9 @@
 
 #include "coordinator/tell.h"
 
-/* A task of an open job: key, model and group. */
+/* Key, model and group of a task of an open job; false when it cannot be expanded. */
 bool work_look(struct coordinator *self, struct queue_job *job, uint64_t index,
-               struct scheduler_task *view, struct error *error);
+               struct scheduler_task *view);
 
 /* Tasks of the job that come next and whose results are known are done; stops at the
  * first that is not, or after some. */

@@ -13,7 +13,7 @@ void work_sign(struct coordinator *self, struct queue_job *job, uint64_t index,
     memcpy(made.task, result->key, 32);
     memcpy(made.pixels, result->pixels, 32);
     memcpy(made.node, node->key, 32);
-    const struct task *task = job_task(job->tag, &self->models, index, NULL);
+    const struct task *task = job_task(job->tag, &self->models, index);
     if (task && blob_parse(task->model, made.model[0], NULL)) {
         made.models = 1;
         uint8_t inputs[INPUTS_MOST][32];

@@ -8,7 +8,7 @@
 
 /* An image as it left the device, and all that goes into its files. */
 struct rendered {
-    struct attempt attempt;     /* a copy, where it began aside */
+    struct attempt attempt;     /* a copy, without where it began */
     char *model_name, *refiner; /* heap; of the refiner "name [hash]", "" without */
     char model_hash[11];
     size_t at_once;

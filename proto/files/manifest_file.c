@@ -115,9 +115,9 @@ static const struct input_kind {
      "a safetensors file; a pickled embedding (.pt, .bin) must be converted to one",
      NULL},
     {"lora", begins_safetensors, "a safetensors file", NULL},
+    {"picture", begins_picture, "a PNG or JPEG picture", "picture"},
     {"safety-checker", begins_safetensors, "a safetensors file",
      "safety_checker.safetensors"},
-    {"picture", begins_picture, "a PNG or JPEG picture", "picture"},
     {"vae", begins_safetensors, "a safetensors file", "vae.safetensors"},
 };
 

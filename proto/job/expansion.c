@@ -18,10 +18,9 @@
 struct expansion {
     const Farm__Job *job;
     struct task base, task;
-    uint64_t seeds;  /* 0: an axis is over them, as is */
+    uint64_t seeds;  /* 0: an axis takes their place */
     uint64_t *until; /* variants of the prompts up to and with each */
-    uint64_t
-        made; /* which combination of all but seeds the task has; UINT64_MAX: none */
+    uint64_t made;   /* the task's index without its seed's digit; UINT64_MAX: none */
 };
 
 static bool count_variants(struct expansion *self, struct error *error)
@@ -104,11 +103,13 @@ static bool set_variant(const struct expansion *self, uint64_t variant,
     return ok;
 }
 
-/* All of the task but its seed; `rest` is the index without the seed's digit. */
-static bool make(struct expansion *self, uint64_t rest, struct error *error)
+/* All of the task but its seed. */
+static bool make(struct expansion *self, uint64_t index, struct error *error)
 {
     const Farm__Job *job = self->job;
     bool ok = true;
+    uint64_t rest = index;
+    take(&rest, self->seeds);
     uint64_t variant = take(&rest, variants(self));
     task_clear(&self->task);
     task_copy(&self->task, &self->base);
@@ -117,27 +118,18 @@ static bool make(struct expansion *self, uint64_t rest, struct error *error)
         ok = task_set_bytes(&self->task, axis->name,
                             axis->values[take(&rest, axis->n_values)], error);
     }
+    if (ok && rest)
+        return error_set_kind(error, ERROR_NOT_FOUND, "the job has no task %" PRIu64,
+                              index);
     return ok && (!job->n_prompts || set_variant(self, variant, &self->task, error));
-}
-
-static bool is_beyond(const struct expansion *self, uint64_t rest)
-{
-    take(&rest, variants(self));
-    for (size_t i = self->job->n_axes; i-- > 0;)
-        take(&rest, self->job->axes[i]->n_values);
-    return rest > 0;
 }
 
 struct task *expansion_task(struct expansion *self, uint64_t index, struct error *error)
 {
     uint64_t rest = index, seed = take(&rest, self->seeds);
-    if (is_beyond(self, rest)) {
-        error_set_kind(error, ERROR_NOT_FOUND, "the job has no task %" PRIu64, index);
-        return NULL;
-    }
     if (self->made != rest) {
         self->made = UINT64_MAX;
-        if (!make(self, rest, error))
+        if (!make(self, index, error))
             return NULL;
         self->made = rest;
     }

@@ -124,8 +124,8 @@ static void check(struct coordinator *self)
             abort();
         if (queue_next(job, 1, true, 0, &index) && index >= job->tasks)
             abort();
-        work_look(self, job, 0, &view, NULL);
-        job_task(job->tag, &self->models, 0, NULL);
+        work_look(self, job, 0, &view);
+        job_task(job->tag, &self->models, 0);
     }
 }
 

@@ -87,30 +87,24 @@ static bool lay_over(const struct canvas *canvas, struct image *image,
 }
 
 /* The safety checker the request names, on the device. */
-static bool wake_safety(struct pipeline *self, const struct image_request *request,
-                        struct error *error)
+static bool put_safety(void *owner, struct error *error)
 {
-    struct error first = {0};
-    if (self->safety && safety_is(self->safety, request->safety_path))
+    const struct image_request *request = ((struct rendering *)owner)->request;
+    struct pipeline *pipeline = ((struct rendering *)owner)->pipeline;
+    if (pipeline->safety && safety_is(pipeline->safety, request->safety_path))
         return true;
-    safety_destroy(&self->safety);
-    do {
-        first = (struct error){0};
-        self->safety =
-            safety_load(self->gpu, request->safety_path, request->safety_name, &first);
-    } while (!self->safety && first.kind == ERROR_MEMORY && residence_make_room(self));
-    if (!self->safety && error)
-        *error = first;
-    return self->safety != NULL;
+    safety_destroy(&pipeline->safety);
+    pipeline->safety =
+        safety_load(pipeline->gpu, request->safety_path, request->safety_name, error);
+    return pipeline->safety;
 }
 
 /* A picture that is flagged leaves nothing of itself. */
-static bool judge(const struct rendering *self, struct image *image,
-                  struct error *error)
+static bool judge(struct rendering *self, struct image *image, struct error *error)
 {
     struct safety_finding finding;
     const struct pixels made = {image->width, image->height, image->rgb};
-    if (!wake_safety(self->pipeline, self->request, error) ||
+    if (!residence_take(self->pipeline, put_safety, self, error) ||
         !safety_check(self->pipeline->safety, &made, &finding, error))
         return false;
     image->flagged = finding.flagged;

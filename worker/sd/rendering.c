@@ -9,8 +9,9 @@
 
 enum { SIDE_MOST = 4096, BATCH_MOST = 64 };
 
-static bool put_files(struct rendering *self, struct error *error)
+static bool put_files(void *owner, struct error *error)
 {
+    struct rendering *self = owner;
     struct pipeline *pipeline = self->pipeline;
     const struct image_request *request = self->request;
     return vae_other_put(&pipeline->vae, &pipeline->model, request->vae_path,
@@ -21,28 +22,16 @@ static bool put_files(struct rendering *self, struct error *error)
                                 request->embeddings, request->embedding_count, error);
 }
 
-/* Puts the request's VAE, LoRAs and embeddings in their places; where memory is short, plans go
- * first, since they are made again soonest. */
+/* Puts the request's VAE, LoRAs and embeddings in their places. */
 static bool take_files(struct rendering *self, struct error *error)
 {
     struct pipeline *pipeline = self->pipeline;
-    struct error first = {0};
     if (vae_other_differs(&pipeline->vae, self->request->vae_path)) {
         plans_drop(&pipeline->plans);
         pipeline->preview = (struct preview_map){0};
     }
     self->loads = pipeline->loads;
-    bool ok = put_files(self, &first), freed = true;
-    if (!ok && first.kind == ERROR_MEMORY)
-        plans_drop(&pipeline->plans);
-    while (!ok && first.kind == ERROR_MEMORY && freed) {
-        first = (struct error){0};
-        ok = put_files(self, &first);
-        freed = ok || residence_make_room(pipeline);
-    }
-    if (!ok && error)
-        *error = first;
-    return ok;
+    return residence_take(pipeline, put_files, self, error);
 }
 
 bool rendering_wake(struct rendering *self, struct error *error)

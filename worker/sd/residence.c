@@ -22,6 +22,24 @@ static bool make_room(void *owner)
     return residence_make_room(owner);
 }
 
+bool residence_take(struct pipeline *self,
+                    bool (*take)(void *owner, struct error *error), void *owner,
+                    struct error *error)
+{
+    struct error first = {0};
+    bool ok = take(owner, &first), freed = true;
+    if (!ok && first.kind == ERROR_MEMORY)
+        plans_drop(&self->plans);
+    while (!ok && first.kind == ERROR_MEMORY && freed) {
+        first = (struct error){0};
+        ok = take(owner, &first);
+        freed = ok || residence_make_room(self);
+    }
+    if (!ok && error)
+        *error = first;
+    return ok;
+}
+
 void residence_sleep(struct pipeline *self)
 {
     plans_drop(&self->plans);

@@ -17,6 +17,12 @@ void residence_sleep(struct pipeline *self);
  * there is nothing. */
 bool residence_make_room(struct pipeline *self);
 
+/* Tries `take` until memory suffices for it: plans go first, since they are made again soonest,
+ * then what residence_make_room() finds. */
+bool residence_take(struct pipeline *self,
+                    bool (*take)(void *owner, struct error *error), void *owner,
+                    struct error *error);
+
 /* A new one for the files, awake; NULL when they cannot be loaded. */
 struct pipeline *residence_new(struct gpu *gpu, const struct model_files *files,
                                enum dtype dtype, struct pipeline *base,

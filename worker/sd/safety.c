@@ -32,7 +32,6 @@ struct safety {
     struct gpu *gpu;
     char *path;
     struct stream *stream;
-    bool ready;
     size_t c, inner, layers, projection;
     size_t patch, side;        /* pixels of a patch, patches of a side */
     struct linear patches;     /* 3 patch^2 -> c */
@@ -78,10 +77,12 @@ static bool sizes(struct safety *self, const struct checkpoint *from, const char
                               "of %zu pixels; it should have multiples of %d, and one "
                               "place more than a square",
                               self->c, positions->shape[0], self->patch, HEAD);
-    do
+    for (; self->layers < LAYERS_MOST; self->layers++) {
         snprintf(name, sizeof name, "%sencoder.layers.%zu.layer_norm1.weight", outer,
                  self->layers);
-    while (checkpoint_has(from, name) && self->layers++ < LAYERS_MOST);
+        if (!checkpoint_has(from, name))
+            break;
+    }
     return true;
 }
 
@@ -175,6 +176,24 @@ static void load_all(struct safety *self, struct loader *l, const char *outer)
     load_concepts(&self->concept, l, self->projection, "concept_embeds");
 }
 
+static void forward(struct safety *self)
+{
+    struct stream *s = self->stream;
+    size_t places = self->side * self->side + 1;
+    struct tensor x = tensor_take(s, 1, 1, places, self->c);
+    struct tensor normed = tensor_take(s, 1, 1, places, self->c);
+    struct tensor wide = tensor_take(s, 1, 1, places, self->inner);
+    linear(s, normed, self->in, &self->patches, ACTIVATION_NONE, &self->places);
+    layer_norm(s, x, normed, &self->before);
+    for (size_t i = 0; i < self->layers; i++)
+        clip_layer_apply(s, x, normed, wide, &self->layer[i], ACTIVATION_QUICK_GELU);
+    layer_norm(s, normed, x, &self->after);
+    linear(s, self->out, normed, &self->project, ACTIVATION_NONE, NULL);
+    tensor_give(s, &wide);
+    tensor_give(s, &normed);
+    tensor_give(s, &x);
+}
+
 static bool load(struct safety *self, struct checkpoint *from, struct error *error)
 {
     /* Published files have the outer module's name; transformers 5.6 and later save
@@ -192,11 +211,15 @@ static bool load(struct safety *self, struct checkpoint *from, struct error *err
         return false;
     }
     size_t places = self->side * self->side + 1, values = 3 * self->patch * self->patch;
-    return checkpoint_all_used(from, error) &&
-           tensor_new(&self->in, self->gpu, DTYPE_F32, 1, 1, places, values, error) &&
-           tensor_new(&self->out, self->gpu, DTYPE_F32, 1, 1, places, self->projection,
-                      error) &&
-           (self->stream = stream_new(self->gpu, DTYPE_F32, error));
+    if (!checkpoint_all_used(from, error) ||
+        !tensor_new(&self->in, self->gpu, DTYPE_F32, 1, 1, places, values, error) ||
+        !tensor_new(&self->out, self->gpu, DTYPE_F32, 1, 1, places, self->projection,
+                    error) ||
+        !(self->stream = stream_new(self->gpu, DTYPE_F32, error)))
+        return false;
+    stream_plan(self->stream);
+    forward(self);
+    return stream_ready(self->stream, error);
 }
 
 struct safety *safety_load(struct gpu *gpu, const char *path, const char *name,
@@ -251,33 +274,6 @@ bool safety_is(const struct safety *self, const char *path)
 }
 
 /* ---- Looking */
-
-static void forward(struct safety *self)
-{
-    struct stream *s = self->stream;
-    size_t places = self->side * self->side + 1;
-    struct tensor x = tensor_take(s, 1, 1, places, self->c);
-    struct tensor normed = tensor_take(s, 1, 1, places, self->c);
-    struct tensor wide = tensor_take(s, 1, 1, places, self->inner);
-    linear(s, normed, self->in, &self->patches, ACTIVATION_NONE, &self->places);
-    layer_norm(s, x, normed, &self->before);
-    for (size_t i = 0; i < self->layers; i++)
-        clip_layer_apply(s, x, normed, wide, &self->layer[i], ACTIVATION_QUICK_GELU);
-    layer_norm(s, normed, x, &self->after);
-    linear(s, self->out, normed, &self->project, ACTIVATION_NONE, NULL);
-    tensor_give(s, &wide);
-    tensor_give(s, &normed);
-    tensor_give(s, &x);
-}
-
-static bool prepare(struct safety *self, struct error *error)
-{
-    if (self->ready)
-        return true;
-    stream_plan(self->stream);
-    forward(self);
-    return self->ready = stream_ready(self->stream, error);
-}
 
 /* As CLIPImageProcessor makes it: the longer side is cut down to a whole number of pixels. */
 static bool middle_of(const struct pixels *picture, size_t side, struct pixels *into,
@@ -367,7 +363,7 @@ bool safety_check(struct safety *self, const struct pixels *picture,
     float *seen = calloc(tensor_count(&self->out), sizeof *seen);
     if (!seen)
         return error_set_kind(error, ERROR_MEMORY, "no memory for a finding");
-    bool ok = prepare(self, error) && upload(self, picture, error);
+    bool ok = upload(self, picture, error);
     if (ok) {
         stream_run(self->stream);
         forward(self);
