@@ -124,6 +124,22 @@ void broken(const char *format, ...)
     world->wrong = path_format("after %.3f s: %s", (double)world->now / 1000, text);
 }
 
+/* FNV-1a (Fowler, Noll, Vo). */
+static void note(const void *data, size_t size)
+{
+    const uint8_t *bytes = data;
+    for (size_t i = 0; i < size; i++)
+        world->course = (world->course ^ bytes[i]) * 0x100000001b3;
+}
+
+static void note_event(const struct event *event)
+{
+    const uint64_t fields[] = {(uint64_t)event->at, event->order, event->kind,
+                               event->who,          event->stamp, event->size};
+    note(fields, sizeof fields);
+    note(event->data, event->size);
+}
+
 static void handle(struct event *event)
 {
     switch (event->kind) {
@@ -187,6 +203,7 @@ void world_run(struct world *self, int64_t until)
         struct event event = pop();
         self->now = event.at > self->now ? event.at : self->now;
         self->handled++;
+        note_event(&event);
         handle(&event);
         free(event.data);
     }

@@ -129,6 +129,7 @@ struct world {
     struct event *heap;
     size_t events, room;
     uint64_t orders, handled;
+    uint64_t course; /* digest of the events so far */
     int64_t turn_at; /* of the EVENT_TURN that counts */
 
     struct connection *connection;
