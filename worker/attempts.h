@@ -41,6 +41,7 @@ struct attempt {
     uint32_t at_once; /* images its batch should have; 0: as many as there may be */
     Farm__AttemptState state;
     bool withdrawn; /* nobody wants it; it only waits for its batch to end */
+    bool ahead;     /* its texts were sent ahead */
     bool alone;     /* shares no batch: its last one failed for somebody's input */
     uint32_t step, steps;
     struct error *failed; /* what the coordinator must still hear; heap, else NULL */

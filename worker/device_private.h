@@ -45,7 +45,6 @@ struct device {
 /* device_work.c: what the two actors report, and what follows from it. */
 void device_on_render(struct device *self, struct render_event *event);
 void device_on_io(struct device *self, struct io_event *event);
-void device_start_batch(struct device *self); /* when it is idle and something waits */
 
 /* Asks for what of the attempt's model and files is not here: it is FETCHING then, ASSIGNED
  * otherwise. False when too much is being fetched; the attempt has ended. */
@@ -56,6 +55,10 @@ void device_about(const struct device *self, const struct attempt *attempt);
 
 /* Ends an attempt that will have no result. */
 void device_fail(struct device *self, struct attempt *attempt, const struct error *why);
+
+/* device_batch.c: gives the device the next batch when it is idle and something waits; while it
+ * is busy, that batch's texts. */
+void device_start_batch(struct device *self);
 
 /* device_control.c: the connection. */
 bool device_connect(struct device *self, struct error *error);

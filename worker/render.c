@@ -1,6 +1,6 @@
 /* Orders wait in the pipe while a batch renders; the progress callback, which the pipeline
- * calls once a step, looks there for a stop. Anything else found there would be a second
- * batch, which the loop does not send before RENDER_ENDED.
+ * calls once a step, looks there for a stop, and for texts of what comes next, which it
+ * encodes at once. A second batch the loop does not send before RENDER_ENDED.
  */
 #include "worker/render.h"
 
@@ -15,18 +15,16 @@
 #include "base/path.h"
 #include "proto/files/manifest.h"
 #include "proto/wire.h"
-#include "worker/brought.h"
 #include "worker/memory.h"
 #include "worker/proof.h"
+#include "worker/requests.h"
 #include "worker/sd/residents.h"
 #include "worker/small_picture.h"
-#include "worker/task_loras.h"
-#include "worker/task_request.h"
 #include "worker/timing.h"
 
 enum { PREVIEW_MS = 1000 };
 
-enum order_kind { ORDER_BATCH, ORDER_PREVIEWS, ORDER_STOP, ORDER_END };
+enum order_kind { ORDER_BATCH, ORDER_AHEAD, ORDER_PREVIEWS, ORDER_STOP, ORDER_END };
 
 struct order {
     enum order_kind kind;
@@ -79,20 +77,36 @@ static void order_destroy(struct order *order)
     free(order);
 }
 
+static struct order *order_of_batch(enum order_kind kind, const uint8_t model[BLOB_ID],
+                                    const struct inputs *inputs,
+                                    struct attempt *const *batch, size_t count)
+{
+    struct order *order = order_new(kind);
+    memcpy(order->model, model, BLOB_ID);
+    inputs_copy(&order->inputs, inputs);
+    for (; order->count < count; order->count++)
+        attempt_copy(&order->batch[order->count], batch[order->count]);
+    return order;
+}
+
 void render_batch(struct render *self, const uint8_t model[BLOB_ID],
                   const struct model_files *files, const Farm__Manifest *manifest,
                   const struct inputs *inputs, struct attempt *const *batch,
                   size_t count)
 {
-    struct order *order = order_new(ORDER_BATCH);
-    memcpy(order->model, model, BLOB_ID);
+    struct order *order = order_of_batch(ORDER_BATCH, model, inputs, batch, count);
     model_files_copy(&order->files, files);
-    inputs_copy(&order->inputs, inputs);
     order->model_name = wire_string(manifest->name);
     manifest_model_hash(manifest, order->model_hash);
-    for (; order->count < count; order->count++)
-        attempt_copy(&order->batch[order->count], batch[order->count]);
     zsock_send(self->actor, "p", order);
+}
+
+void render_ahead(struct render *self, const uint8_t model[BLOB_ID],
+                  const struct inputs *inputs, struct attempt *const *batch,
+                  size_t count)
+{
+    zsock_send(self->actor, "p",
+               order_of_batch(ORDER_AHEAD, model, inputs, batch, count));
 }
 
 void render_stop(struct render *self, bool keep)
@@ -147,6 +161,36 @@ static void tell(struct render *self, const struct render_event *event)
     zsock_send(self->pipe, "p", copy);
 }
 
+static enum dtype dtype_of(const struct task *task)
+{
+    return strcmp(task->precision, "f16") == 0 ? DTYPE_F16 : DTYPE_F32;
+}
+
+static bool read_requests(struct requests *into, const struct order *order,
+                          struct error *error)
+{
+    return requests_read(into, order->batch, order->count, &order->inputs, error);
+}
+
+/* Encodes the texts of a batch to come, of the model in use. What fails here fails again where
+ * it is rendered, and is told there. */
+static void encode_ahead(struct render *self, const struct order *order)
+{
+    struct requests requests;
+    struct error error = {0};
+    struct pipeline *pipeline = residents_first(&self->residents, order->model,
+                                                dtype_of(&order->batch[0].task));
+    if (!pipeline || !read_requests(&requests, order, &error))
+        return;
+    int64_t start = clock_us();
+    bool ok = true;
+    for (size_t i = 0; ok && i < order->count; i++)
+        ok = pipeline_encode_ahead(pipeline, &requests.item[i], &error);
+    log_debug("texts of %zu images ahead in %.1f ms%s%s", order->count,
+              (double)(clock_us() - start) / 1e3, ok ? "" : ": ", error.text);
+    requests_clear(&requests);
+}
+
 /* Takes orders that wait; true when rendering is to end. */
 static bool is_stopped(struct render *self)
 {
@@ -156,12 +200,15 @@ static bool is_stopped(struct render *self)
             self->end = true; /* the process is being interrupted */
             break;
         }
-        if (order->kind == ORDER_PREVIEWS)
-            self->shown_until = order->until;
-        else
-            self->stop = true;
         self->end = order->kind == ORDER_END;
-        self->watch.keep_stopped = order->keep;
+        if (order->kind == ORDER_PREVIEWS) {
+            self->shown_until = order->until;
+        } else if (order->kind == ORDER_AHEAD) {
+            encode_ahead(self, order);
+        } else {
+            self->stop = true;
+            self->watch.keep_stopped = order->keep;
+        }
         order_destroy(order);
     }
     return self->stop || self->end;
@@ -222,11 +269,6 @@ static bool on_progress(void *owner, size_t done, size_t of)
     self->watch.preview_every = shows ? 1 : 0;
     pipeline_watch(self->pipeline, &self->watch);
     return !stopped;
-}
-
-static enum dtype dtype_of(const struct task *task)
-{
-    return strcmp(task->precision, "f16") == 0 ? DTYPE_F16 : DTYPE_F32;
 }
 
 /* What rendering the order will take of the device, made out before anything is taken; 0 where
@@ -350,38 +392,26 @@ static bool render_on(struct render *self, const struct order *order,
 
 static bool render(struct render *self, const struct order *order, struct error *error)
 {
-    struct image_request requests[BATCH_MOST] = {0};
+    struct requests requests;
     struct image images[BATCH_MOST] = {0};
-    struct task_loras loras[BATCH_MOST] = {0};
-    struct brought brought;
-    if (!load(self, order, error) ||
-        !brought_read(&brought, &order->inputs, &order->batch[0].task, error))
+    if (!load(self, order, error) || !read_requests(&requests, order, error))
         return false;
-    bool ok = true;
-    for (size_t i = 0; ok && i < order->count; i++) {
-        const struct task *task = &order->batch[i].task;
-        ok = task_loras_read(&loras[i], task, &order->inputs, error);
-        task_request(task, &loras[i], &requests[i]);
-        brought_request(&brought, task, &requests[i]);
-    }
     struct render_event started = {.kind = RENDER_STARTED, .count = order->count};
     pipeline_default_size(self->pipeline, &started.width, &started.height);
-    if (requests[0].width && requests[0].height) {
-        started.width = requests[0].width;
-        started.height = requests[0].height;
+    if (requests.item[0].width && requests.item[0].height) {
+        started.width = requests.item[0].width;
+        started.height = requests.item[0].height;
     }
     tell(self, &started);
     timing_begin(&self->timing);
-    ok = ok && render_on(self, order, requests, images, error);
+    bool ok = render_on(self, order, requests.item, images, error);
     timing_end(&self->timing, ok ? order->count : 0);
     if (ok)
-        hand_out(self, order, brought.refiner_title, images,
+        hand_out(self, order, requests.brought.refiner_title, images,
                  timing_last(&self->timing));
     for (size_t i = 0; i < order->count; i++)
         image_clear(&images[i]);
-    brought_clear(&brought);
-    for (size_t i = 0; i < order->count; i++)
-        task_loras_clear(&loras[i]);
+    requests_clear(&requests);
     return ok;
 }
 
@@ -413,6 +443,8 @@ static void render_actor(zsock_t *pipe, void *argument)
         self->end = order->kind == ORDER_END;
         if (order->kind == ORDER_PREVIEWS)
             self->shown_until = order->until;
+        if (order->kind == ORDER_AHEAD)
+            encode_ahead(self, order);
         if (order->kind == ORDER_BATCH) {
             struct render_event ended = {.kind = RENDER_ENDED};
             self->stop = false;

@@ -35,6 +35,12 @@ void render_batch(struct render *self, const uint8_t model[BLOB_ID],
                   const struct inputs *inputs, struct attempt *const *batch,
                   size_t count);
 
+/* The batch that will be next while another of its model renders, so far as it is known: its
+ * texts are encoded between steps, and its first step does not wait for that. Copied. */
+void render_ahead(struct render *self, const uint8_t model[BLOB_ID],
+                  const struct inputs *inputs, struct attempt *const *batch,
+                  size_t count);
+
 /* The present batch is not wanted any more; RENDER_ENDED comes with ERROR_BUSY, or it had
  * ended already. With `keep`, snapshots of where it stands come first. */
 void render_stop(struct render *self, bool keep);

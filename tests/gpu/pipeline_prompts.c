@@ -5,6 +5,7 @@
 #include "worker/sd/conditioning.h"
 #include "worker/sd/model.h"
 #include "worker/sd/prompt.h"
+#include "worker/sd/rendering.h"
 
 static json_t *golden;
 
@@ -29,7 +30,7 @@ static void vectors_of_texts_are_those_of_a1111_and_comfyui(void **state)
     struct model model;
     assert_ok(model_files_from_folder(&files, FARM_GOLDEN_DIR "/tiny", &error));
     assert_ok(model_load(&model, gpu, &files, DTYPE_F32, &error));
-    struct conditioning *conditioning = conditioning_new(&model.text, NULL);
+    struct conditioning *conditioning = conditioning_new(&model.text, SIZE_MAX, NULL);
     struct embeddings embeddings;
     const struct embedding_file words[] = {
         {FARM_GOLDEN_DIR "/embeddings/stylish.safetensors", "stylish.safetensors"},
@@ -62,6 +63,36 @@ static void vectors_of_texts_are_those_of_a1111_and_comfyui(void **state)
     embeddings_clear(&embeddings);
     model_clear(&model);
     model_files_clear(&files);
+}
+
+/* Kernels that taking the text costs: none where it is kept. */
+static uint64_t launches_of(struct conditioning *conditioning, const char *text)
+{
+    const struct conditioning_form form = {.syntax = PROMPT_PLAIN, .clip_skip = 1};
+    const struct condition *found;
+    uint64_t before = gpu_launches(gpu);
+    assert_ok(found = conditioning_take(conditioning, text, &form, 1, &error));
+    conditioning_give(conditioning, &found);
+    return gpu_launches(gpu) - before;
+}
+
+static void kept_texts_take_no_more_bytes_than_they_may(void **state)
+{
+    static const char *const texts[] = {"cat", "dog", "fox", "owl"};
+    struct pipeline *pipeline = load_pipeline("tiny");
+    struct text_stack *text = &pipeline->model.text;
+    size_t each = text->tokens * text->c * sizeof(float);
+    struct conditioning *conditioning = conditioning_new(text, 3 * each, NULL);
+    assert_non_null(conditioning); /* of two texts, with what else is kept of them */
+    for (size_t i = 0; i < 4; i++)
+        assert_true(launches_of(conditioning, texts[i]) > 0);
+    assert_int_equal(launches_of(conditioning, "fox"), 0);
+    assert_int_equal(launches_of(conditioning, "owl"), 0);
+    assert_true(launches_of(conditioning, "dog") > 0);
+    assert_int_equal(launches_of(conditioning, "owl"), 0); /* fox went, not it */
+    assert_true(launches_of(conditioning, "fox") > 0);
+    conditioning_destroy(&conditioning);
+    pipeline_destroy(&pipeline);
 }
 
 static struct image_request request(const char *prompt, const char *negative)
@@ -160,6 +191,7 @@ static void a_long_prompt_is_cut_only_in_plain_syntax(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(kept_texts_take_no_more_bytes_than_they_may),
         cmocka_unit_test(vectors_of_texts_are_those_of_a1111_and_comfyui),
         cmocka_unit_test(editing_alternation_and_and_guide_as_in_a1111),
         cmocka_unit_test(prompts_of_every_kind_share_a_batch_without_a_trace),

@@ -173,6 +173,63 @@ static void a_text_known_is_not_encoded_again(void **state)
     pipeline_destroy(&pipeline);
 }
 
+/* Another image's texts are encoded after the first step. */
+struct ahead {
+    struct pipeline *pipeline;
+    const struct image_request *next;
+    uint64_t before, launches;
+};
+
+static bool encode_next(void *owner, size_t done, size_t of)
+{
+    struct ahead *self = owner;
+    if (done == 0)
+        self->before = gpu_launches(gpu);
+    uint64_t from = gpu_launches(gpu);
+    if (done == 1 && self->next)
+        assert_ok(pipeline_encode_ahead(self->pipeline, self->next, &error));
+    self->launches += gpu_launches(gpu) - from;
+    return true;
+}
+
+static void texts_encoded_ahead_are_found_and_leave_no_trace(void **state)
+{
+    struct pipeline *pipeline = load_pipeline("tiny");
+    struct image_request requests[2] = {request("cat", 1), request("(dog:1.2)", 2)};
+    struct image alone[2], image;
+    for (size_t i = 0; i < 2; i++)
+        assert_ok(
+            pipeline_render(pipeline, &requests[i], 1, NULL, NULL, &alone[i], &error));
+    pipeline_destroy(&pipeline);
+
+    pipeline = load_pipeline("tiny");
+    struct ahead ahead = {.pipeline = pipeline, .next = &requests[1]};
+    struct ahead after = {.pipeline = pipeline};
+    struct ahead *const owners[] = {&ahead, &after};
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t before = gpu_launches(gpu);
+        assert_ok(pipeline_render(pipeline, &requests[i], 1, encode_next, owners[i],
+                                  &image, &error));
+        assert_true(i == 0 ? owners[i]->before > before : owners[i]->before == before);
+        assert_memory_equal(image.rgb, alone[i].rgb, image.width * image.height * 3);
+        image_clear(&image);
+        image_clear(&alone[i]);
+    }
+    assert_true(ahead.launches > 0);
+
+    const struct adapter_use lora = {FARM_GOLDEN_DIR "/lora/kohya.safetensors",
+                                     "kohya.safetensors", 1};
+    struct image_request other = request("fox", 3);
+    other.loras = &lora; /* whose weights are not there */
+    other.lora_count = 1;
+    ahead = (struct ahead){.pipeline = pipeline, .next = &other};
+    assert_ok(pipeline_render(pipeline, &requests[0], 1, encode_next, &ahead, &image,
+                              &error));
+    assert_int_equal(ahead.launches, 0);
+    image_clear(&image);
+    pipeline_destroy(&pipeline);
+}
+
 static void a_prompt_too_long_is_said_to_be_truncated(void **state)
 {
     struct pipeline *pipeline = load_pipeline("emoji");
@@ -282,6 +339,7 @@ int main(void)
         cmocka_unit_test(a_batch_of_eight_takes_as_many_launches_a_step_as_one),
         cmocka_unit_test(progress_tells_each_step_and_may_stop_the_run),
         cmocka_unit_test(a_text_known_is_not_encoded_again),
+        cmocka_unit_test(texts_encoded_ahead_are_found_and_leave_no_trace),
         cmocka_unit_test(a_prompt_too_long_is_said_to_be_truncated),
         cmocka_unit_test(the_models_own_size_is_the_default),
         cmocka_unit_test(a_size_that_the_unet_halves_to_nothing_is_refused),

@@ -123,6 +123,7 @@ def test_one_image_or_four_at_once_here_or_in_a_private_farm_are_the_same_bytes(
     made, begun = ([at for at, what in enumerate(said) if what.startswith(how)]
                    for how in ("files", "first"))
     assert begun[1] < made[3], "the second batch waited for the first one's files"
+    assert re.search(r"texts of \d images ahead in [\d.]+ ms$", two.log(), re.M)
     (second,) = set(images_of(farm)) - {first}
     assert images_of(farm) == {first: TASKS, second: TASKS}
     out = farm.folder / "private"

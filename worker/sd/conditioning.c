@@ -10,8 +10,6 @@
 
 #include "worker/sd/chunks.h"
 
-enum { TEXTS_KEPT = 64 };
-
 /* One text that was encoded. */
 struct encoded {
     struct condition condition; /* first: what is borrowed leads back here */
@@ -20,6 +18,7 @@ struct encoded {
     struct conditioning_form form;
     size_t chunks; /* as asked for */
     float *values; /* [keys, c], then [pooled] */
+    size_t bytes;
     unsigned users;
     uint64_t used; /* when it was asked for last */
 };
@@ -27,11 +26,12 @@ struct encoded {
 struct conditioning {
     struct text_stack *text;
     struct encoded *first;
-    size_t count;
+    size_t bytes, most;
     uint64_t now;
 };
 
-struct conditioning *conditioning_new(struct text_stack *text, struct error *error)
+struct conditioning *conditioning_new(struct text_stack *text, size_t most,
+                                      struct error *error)
 {
     struct conditioning *self = calloc(1, sizeof *self);
     if (!self) {
@@ -39,6 +39,7 @@ struct conditioning *conditioning_new(struct text_stack *text, struct error *err
         return NULL;
     }
     self->text = text;
+    self->most = most;
     return self;
 }
 
@@ -65,19 +66,20 @@ void conditioning_destroy(struct conditioning **self)
     *self = NULL;
 }
 
-/* Forgets the text asked for longest ago that nobody uses. */
-static void forget_one(struct conditioning *self)
+/* Forgets the text asked for longest ago that nobody uses; false where all are in use. */
+static bool forget_one(struct conditioning *self)
 {
     struct encoded **oldest = NULL;
     for (struct encoded **at = &self->first; *at; at = &(*at)->next)
         if (!(*at)->users && (!oldest || (*at)->used < (*oldest)->used))
             oldest = at;
     if (!oldest)
-        return;
+        return false;
     struct encoded *next = (*oldest)->next;
+    self->bytes -= (*oldest)->bytes;
     encoded_destroy(oldest);
     *oldest = next;
-    self->count--;
+    return true;
 }
 
 static bool make_chunks(const struct conditioning *self, size_t which, const char *text,
@@ -259,8 +261,9 @@ static struct encoded *encode(struct conditioning *self, const char *text,
         size_t keys = (chunks > filled ? chunks : filled) * self->text->tokens;
         encoded->form = *form;
         encoded->chunks = chunks;
-        encoded->values =
-            calloc(keys * self->text->c + self->text->pooled, sizeof *encoded->values);
+        size_t values = keys * self->text->c + self->text->pooled;
+        encoded->bytes = sizeof *encoded + strlen(text) + 1 + values * sizeof(float);
+        encoded->values = calloc(values, sizeof *encoded->values);
         encoded->condition = (struct condition){
             .keys = keys,
             .values = encoded->values,
@@ -287,14 +290,14 @@ const struct condition *conditioning_take(struct conditioning *self, const char 
                      strcmp(found->text, text) != 0))
         found = found->next;
     if (!found) {
-        if (self->count >= TEXTS_KEPT)
-            forget_one(self);
         found = encode(self, text, form, chunks, error);
         if (!found)
             return NULL;
+        self->bytes += found->bytes;
+        while (self->bytes > self->most && forget_one(self))
+            ;
         found->next = self->first;
         self->first = found;
-        self->count++;
     }
     found->used = ++self->now;
     found->users++;

@@ -1,7 +1,8 @@
 /* From a text to what the UNet attends to, each distinct text computed once.
  *
- * The last texts' vectors stay on the host, so that a sweep over seeds encodes nothing
- * twice. A text is always encoded alone: its vectors depend on no neighbour.
+ * The last texts' vectors stay on the host, so that a sweep over seeds encodes nothing twice
+ * and texts can be encoded before they are wanted. A text is always encoded alone: its
+ * vectors depend on no neighbour.
  */
 #ifndef FARM_CONDITIONING_H
 #define FARM_CONDITIONING_H
@@ -28,8 +29,10 @@ struct condition {
     bool truncated;      /* plain syntax: the text had more than a chunk takes */
 };
 
-/* The stack is borrowed for the life of it. */
-struct conditioning *conditioning_new(struct text_stack *text, struct error *error);
+/* The stack is borrowed for the life of it. What is kept takes at most `most` bytes, but for
+ * what is in use. */
+struct conditioning *conditioning_new(struct text_stack *text, size_t most,
+                                      struct error *error);
 void conditioning_destroy(struct conditioning **self);
 
 /* Chunks that the text fills, in the encoder that needs most. */

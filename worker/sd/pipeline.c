@@ -363,8 +363,10 @@ bool rendering_together(struct pipeline *self, const struct image_request *reque
     struct passes passes = {
         .first = {.pipeline = self, .request = requests, .count = count}};
     size_t filled = 0;
-    bool ok = residence_wake(self, error) && prepare(&passes, error) &&
-              denoise(&passes, progress, owner, error);
+    bool ok = residence_wake(self, error) && prepare(&passes, error);
+    self->present = requests;
+    ok = ok && denoise(&passes, progress, owner, error);
+    self->present = NULL;
     struct rendering *last = passes.refines ? &passes.refined : last_pass(&passes);
     while (ok && filled < count) {
         ok = finish_image(last, filled, &images[filled], error);
@@ -377,5 +379,18 @@ bool rendering_together(struct pipeline *self, const struct image_request *reque
     rendering_clear(&passes.first);
     rendering_clear(&passes.second);
     rendering_clear(&passes.refined);
+    return ok;
+}
+
+bool pipeline_encode_ahead(struct pipeline *self, const struct image_request *request,
+                           struct error *error)
+{
+    struct rendering ahead = {.pipeline = self, .request = request, .count = 1};
+    if (self->present &&
+        (!self->awake || !image_request_same_files(self->present, request)))
+        return true;
+    bool ok = residence_wake(self, error) && rendering_prepare(&ahead, error) &&
+              rendering_encode(&ahead, error);
+    rendering_clear(&ahead);
     return ok;
 }

@@ -142,4 +142,10 @@ bool pipeline_render(struct pipeline *self, const struct image_request *requests
                      size_t count, pipeline_progress *progress, void *owner,
                      struct image *images, struct error *error);
 
+/* Encodes the texts of an image to come, so that its rendering finds them done. May be called
+ * from another's progress, and does nothing there where that one's files are others, or where
+ * the model made room for its refiner. */
+bool pipeline_encode_ahead(struct pipeline *self, const struct image_request *request,
+                           struct error *error);
+
 #endif

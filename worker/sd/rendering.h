@@ -30,6 +30,8 @@ struct pipeline {
     struct vae_other vae;
     struct safety *safety; /* the one that was asked for last; NULL: none */
     struct plans plans;
+    const struct image_request
+        *present; /* of the rendering under way, borrowed; or NULL */
     struct pipeline_watch watch;
     struct preview_map preview; /* fitted when one is first wanted */
 };

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+enum { TEXT_BYTES = 64 << 20 }; /* of encoded texts, on the host */
+
 /* Of this model and its refiner the other goes last. */
 bool residence_make_room(struct pipeline *self)
 {
@@ -58,7 +60,7 @@ static bool load(struct pipeline *self, struct error *error)
 {
     self->model.gpu = self->gpu;
     if (model_load(&self->model, self->gpu, &self->files, self->dtype, error))
-        self->conditioning = conditioning_new(&self->model.text, error);
+        self->conditioning = conditioning_new(&self->model.text, TEXT_BYTES, error);
     if (self->conditioning)
         self->adapters = adapters_new(&self->model, error);
     if (!self->adapters) {

@@ -19,6 +19,15 @@ struct pipeline *residents_find(struct residents *self, const uint8_t id[32],
     return found.pipeline;
 }
 
+struct pipeline *residents_first(const struct residents *self, const uint8_t id[32],
+                                 enum dtype dtype)
+{
+    const struct resident *first = &self->item[0];
+    bool same = self->count && first->dtype == dtype &&
+                memcmp(first->id, id, sizeof first->id) == 0;
+    return same ? first->pipeline : NULL;
+}
+
 static void drop_last(struct residents *self)
 {
     pipeline_destroy(&self->item[--self->count].pipeline);

@@ -27,6 +27,10 @@ struct residents {
 struct pipeline *residents_find(struct residents *self, const uint8_t id[32],
                                 enum dtype dtype);
 
+/* The same where it is the one used last, else NULL. */
+struct pipeline *residents_first(const struct residents *self, const uint8_t id[32],
+                                 enum dtype dtype);
+
 /* Loads one that is not there. Others leave until `bytes`, what it will take in all, are
  * free, or until it can be loaded; later they leave where it finds too little memory for a
  * plan. The residents stay where they are meanwhile. */
