@@ -14,6 +14,8 @@ static void add_node(struct table *table, const Farm__Node *node)
     char *model = device ? wire_string(device->name) : path_format("%s", "");
     char *driver = device ? wire_string(device->driver) : path_format("%s", "");
     char *leased = path_format("%" PRIu32, node->leased);
+    char *memory = path_format("%" PRIu64 "/%" PRIu64, node->memory / 1000000,
+                               device ? device->memory / 1000000 : 0);
     char *speed = node->step_pixels_per_s > 0
                       ? path_format("%.3g", node->step_pixels_per_s)
                       : path_format("%s", "-");
@@ -21,9 +23,10 @@ static void add_node(struct table *table, const Farm__Node *node)
     char *images = path_format("%" PRIu64, node->images);
     char *seen = node->last_seen_ms < 0 ? path_format("%s", "-")
                                         : format_age(node->last_seen_ms / 1000);
-    table_row(table, (const char *[]){name, state, model, driver, leased, images, rate,
-                                      speed, seen});
-    char *texts[] = {name, state, model, driver, leased, speed, rate, images, seen};
+    table_row(table, (const char *[]){name, state, model, driver, memory, leased,
+                                      images, rate, speed, seen});
+    char *texts[] = {name,   state, model, driver, memory,
+                     leased, speed, rate,  images, seen};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free(texts[i]);
 }
@@ -31,8 +34,8 @@ static void add_node(struct table *table, const Farm__Node *node)
 static void print_nodes(const Farm__Nodes *nodes)
 {
     struct table *table = table_new(
-        (const char *[]){"NODE", "STATE", "DEVICE", "DRIVER", "TASKS", "IMAGES",
-                         "IMAGES/MIN", "STEP-PIXELS/S", "SEEN", NULL});
+        (const char *[]){"NODE", "STATE", "DEVICE", "DRIVER", "MEMORY/MB", "TASKS",
+                         "IMAGES", "IMAGES/MIN", "STEP-PIXELS/S", "SEEN", NULL});
     for (size_t i = 0; i < nodes->n_nodes; i++)
         add_node(table, nodes->nodes[i]);
     table_print(&table);
@@ -63,6 +66,6 @@ extern const struct command cmd_nodes;
 const struct command cmd_nodes = {
     .name = "nodes",
     .usage = "",
-    .help = "list the nodes: device, state, speed, what they do",
+    .help = "list the nodes: device, memory planned of all, state, speed, what they do",
     .run = run,
 };

@@ -111,13 +111,13 @@ json_t *json_node(const Farm__Node *node)
             progress, json_pack("{so so}", "step", json_whole(node->progress[i]->step),
                                 "steps", json_whole(node->progress[i]->steps)));
     json_t *made = json_pack(
-        "{so so so so so sf sf so sI so so}", "name", json_text(node->name), "host",
+        "{so so so so so so sf sf so sI so so}", "name", json_text(node->name), "host",
         json_text(node->host), "state", json_text(node->state), "credit",
-        json_whole(node->credit), "leased", json_whole(node->leased),
-        "step_pixels_per_s", node->step_pixels_per_s, "images_per_minute",
-        node->images_per_minute, "images", json_whole(node->images), "last_seen_ms",
-        (json_int_t)node->last_seen_ms, "progress", progress, "trouble",
-        json_text(node->trouble));
+        json_whole(node->credit), "leased", json_whole(node->leased), "memory",
+        json_whole(node->memory), "step_pixels_per_s", node->step_pixels_per_s,
+        "images_per_minute", node->images_per_minute, "images",
+        json_whole(node->images), "last_seen_ms", (json_int_t)node->last_seen_ms,
+        "progress", progress, "trouble", json_text(node->trouble));
     const Farm__Device *device = node->device;
     if (device)
         json_object_set_new(

@@ -76,6 +76,8 @@ bool handle_heartbeat(struct coordinator *self, struct request *request,
         lease->steps = progress->steps;
         node->changed = true;
     }
+    node->changed = node->changed || node->memory != heartbeat->memory;
+    node->memory = heartbeat->memory;
     if (node->resync) {
         node->resync = false;
         work_release_node(self, node, true, "the worker no longer had it");

@@ -54,6 +54,7 @@ struct node {
     int64_t asked_us;            /* when it last did; 0: there was nothing for it */
     uint64_t assigned;           /* attempts since it greeted */
     uint32_t leased;
+    uint64_t memory;    /* of its device, as it last said */
     double held;        /* step-pixels of what is leased to it */
     int64_t busy_since; /* it began with the first of these */
     int64_t twins_at;   /* when it last looked for a second attempt */

@@ -155,6 +155,7 @@ bool tell_show_node(void *context, const struct node *node, const uint8_t *job,
     into->step_pixels_per_s = node->speeds.any;
     into->images = node->images;
     into->last_seen_ms = node->heard ? self->now - node->heard : -1;
+    into->memory = node->session ? node->memory : 0;
     into->key = wire_bytes(node->key, 32);
     into->images_per_minute = node_images_per_minute(node);
 

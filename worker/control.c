@@ -37,7 +37,8 @@ bool control_ready(struct link *link, uint32_t credit, uint64_t received,
     return send_it(link, &envelope);
 }
 
-bool control_heartbeat(struct link *link, const struct attempts *attempts)
+bool control_heartbeat(struct link *link, const struct attempts *attempts,
+                       size_t memory)
 {
     Farm__AttemptId ids[ATTEMPTS_MOST];
     Farm__Progress progress[ATTEMPTS_MOST], *list[ATTEMPTS_MOST];
@@ -54,6 +55,7 @@ bool control_heartbeat(struct link *link, const struct attempts *attempts)
     Farm__Heartbeat heartbeat = FARM__HEARTBEAT__INIT;
     heartbeat.progress = list;
     heartbeat.n_progress = attempts->count;
+    heartbeat.memory = memory;
     Farm__Envelope envelope = FARM__ENVELOPE__INIT;
     envelope.body_case = FARM__ENVELOPE__BODY_HEARTBEAT;
     envelope.heartbeat = &heartbeat;

@@ -10,7 +10,8 @@
 
 bool control_ready(struct link *link, uint32_t credit, uint64_t received,
                    uint32_t batch, const struct models *models);
-bool control_heartbeat(struct link *link, const struct attempts *attempts);
+bool control_heartbeat(struct link *link, const struct attempts *attempts,
+                       size_t memory);
 bool control_failed(struct link *link, const struct attempt *attempt,
                     const struct error *why);
 bool control_refuse(struct link *link, const Farm__AttemptId *id,

@@ -118,7 +118,7 @@ static void run(struct device *self)
         device_start_batch(self);
         int64_t now = clock_ms();
         if (self->greeted && now >= self->next_heartbeat) {
-            control_heartbeat(self->link, &self->attempts);
+            control_heartbeat(self->link, &self->attempts, self->memory);
             self->next_heartbeat = now + self->heartbeat_ms;
         }
         device_tell_ready(self);

@@ -35,7 +35,8 @@ struct device {
     struct attempts attempts;
     struct models models;
     size_t spooled;
-    size_t batch; /* images at once */
+    size_t batch;  /* images at once */
+    size_t memory; /* bytes its models take by plan */
     bool rendering, nearly_done;
     bool drain, leave; /* no new work; and then end */
     bool stopping;     /* the last batch was told to stop */

@@ -268,6 +268,7 @@ void device_on_render(struct device *self, struct render_event *event)
         watchdog_forget_shapes(&self->dog);
         break;
     case RENDER_STARTED:
+        self->memory = event->memory;
         watchdog_start(&self->dog, event->width, event->height, event->count, now);
         break;
     case RENDER_STEP:
@@ -286,6 +287,7 @@ void device_on_render(struct device *self, struct render_event *event)
         on_image(self, event);
         break;
     case RENDER_ENDED:
+        self->memory = event->memory;
         watchdog_stop(&self->dog, event->ok, now);
         if (!event->ok)
             take_failure(self, &event->error);

@@ -396,7 +396,9 @@ static bool render(struct render *self, const struct order *order, struct error 
     struct image images[BATCH_MOST] = {0};
     if (!load(self, order, error) || !read_requests(&requests, order, error))
         return false;
-    struct render_event started = {.kind = RENDER_STARTED, .count = order->count};
+    struct render_event started = {.kind = RENDER_STARTED,
+                                   .count = order->count,
+                                   .memory = residents_planned(&self->residents)};
     pipeline_default_size(self->pipeline, &started.width, &started.height);
     if (requests.item[0].width && requests.item[0].height) {
         started.width = requests.item[0].width;
@@ -449,6 +451,7 @@ static void render_actor(zsock_t *pipe, void *argument)
             struct render_event ended = {.kind = RENDER_ENDED};
             self->stop = false;
             ended.ok = render(self, order, &ended.error);
+            ended.memory = residents_planned(&self->residents);
             tell(self, &ended);
         }
         order_destroy(order);

@@ -53,13 +53,13 @@ enum render_event_kind {
     RENDER_OPENED,    /* info, and in error.text why it must not work (or "") */
     RENDER_NO_DEVICE, /* error */
     RENDER_LOADING,
-    RENDER_STARTED, /* width, height, count */
+    RENDER_STARTED, /* width, height, count, memory */
     RENDER_STEP,    /* done, of */
     RENDER_KEPT, /* epoch, counter, step, bytes: of an attempt whose job wants those */
     RENDER_PREVIEW, /* epoch, counter, step, bytes: a small PNG file */
     RENDER_ANEW,    /* error: what it was to go on from does not fit, it begins anew */
     RENDER_IMAGE,   /* rendered, the owner's to free */
-    RENDER_ENDED,   /* ok, error */
+    RENDER_ENDED,   /* ok, error, memory */
     RENDER_STOPPED, /* the last one; seen by render_destroy only */
 };
 
@@ -67,6 +67,7 @@ struct render_event {
     enum render_event_kind kind;
     struct gpu_info info;
     size_t width, height, count;
+    size_t memory; /* bytes that models take by plan (residents.h) */
     size_t done, of;
     struct rendered *rendered;
     uint64_t epoch, counter;

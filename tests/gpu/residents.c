@@ -93,6 +93,9 @@ static void models_that_alternate_load_once_where_there_is_room(void **state)
         expect(task_of(i % 2, 64, NULL), &first[i % 2]);
     assert_int_equal(loads, 2);
     assert_int_equal(residents.count, 2);
+    assert_int_equal(residents_planned(&residents),
+                     kinds[0].plan.whole + kinds[1].plan.whole);
+    assert_int_equal(residents_planned(&residents), gpu_allocated(gpu));
     /* a little less, and each goes for the other: the pictures are the same */
     open_with(kinds[0].plan.whole + kinds[1].plan.whole - 1000);
     for (size_t i = 0; i < 4; i++) {

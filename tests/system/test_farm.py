@@ -135,6 +135,9 @@ def test_one_image_or_four_at_once_here_or_in_a_private_farm_are_the_same_bytes(
 def test_a_worker_tells_what_each_kernel_took_and_what_memory_it_planned(farm):
     worker = farm.worker("one", "--profile", "--trace", farm.folder / "trace")
     assert_complete(farm, farm.submit("cat", "--seed", 1, "--steps", 2, "--latents"), 1)
+    node = until(lambda: [n for n in farm.ctl_json("nodes") if n["memory"]], "it is told")[0]
+    said = f"{node['memory'] // 10**6}/{node['device']['memory'] // 10**6}"
+    assert said in farm.ctl("nodes").split()
     assert worker.stop() == 0
     assert re.search(r"^gemm +\d+ +\d+\.\d+ +\d", worker.log(), re.M)
     events = json.loads((farm.folder / "trace.0").read_text())["traceEvents"]
@@ -144,6 +147,7 @@ def test_a_worker_tells_what_each_kernel_took_and_what_memory_it_planned(farm):
     done = farm.run_worker("one", "plan", TINY, planned[1], "--json")
     plan = json.loads(done.stdout)[0]
     assert f"{plan['whole'] / 2**20:.1f}" == planned[2]
+    assert plan["whole"] == node["memory"]
     assert plan["whole"] == plan["weights"] + sum(
         part["arena"] + part["beside"] for part in plan["parts"].values())
     wrong = farm.run_worker("one", "plan", TINY, "65x64")

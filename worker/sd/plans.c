@@ -62,6 +62,14 @@ void plans_drop(struct plans *self)
         }
 }
 
+void plans_drop_used(struct plans *self, enum plan_kind kind)
+{
+    void **list = self->item[kind];
+    kinds[kind].drop(list[0]);
+    memmove(list, list + 1, (kinds[kind].most - 1) * sizeof *list);
+    list[kinds[kind].most - 1] = NULL;
+}
+
 /* Brings the plan that fits to the front of its list, or makes one there: the last of a
  * full list then goes, or all of them where memory is short and it is not `spare`. */
 static void *get(struct plans *self, enum plan_kind which, const void *shape,

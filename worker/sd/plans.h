@@ -29,5 +29,7 @@ struct vae_pass *plans_vae(struct plans *self, enum vae_way way, size_t h, size_
 /* A decoder for what is shown on the way: NULL where memory is short, nothing goes for it. */
 struct vae_pass *plans_spare_decoder(struct plans *self, size_t h, size_t w);
 void plans_drop(struct plans *self);
+/* The one of its kind used last. */
+void plans_drop_used(struct plans *self, enum plan_kind kind);
 
 #endif

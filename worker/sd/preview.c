@@ -101,6 +101,8 @@ bool preview_fit(struct preview_map *self, struct plans *plans, struct error *er
         ok ? plans_vae(plans, VAE_DECODES, SIDE, SIDE, error) : NULL;
     ok = pass && vae_pass_run(pass, latents, pixels, error) &&
          fit(self, latents, pixels, c, f, error);
+    if (pass) /* once is enough */
+        plans_drop_used(plans, PLAN_DECODER);
     free(latents);
     free(pixels);
     return ok;

@@ -28,6 +28,14 @@ struct pipeline *residents_first(const struct residents *self, const uint8_t id[
     return same ? first->pipeline : NULL;
 }
 
+size_t residents_planned(const struct residents *self)
+{
+    size_t planned = 0, taken = gpu_allocated(self->gpu);
+    for (size_t i = 0; i < self->count; i++)
+        planned += self->item[i].bytes;
+    return planned > taken ? planned : taken;
+}
+
 static void drop_last(struct residents *self)
 {
     pipeline_destroy(&self->item[--self->count].pipeline);
@@ -84,7 +92,8 @@ struct pipeline *residents_bring(struct residents *self, const uint8_t id[32],
     }
     pipeline_on_shortage(pipeline, make_room, self);
     memmove(&self->item[1], &self->item[0], self->count * sizeof *self->item);
-    self->item[0] = (struct resident){.dtype = dtype, .pipeline = pipeline};
+    self->item[0] =
+        (struct resident){.dtype = dtype, .bytes = bytes, .pipeline = pipeline};
     memcpy(self->item[0].id, id, sizeof self->item[0].id);
     self->count++;
     return pipeline;

@@ -12,6 +12,7 @@ enum { RESIDENTS_MOST = 16 };
 struct resident {
     uint8_t id[32]; /* of the model's content */
     enum dtype dtype;
+    size_t bytes; /* that it takes in all, as planned when it came */
     struct pipeline *pipeline;
 };
 
@@ -37,6 +38,10 @@ struct pipeline *residents_first(const struct residents *self, const uint8_t id[
 struct pipeline *residents_bring(struct residents *self, const uint8_t id[32],
                                  enum dtype dtype, const struct model_files *files,
                                  size_t bytes, struct error *error);
+
+/* Bytes of the device's memory for weights and arenas of all of them: as planned, or what is
+ * taken already where that is more, for larger pictures or sets of LoRAs. */
+size_t residents_planned(const struct residents *self);
 void residents_clear(struct residents *self);
 
 #endif
