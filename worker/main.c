@@ -105,6 +105,19 @@ static bool take_flag(int *argc, char **argv, const char *flag)
     return false;
 }
 
+/* The word behind the flag; NULL where it is not there. */
+static const char *take_value(int *argc, char **argv, const char *flag)
+{
+    for (int i = 1; i + 1 < *argc; i++)
+        if (strcmp(argv[i], flag) == 0) {
+            const char *value = argv[i + 1];
+            memmove(&argv[i], &argv[i + 2], (size_t)(*argc - i - 1) * sizeof *argv);
+            *argc -= 2;
+            return value;
+        }
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     struct worker_settings settings;
@@ -113,6 +126,7 @@ int main(int argc, char **argv)
     if (sodium_init() < 0)
         return 1;
     bool json = take_flag(&argc, argv, "--json");
+    const char *safety = take_value(&argc, argv, "--safety-checker");
     char **arguments = calloc((size_t)argc + 1, sizeof *arguments);
     if (!arguments)
         return 1;
@@ -131,7 +145,7 @@ int main(int argc, char **argv)
         else if (argc == 2 && strcmp(argv[1], "devices") == 0)
             status = devices_show(json);
         else if (argc >= 3 && strcmp(argv[1], "plan") == 0)
-            status = memory_show(argv + 2, (size_t)argc - 2, json);
+            status = memory_show(argv + 2, (size_t)argc - 2, safety, json);
         else if ((argc == 3 || (argc == 4 && strcmp(argv[3], "stay") == 0)) &&
                  strcmp(argv[1], "fetch") == 0)
             status = fetch(&settings, argv[2], argc == 4);
@@ -141,7 +155,7 @@ int main(int argc, char **argv)
             fprintf(stderr,
                     "farm-worker: \"%s\" is no command, or lacks a word or has one too "
                     "many: join TOKEN, devices, fetch MODEL [stay], plan PATH [SIZE] "
-                    "[f32|f16] [IMAGES]\n",
+                    "[f32|f16] [IMAGES] [--safety-checker FILE]\n",
                     argv[1]);
         config_clear(&worker_program, &settings);
     } else if (result == CONFIG_SHOWN) {

@@ -6,20 +6,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/log.h"
 #include "base/path.h"
-
-struct wanted {
-    struct model_files files;
-    enum dtype dtype;
-    size_t width, height, images;
-};
 
 static double mib(size_t bytes)
 {
     return (double)bytes / (1 << 20);
 }
 
-static bool read_words(struct wanted *self, char *const *words, size_t count,
+static bool read_words(struct footprint_request *self, char *const *words, size_t count,
                        struct error *error)
 {
     for (size_t i = 0; i < count; i++) {
@@ -60,7 +55,7 @@ static bool find_files(struct model_files *files, const char *path, struct error
 }
 
 static void print_table(const struct footprint *plan, const struct gpu_info *device,
-                        const struct wanted *wanted)
+                        const struct footprint_request *wanted)
 {
     printf("%s, %.0f MiB: %zux%zu, %s, %zu at once%s\n", device->name,
            mib(device->memory), plan->width, plan->height,
@@ -70,6 +65,8 @@ static void print_table(const struct footprint *plan, const struct gpu_info *dev
            "beside");
     for (size_t i = 0; i < FOOTPRINT_PHASES; i++) {
         const struct footprint_part *part = &plan->part[i];
+        if (!part->weights)
+            continue;
         printf("  %-6s %12.1f %12.1f %12.1f %12.1f\n", footprint_phase_name[i],
                mib(part->weights), mib(part->arena), mib(part->live), mib(part->own));
     }
@@ -99,7 +96,8 @@ static json_t *json_of(const struct footprint *plan, const struct gpu_info *devi
                      parts);
 }
 
-static bool show_all(const struct wanted *wanted, bool json, struct error *error)
+static bool show_all(const struct footprint_request *wanted, bool json,
+                     struct error *error)
 {
     struct gpu_info *infos = NULL;
     size_t count = 0;
@@ -111,8 +109,7 @@ static bool show_all(const struct wanted *wanted, bool json, struct error *error
                             "OpenCL driver, or pocl-opencl-icd to use the processor");
     for (size_t i = 0; ok && i < count; i++) {
         struct footprint plan;
-        ok = footprint_plan(&plan, i, &wanted->files, wanted->dtype, wanted->width,
-                            wanted->height, wanted->images, error);
+        ok = footprint_plan(&plan, i, wanted, error);
         if (ok && json)
             json_array_append_new(list, json_of(&plan, &infos[i]));
         else if (ok)
@@ -127,30 +124,42 @@ static bool show_all(const struct wanted *wanted, bool json, struct error *error
     return ok;
 }
 
-int memory_show(char *const *words, size_t count, bool json)
+int memory_show(char *const *words, size_t count, const char *safety, bool json)
 {
     struct error error = {0};
-    struct wanted wanted = {.images = 1};
+    struct model_files files = {0};
+    struct footprint_request wanted = {
+        .files = &files, .images = 1, .safety_path = safety, .safety_name = safety};
     bool ok = read_words(&wanted, words + 1, count - 1, &error) &&
-              find_files(&wanted.files, words[0], &error) &&
-              show_all(&wanted, json, &error);
-    model_files_clear(&wanted.files);
+              find_files(&files, words[0], &error) && show_all(&wanted, json, &error);
+    model_files_clear(&files);
     if (!ok)
         fprintf(stderr, "farm-worker: %s\n", error.text);
     return ok ? 0 : error.kind == ERROR_INPUT || error.kind == ERROR_NOT_FOUND ? 2 : 1;
 }
 
-void memory_line(const struct footprint *plan, const struct gpu_info *device,
-                 char *into, size_t size)
+static void log_line(const struct footprint *plan, const struct gpu_info *device,
+                     const char *model)
 {
     const struct footprint_part *part = plan->part;
-    snprintf(
-        into, size,
-        "%zux%zu: %.1f MiB of weights, arenas of %.1f (text), %.1f (UNet) and %.1f "
-        "(VAE%s) for %.1f, %.1f and %.1f alive; %.1f of the device's %.0f in all",
-        plan->width, plan->height, mib(plan->weights), mib(part[FOOTPRINT_TEXT].arena),
-        mib(part[FOOTPRINT_UNET].arena), mib(part[FOOTPRINT_VAE].arena),
-        plan->tiled ? " in tiles" : "", mib(part[FOOTPRINT_TEXT].live),
-        mib(part[FOOTPRINT_UNET].live), mib(part[FOOTPRINT_VAE].live), mib(plan->whole),
-        mib(device->memory));
+    log_info(
+        "%s at %zux%zu: %.1f MiB of weights%s, arenas of %.1f (text), %.1f (UNet) "
+        "and %.1f (VAE%s) for %.1f, %.1f and %.1f alive; %.1f of the device's %.0f "
+        "in all",
+        model, plan->width, plan->height, mib(plan->weights),
+        part[FOOTPRINT_SAFETY].weights ? ", the safety checker's too" : "",
+        mib(part[FOOTPRINT_TEXT].arena), mib(part[FOOTPRINT_UNET].arena),
+        mib(part[FOOTPRINT_VAE].arena), plan->tiled ? " in tiles" : "",
+        mib(part[FOOTPRINT_TEXT].live), mib(part[FOOTPRINT_UNET].live),
+        mib(part[FOOTPRINT_VAE].live), mib(plan->whole), mib(device->memory));
+}
+
+size_t memory_plan(size_t index, const struct gpu_info *device, const char *model,
+                   const struct footprint_request *request)
+{
+    struct footprint plan;
+    if (!footprint_plan(&plan, index, request, NULL))
+        return 0;
+    log_line(&plan, device, model);
+    return plan.whole;
 }

@@ -271,19 +271,19 @@ static bool on_progress(void *owner, size_t done, size_t of)
     return !stopped;
 }
 
-/* What rendering the order will take of the device, made out before anything is taken; 0 where
- * that fails, which loading will too. */
-static size_t plan_memory(const struct render *self, const struct order *order)
+/* What rendering the order will take of the device. */
+static size_t plan_memory(const struct render *self, const struct order *order,
+                          const struct requests *requests)
 {
-    const struct task *task = &order->batch[0].task;
-    struct footprint plan;
-    char line[400];
-    if (!footprint_plan(&plan, self->index, &order->files, dtype_of(task), task->width,
-                        task->height, order->count, NULL))
-        return 0;
-    memory_line(&plan, gpu_info(self->gpu), line, sizeof line);
-    log_info("%s at %s", order->model_name, line);
-    return plan.whole;
+    const struct image_request *first = &requests->item[0];
+    const struct footprint_request request = {.files = &order->files,
+                                              .dtype = dtype_of(&order->batch[0].task),
+                                              .width = first->width,
+                                              .height = first->height,
+                                              .images = order->count,
+                                              .safety_path = first->safety_path,
+                                              .safety_name = first->safety_name};
+    return memory_plan(self->index, gpu_info(self->gpu), order->model_name, &request);
 }
 
 /* Since when all of the batch could have begun. */
@@ -296,7 +296,8 @@ static int64_t ready_since(const struct order *order)
     return since;
 }
 
-static bool load(struct render *self, const struct order *order, struct error *error)
+static bool load(struct render *self, const struct order *order,
+                 const struct requests *requests, struct error *error)
 {
     enum dtype dtype = dtype_of(&order->batch[0].task);
     self->pipeline = residents_find(&self->residents, order->model, dtype);
@@ -305,7 +306,7 @@ static bool load(struct render *self, const struct order *order, struct error *e
         return true;
     tell(self, &(struct render_event){.kind = RENDER_LOADING});
     int64_t start = clock_ms();
-    size_t bytes = plan_memory(self, order);
+    size_t bytes = plan_memory(self, order, requests);
     self->pipeline = residents_bring(&self->residents, order->model, dtype,
                                      &order->files, bytes, error);
     if (!self->pipeline)
@@ -394,8 +395,12 @@ static bool render(struct render *self, const struct order *order, struct error 
 {
     struct requests requests;
     struct image images[BATCH_MOST] = {0};
-    if (!load(self, order, error) || !read_requests(&requests, order, error))
+    if (!read_requests(&requests, order, error))
         return false;
+    if (!load(self, order, &requests, error)) {
+        requests_clear(&requests);
+        return false;
+    }
     struct render_event started = {.kind = RENDER_STARTED,
                                    .count = order->count,
                                    .memory = residents_planned(&self->residents)};

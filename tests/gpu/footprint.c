@@ -18,7 +18,7 @@ static void check_arenas(const struct footprint *plan, const char *name)
 }
 
 /* Renders one image; the device then holds what was planned and not a byte else. */
-static void check_family(const char *name, enum dtype dtype)
+static void check_family(const char *name, enum dtype dtype, const char *checker)
 {
     struct family family;
     struct footprint plan;
@@ -26,7 +26,9 @@ static void check_family(const char *name, enum dtype dtype)
     struct pipeline *pipeline;
     family_open(&family, name);
     size_t side = strncmp(name, "pixels", 6) == 0 ? 0 : 64; /* 0: the model's */
-    assert_ok(footprint_plan(&plan, 0, &family.files, dtype, side, side, 1, &error));
+    const struct footprint_request planned = {&family.files, dtype,  side, side, 1,
+                                              checker,       checker};
+    assert_ok(footprint_plan(&plan, 0, &planned, &error));
     check_arenas(&plan, name);
     struct image_request request = {.prompt = "a red apple",
                                     .negative = "blue",
@@ -38,6 +40,8 @@ static void check_family(const char *name, enum dtype dtype)
                                     .schedule = "Automatic",
                                     .syntax = "plain",
                                     .aesthetic = 6,
+                                    .safety_path = checker,
+                                    .safety_name = checker,
                                     .clip_skip = 1};
     assert_ok(pipeline = pipeline_load(gpu, &family.files, dtype, &error));
     assert_true(gpu_allocated(gpu) <= plan.weights);
@@ -54,8 +58,10 @@ static void check_family(const char *name, enum dtype dtype)
 static void the_plan_is_what_is_allocated_for_every_family(void **state)
 {
     for (size_t i = 0; i < FAMILIES; i++)
-        check_family(families[i], DTYPE_F32);
-    check_family("sdxl", DTYPE_F16);
+        check_family(families[i], DTYPE_F32, NULL);
+    check_family("sdxl", DTYPE_F16, NULL);
+    check_family("sd1_taesd", DTYPE_F32,
+                 FARM_GOLDEN_DIR "/safety/published.safetensors");
 }
 
 static void a_plan_takes_no_memory_and_knows_what_does_not_fit(void **state)
@@ -63,13 +69,14 @@ static void a_plan_takes_no_memory_and_knows_what_does_not_fit(void **state)
     struct family family;
     struct footprint roomy, narrow;
     family_open(&family, "sdxl");
-    assert_ok(footprint_plan(&roomy, 0, &family.files, DTYPE_F32, 256, 256, 1, &error));
+    struct footprint_request wanted = {
+        .files = &family.files, .width = 256, .height = 256, .images = 1};
+    assert_ok(footprint_plan(&roomy, 0, &wanted, &error));
     assert_false(roomy.tiled);
     char bytes[32];
     snprintf(bytes, sizeof bytes, "%zu", roomy.weights);
     setenv("FARM_GPU_MEMORY", bytes, 1);
-    assert_ok(
-        footprint_plan(&narrow, 0, &family.files, DTYPE_F32, 256, 256, 1, &error));
+    assert_ok(footprint_plan(&narrow, 0, &wanted, &error));
     unsetenv("FARM_GPU_MEMORY");
     assert_true(narrow.tiled);
     assert_true(narrow.part[FOOTPRINT_VAE].arena < roomy.part[FOOTPRINT_VAE].arena);
@@ -77,8 +84,8 @@ static void a_plan_takes_no_memory_and_knows_what_does_not_fit(void **state)
     assert_true(roomy.least < roomy.whole && roomy.least > roomy.weights);
     assert_int_equal(gpu_allocated(gpu), 0);
     struct error error = {0};
-    assert_false(
-        footprint_plan(&narrow, 0, &family.files, DTYPE_F32, 255, 256, 1, &error));
+    wanted.width = 255;
+    assert_false(footprint_plan(&narrow, 0, &wanted, &error));
     assert_non_null(strstr(error.text, "size 255x256"));
     family_close(&family);
 }

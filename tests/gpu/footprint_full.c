@@ -171,7 +171,9 @@ static struct footprint plan(const struct part *parts, size_t count, size_t side
     lay_out(parts, count, &files);
     setenv("FARM_GPU_PATH", "gpu", 1);
     setenv("FARM_GPU_MEMORY", memory, 1);
-    assert_ok(footprint_plan(&plan, 0, &files, DTYPE_F16, side, side, 1, &error));
+    const struct footprint_request request = {&files, DTYPE_F16, side, side,
+                                              1,      NULL,      NULL};
+    assert_ok(footprint_plan(&plan, 0, &request, &error));
     unsetenv("FARM_GPU_MEMORY");
     unsetenv("FARM_GPU_PATH");
     model_files_clear(&files);

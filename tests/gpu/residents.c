@@ -23,9 +23,15 @@ static int open_all(void **state)
         return -1;
     for (size_t i = 0; i < KINDS; i++) {
         char *folder = model_path(kinds[i].folder, "");
+        const struct footprint_request request = {
+            .files = &kinds[i].files,
+            .dtype = kinds[i].dtype,
+            .width = 64,
+            .height = 64,
+            .images = 1,
+        };
         bool ok = model_files_from_folder(&kinds[i].files, folder, &error) &&
-                  footprint_plan(&kinds[i].plan, 0, &kinds[i].files, kinds[i].dtype, 64,
-                                 64, 1, &error);
+                  footprint_plan(&kinds[i].plan, 0, &request, &error);
         free(folder);
         if (!ok)
             fail_msg("%s: %s", kinds[i].folder, error.text);

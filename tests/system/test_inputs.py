@@ -1,9 +1,10 @@
 """Files that a job brings along: from the command line to a worker."""
 import hashlib
+import json
 import struct
 import zlib
 
-from farm import SOURCE
+from farm import SOURCE, TINY, until
 
 GOLDEN = SOURCE / "tests/golden"
 
@@ -105,3 +106,7 @@ def test_a_safety_checker_judges_what_members_render_and_is_named_in_its_provena
     assert render() == (False, 1)
     farm.ctl("join", "-", "--as", "guest", input=farm.token("submit"))
     assert render("--farm", "guest") == (True, 2)
+    plan = farm.run_worker("one", "plan", TINY, "64x64", "--safety-checker", weights, "--json")
+    whole = json.loads(plan.stdout)[0]["whole"]
+    until(lambda: farm.ctl_json("nodes", "--farm", "guest")[0]["memory"] == whole,
+          "the checker counts")

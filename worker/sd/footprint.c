@@ -3,7 +3,8 @@
 #include "worker/sd/rendering.h"
 #include "worker/sd/tiles.h"
 
-const char *const footprint_phase_name[FOOTPRINT_PHASES] = {"text", "UNet", "VAE"};
+const char *const footprint_phase_name[FOOTPRINT_PHASES] = {"text", "UNet", "VAE",
+                                                            "safety"};
 
 static void add_arena(struct footprint_part *part, const struct stream *stream)
 {
@@ -96,11 +97,29 @@ static bool plan_vae(struct footprint *self, struct pipeline *pipeline,
     return plan_decoder(self, pipeline, tiles_side(&pipeline->model.vae), error);
 }
 
+static bool plan_safety(struct footprint *self, struct pipeline *pipeline,
+                        const struct footprint_request *request, struct error *error)
+{
+    struct footprint_part *part = &self->part[FOOTPRINT_SAFETY];
+    size_t before = gpu_allocated(pipeline->gpu);
+    if (!request->safety_path)
+        return true;
+    pipeline->safety =
+        safety_load(pipeline->gpu, request->safety_path, request->safety_name, error);
+    if (!pipeline->safety)
+        return false;
+    add_arena(part, safety_stream(pipeline->safety));
+    part->own = safety_beside(pipeline->safety);
+    part->weights = gpu_allocated(pipeline->gpu) - before - part->arena - part->own;
+    return true;
+}
+
 /* Each part's weights are what is gone without it. */
 static void weigh(struct footprint *self, struct pipeline *pipeline)
 {
     struct gpu *gpu = pipeline->gpu;
     struct footprint_part *text = &self->part[FOOTPRINT_TEXT];
+    safety_destroy(&pipeline->safety);
     size_t all = gpu_allocated(gpu);
     unet_clear(&pipeline->model.unet, gpu);
     size_t rest = gpu_allocated(gpu);
@@ -118,17 +137,17 @@ static void sum_up(struct footprint *self)
         self->weights += self->part[i].weights;
     }
     size_t unet = plan[FOOTPRINT_UNET], vae = plan[FOOTPRINT_VAE];
-    size_t stays = self->weights + plan[FOOTPRINT_TEXT];
+    size_t stays = self->weights + plan[FOOTPRINT_TEXT] + plan[FOOTPRINT_SAFETY];
     self->whole = stays + unet + vae;
     self->least = stays + (unet > vae ? unet : vae);
 }
 
 static bool take_size(struct footprint *self, const struct pipeline *pipeline,
-                      size_t width, size_t height, struct error *error)
+                      const struct footprint_request *request, struct error *error)
 {
     size_t factor = pipeline->factor;
-    self->width = width ? width : pipeline->width;
-    self->height = width ? height : pipeline->height;
+    self->width = request->width ? request->width : pipeline->width;
+    self->height = request->width ? request->height : pipeline->height;
     return (self->width >= factor && self->height >= factor &&
             self->width % factor == 0 && self->height % factor == 0) ||
            error_set_kind(error, ERROR_INPUT,
@@ -137,15 +156,16 @@ static bool take_size(struct footprint *self, const struct pipeline *pipeline,
 }
 
 bool footprint_plan(struct footprint *into, size_t device,
-                    const struct model_files *files, enum dtype dtype, size_t width,
-                    size_t height, size_t images, struct error *error)
+                    const struct footprint_request *request, struct error *error)
 {
     *into = (struct footprint){0};
     struct gpu *gpu = gpu_open_plan(device, error);
-    struct pipeline *pipeline = gpu ? pipeline_load(gpu, files, dtype, error) : NULL;
-    bool ok = pipeline && take_size(into, pipeline, width, height, error) &&
+    struct pipeline *pipeline =
+        gpu ? pipeline_load(gpu, request->files, request->dtype, error) : NULL;
+    bool ok = pipeline && take_size(into, pipeline, request, error) &&
               plan_text(into, pipeline, error) &&
-              plan_unet(into, pipeline, images, error) &&
+              plan_unet(into, pipeline, request->images, error) &&
+              plan_safety(into, pipeline, request, error) &&
               plan_vae(into, pipeline, error);
     if (ok) {
         weigh(into, pipeline);

@@ -268,6 +268,16 @@ void safety_destroy(struct safety **self)
     *self = NULL;
 }
 
+const struct stream *safety_stream(const struct safety *self)
+{
+    return self->stream;
+}
+
+size_t safety_beside(const struct safety *self)
+{
+    return (tensor_count(&self->in) + tensor_count(&self->out)) * sizeof(float);
+}
+
 bool safety_is(const struct safety *self, const char *path)
 {
     return strcmp(self->path, path) == 0;

@@ -26,6 +26,10 @@ struct safety *safety_load(struct gpu *gpu, const char *path, const char *name,
                            struct error *error);
 void safety_destroy(struct safety **self);
 
+/* What it runs on, to be asked of its memory; bytes of its input and result beside that. */
+const struct stream *safety_stream(const struct safety *self);
+size_t safety_beside(const struct safety *self);
+
 /* Whether it is that file's. */
 bool safety_is(const struct safety *self, const char *path);
 
