@@ -46,7 +46,7 @@ static void launch_operands(struct launch *launch, const struct gemm *g)
     struct tensor y = g->y, x = g->x;
     launch_tensor(launch, y);
     launch_tensor(launch, x);
-    launch_buffer(launch, g->weights->weights);
+    launch_read(launch, g->weights->weights, pack_bytes(g->weights));
     launch_buffer(launch, g->weights->bias);
     launch_buffer(launch, g->row_bias ? g->row_bias->memory : NULL);
     launch_buffer(launch, g->residual ? g->residual->memory : NULL);
@@ -55,6 +55,7 @@ static void launch_operands(struct launch *launch, const struct gemm *g)
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         launch_size(launch, sizes[i]);
     launch_operations(launch, gemm_operations(g));
+    launch_op(launch, g->size == 1 ? "linear" : g->size == 3 ? "conv 3x3" : "conv");
 }
 
 /* Blocks of equal height, and enough groups for every core. */

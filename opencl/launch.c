@@ -53,6 +53,17 @@ void launch_tensor(struct launch *self, struct tensor tensor)
         (double)tensor_count(&tensor) * (double)dtype_size(tensor.dtype);
 }
 
+void launch_read(struct launch *self, cl_mem memory, double bytes)
+{
+    launch_buffer(self, memory);
+    self->cost.bytes += bytes;
+}
+
+void launch_op(struct launch *self, const char *op)
+{
+    self->name = op;
+}
+
 void launch_operations(struct launch *self, double operations)
 {
     self->cost.operations = operations;

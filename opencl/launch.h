@@ -15,9 +15,9 @@
 struct launch {
     struct stream *stream;
     cl_kernel kernel;
-    const char *name;
-    cl_uint next; /* argument */
-    cl_int code;  /* of the first clSetKernelArg that failed */
+    const char *name; /* of the kernel, or of the op */
+    cl_uint next;     /* argument */
+    cl_int code;      /* of the first clSetKernelArg that failed */
     struct cost cost;
 };
 
@@ -35,8 +35,13 @@ void launch_bytes(struct launch *self, const void *value, size_t bytes);
 /* The same, and for a profile: all of it is read or written once. */
 void launch_tensor(struct launch *self, struct tensor tensor);
 
-/* For a profile: multiplications and additions. */
+/* The same for memory that is no tensor, so many bytes of it. */
+void launch_read(struct launch *self, cl_mem memory, double bytes);
+
+/* For a profile: multiplications and additions; the op, a constant, where its kernel is not
+ * its own. */
 void launch_operations(struct launch *self, double operations);
+void launch_op(struct launch *self, const char *op);
 
 /* local may be NULL; global need not be a multiple of it: it is rounded up. */
 void launch_run(struct launch *self, const size_t global[3], const size_t local[3]);

@@ -8,6 +8,12 @@
 
 enum { COLUMNS_AT_ONCE = 64 };
 
+double pack_bytes(const struct packed *self)
+{
+    return (double)self->k * (double)(self->panel * self->panels) *
+           (double)dtype_size(self->dtype);
+}
+
 size_t pack_panel(const struct gpu *gpu)
 {
     if (!gpu_is_cpu_path(gpu))

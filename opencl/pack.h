@@ -25,6 +25,9 @@ struct packed {
         *u; /* 3x3: where winograd.h keeps its weights, empty until needed; else NULL */
 };
 
+/* Bytes of the weights as they are packed. */
+double pack_bytes(const struct packed *self);
+
 /* Columns of a panel on this device. */
 size_t pack_panel(const struct gpu *gpu);
 

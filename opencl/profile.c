@@ -160,7 +160,7 @@ bool profile_print(struct profile *self, FILE *to, struct error *error)
     for (size_t i = 0; i < self->total_count; i++)
         all += self->totals[i].seconds;
     qsort(self->totals, self->total_count, sizeof *self->totals, longest_first);
-    fprintf(to, "%-20s %9s %10s %6s %16s %16s\n", "kernel", "calls", "seconds", "share",
+    fprintf(to, "%-20s %9s %10s %6s %16s %16s\n", "op", "calls", "seconds", "share",
             "GFLOP/s of peak", "GB/s of copy");
     for (size_t i = 0; i < self->total_count; i++) {
         const struct total *t = &self->totals[i];

@@ -1,4 +1,4 @@
-/* What each kernel takes on the device, by OpenCL's own clocks.
+/* What each op takes on the device, kernel by kernel, by OpenCL's own clocks.
  *
  * A gpu that was opened to be profiled hands over an event with every launch. Ops say what
  * a launch costs (launch_cost), so that time becomes a rate, to be seen beside what the
@@ -29,7 +29,7 @@ void profile_destroy(struct profile **self);
 void profile_add(struct profile *self, const char *name, struct cost cost,
                  cl_event event);
 
-/* A table, the most expensive kernel first: calls, time and its share, GFLOP/s and GB/s and
+/* A table, the most expensive op first: calls, time and its share, GFLOP/s and GB/s and
  * what those are of the peaks. Waits for launches that still run. */
 bool profile_print(struct profile *self, FILE *to, struct error *error);
 

@@ -114,7 +114,7 @@ void winograd_run(struct stream *s, const struct gemm *g)
     if (launch_begin(&launch, s, "winograd_cpu.cl", "winograd", options.text)) {
         launch_tensor(&launch, g->y);
         launch_tensor(&launch, g->x);
-        launch_buffer(&launch, u);
+        launch_read(&launch, u, pack_bytes(w));
         launch_buffer(&launch, w->bias);
         launch_buffer(&launch, g->row_bias ? g->row_bias->memory : NULL);
         launch_buffer(&launch, g->residual ? g->residual->memory : NULL);
@@ -124,6 +124,7 @@ void winograd_run(struct stream *s, const struct gemm *g)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
             launch_size(&launch, sizes[i]);
         launch_operations(&launch, gemm_operations(g));
+        launch_op(&launch, "conv 3x3 winograd");
         launch_run(&launch, (size_t[3]){groups, 1, 1}, (size_t[3]){1, 1, 1});
     }
     tensor_give(s, &scratch);

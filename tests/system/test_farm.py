@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import struct
+from collections import Counter
 
 import pytest
 
@@ -139,10 +140,17 @@ def test_a_worker_tells_what_each_kernel_took_and_what_memory_it_planned(farm):
     said = f"{node['memory'] // 10**6}/{node['device']['memory'] // 10**6}"
     assert said in farm.ctl("nodes").split()
     assert worker.stop() == 0
-    assert re.search(r"^gemm +\d+ +\d+\.\d+ +\d", worker.log(), re.M)
+    rates = {}  # of each op: calls, seconds, share, GFLOP/s and GB/s, each with its share of peak
+    for line in re.findall(r"^(\S.*?) +(\d+ +[\d.]+ +[\d.]+ %.*)$", worker.log(), re.M):
+        rates[line[0]] = [float(number) for number in line[1].replace("%", "").split()]
+    assert all(len(rates[op]) == 7 for op in ("linear", "conv 3x3", "attention"))
     events = json.loads((farm.folder / "trace.0").read_text())["traceEvents"]
-    assert {"gemm", "attention"} <= {event["name"] for event in events}
-    assert all(event["dur"] >= 0 and event["ph"] == "X" for event in events)
+    assert {name: values[0] for name, values in rates.items()} == Counter(
+        event["name"] for event in events)
+    assert all(event.keys() >= {"name", "ph", "ts", "dur", "pid", "tid"} and event["ph"] == "X"
+               and event["dur"] >= 0 for event in events)
+    times = [event["ts"] for event in events]
+    assert times[0] == 0 and times == sorted(times)
     planned = re.search(r" at (\d+x\d+): .* (\d+\.\d) of the device's", worker.log())
     done = farm.run_worker("one", "plan", TINY, planned[1], "--json")
     plan = json.loads(done.stdout)[0]
