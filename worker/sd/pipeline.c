@@ -385,8 +385,11 @@ bool rendering_together(struct pipeline *self, const struct image_request *reque
 bool pipeline_encode_ahead(struct pipeline *self, const struct image_request *request,
                            struct error *error)
 {
-    struct rendering ahead = {.pipeline = self, .request = request, .count = 1};
-    if (self->present &&
+    struct rendering ahead = {.pipeline = self,
+                              .request = request,
+                              .count = 1,
+                              .beside = self->present != NULL};
+    if (ahead.beside &&
         (!self->awake || !image_request_same_files(self->present, request)))
         return true;
     bool ok = residence_wake(self, error) && rendering_prepare(&ahead, error) &&

@@ -31,8 +31,7 @@ static bool take_files(struct rendering *self, struct error *error)
         pipeline->preview = (struct preview_map){0};
     }
     self->loads = pipeline->loads;
-    if (pipeline
-            ->present) /* which has the same: nothing is taken, and its plans stay */
+    if (self->beside) /* nothing is taken then, and the plans of both stay */
         return put_files(self, error);
     return residence_take(pipeline, put_files, self, error);
 }

@@ -43,6 +43,7 @@ struct rendering {
     const struct rendering *first; /* of a second pass: the one before it; */
     struct image_request *own;     /* its requests, where they were made for it, */
     float *given;                  /* and the latents it begins with [count, h, w, c] */
+    bool beside; /* of another under way: its texts alone are wanted */
     struct rendering
         *before; /* of a refiner's part: the model's, which it goes on with */
     float *
