@@ -131,6 +131,14 @@ json_t *json_node(const Farm__Node *node)
     return made;
 }
 
+json_t *json_tuned(const Farm__Tuned *tuned)
+{
+    return json_pack("{so so so sf sI so so}", "kind", json_text(tuned->kind), "shape",
+                     json_text(tuned->shape), "variant", json_text(tuned->variant),
+                     "gain", tuned->gain, "at", (json_int_t)tuned->at, "node",
+                     json_text(tuned->node), "identity", json_hex(tuned->identity));
+}
+
 json_t *json_specification(const Farm__Job *job)
 {
     json_t *prompts = json_array(), *seeds = json_array(), *axes = json_object();

@@ -14,6 +14,7 @@ json_t *json_hex(ProtobufCBinaryData bytes);
 json_t *json_job(const Farm__JobSummary *summary);
 json_t *json_task(const Farm__TaskRow *row);
 json_t *json_node(const Farm__Node *node);
+json_t *json_tuned(const Farm__Tuned *tuned);
 json_t *json_specification(const Farm__Job *job);
 json_t *json_model(const Farm__ModelInfo *model);
 

@@ -96,6 +96,8 @@ static const struct setting worker_rows[] = {
           "seconds a step may take before any like it was measured"),
     COUNT(W, "drain-s", drain_s, "60", 0, 86400,
           "seconds SIGTERM gives the images under way"),
+    FLAG(W, "tune", tune, "yes",
+         "while there is no work, find the fastest of the kernels that compute the same"),
     FLAG(W, "profile", profile, "no",
          "time every kernel; each device prints a table when it ends"),
     PATH(W, "trace", trace, "",

@@ -45,6 +45,7 @@ struct worker_settings {
     int64_t peer_port;  /* 0: the kernel's choice */
     int64_t watchdog_factor, watchdog_least_s, watchdog_first_s;
     int64_t drain_s; /* how long SIGTERM lets running images finish */
+    bool tune;       /* variants of kernels are measured while there is nothing to do */
     bool profile;    /* every kernel is timed; a table when a device's process ends */
     char *trace;     /* file for all launches, its device's number added; "": none */
     unsigned log;    /* enum log_level */

@@ -249,6 +249,17 @@ void change_usage(struct change *self, const struct usage_row *usage)
     row(self, CHANGE_USAGE, "kdi", usage->submitter, usage->step_pixels, usage->at);
 }
 
+void change_tuning(struct change *self, const struct tuning_row *tuning)
+{
+    row(self, CHANGE_TUNING, "tjttdit", tuning->kind, tuning->identity, tuning->shape,
+        tuning->variant, tuning->gain, tuning->at, tuning->node);
+}
+
+void change_tuning_old(struct change *self, uint32_t kept)
+{
+    row(self, CHANGE_TUNING_OLD, "i", (int64_t)kept);
+}
+
 void change_checkpoint(struct change *self, const struct checkpoint_row *checkpoint)
 {
     row(self, CHANGE_CHECKPOINT, "kikiiiit", checkpoint->key, checkpoint->job,

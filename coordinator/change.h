@@ -114,6 +114,16 @@ struct usage_row {
     int64_t at;
 };
 
+/* What a device measured of a kernel's variants (proto: Tuned). */
+struct tuning_row {
+    const char *kind;
+    uint8_t identity[16];
+    const char *shape, *variant;
+    double gain;
+    int64_t at;
+    const char *node;
+};
+
 /* The newest picture half way of a task that has not ended (proto: Checkpoint). */
 struct checkpoint_row {
     uint8_t key[32]; /* of the task */
@@ -165,6 +175,8 @@ enum change_kind {
     CHANGE_NODE,
     CHANGE_SPEED,
     CHANGE_USAGE,
+    CHANGE_TUNING,
+    CHANGE_TUNING_OLD,
     CHANGE_CHECKPOINT,
     CHANGE_CHECKPOINT_GONE,
     CHANGE_GONE_RESULTS,
@@ -204,6 +216,10 @@ void change_attempt_ended(struct change *self, uint64_t epoch, uint64_t counter,
 void change_node(struct change *self, const struct node_row *row);   /* new or other */
 void change_speed(struct change *self, const struct speed_row *row); /* new or other */
 void change_usage(struct change *self, const struct usage_row *row); /* new or other */
+void change_tuning(struct change *self,
+                   const struct tuning_row *row); /* new or other */
+void change_tuning_old(struct change *self,
+                       uint32_t kept); /* the newest so many stay */
 void change_checkpoint(struct change *self, const struct checkpoint_row *row);
 void change_checkpoint_gone(struct change *self, const uint8_t key[32]);
 

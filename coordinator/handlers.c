@@ -34,6 +34,7 @@ static const struct handler {
     {FARM__ENVELOPE__BODY_RETURNED, WORKER, false, handle_returned},
     {FARM__ENVELOPE__BODY_CHECKPOINT, WORKER, false, handle_checkpoint},
     {FARM__ENVELOPE__BODY_PREVIEW, WORKER, false, handle_preview},
+    {FARM__ENVELOPE__BODY_TUNING, WORKER, false, handle_tuning},
     {FARM__ENVELOPE__BODY_HAVE, WORKER, false, handle_have},
     {FARM__ENVELOPE__BODY_GRANTED, WORKER, false, handle_granted},
 

@@ -33,6 +33,9 @@ handler_fn handle_commit;
 handler_fn handle_have, handle_granted;
 void swarm_revoke(struct coordinator *self, const uint8_t key[32]);
 
+/* handlers_tuning.c */
+handler_fn handle_tuning;
+
 /* handlers_node.c */
 handler_fn handle_node_list, handle_node_steer;
 

@@ -4,6 +4,7 @@
 
 #include "coordinator/handlers.h"
 #include "coordinator/learned.h"
+#include "coordinator/tunings.h"
 #include "coordinator/work.h"
 
 enum { NODE_TEXT_MOST = 300 };
@@ -11,7 +12,8 @@ enum { NODE_TEXT_MOST = 300 };
 bool handle_node_list(struct coordinator *self, struct request *request,
                       struct error *error)
 {
-    (void)error;
+    if (request->message->envelope->node_list->tuning)
+        return tunings_list(self, request, error);
     size_t count = self->registry.count;
     Farm__Node *node = calloc(count + 1, sizeof *node);
     Farm__Nodes nodes = FARM__NODES__INIT;

@@ -49,6 +49,11 @@ bool store_speeds(struct store *self, const uint8_t worker[32], uint32_t device,
 bool store_usages(struct store *self, void (*take)(void *, const struct usage_row *),
                   void *context, struct error *error);
 
+/* Of one kind and identity, or of all (kind NULL), the newest first. */
+bool store_tunings(struct store *self, const char *kind, const uint8_t identity[16],
+                   void (*take)(void *, const struct tuning_row *), void *context,
+                   struct error *error);
+
 bool store_checkpoints(struct store *self,
                        void (*take)(void *, const struct checkpoint_row *),
                        void *context, struct error *error);

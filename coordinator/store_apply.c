@@ -49,6 +49,10 @@ static const char *const statements[CHANGE_KINDS] = {
                      "step_pixels_per_s = ?6, images = ?7",
     [CHANGE_USAGE] = "INSERT INTO usage VALUES (?, ?, ?) ON CONFLICT (submitter) "
                      "DO UPDATE SET step_pixels = ?2, at = ?3",
+    [CHANGE_TUNING] = "INSERT OR REPLACE INTO tuning VALUES (?, ?, ?, ?, ?, ?, ?)",
+    [CHANGE_TUNING_OLD] =
+        "DELETE FROM tuning WHERE (kind, identity, shape) IN (SELECT kind, identity, "
+        "shape FROM tuning ORDER BY at DESC LIMIT -1 OFFSET ?)",
     [CHANGE_CHECKPOINT] = "INSERT OR REPLACE INTO checkpoint VALUES "
                           "(?, ?, ?, ?, ?, ?, ?, ?)",
     [CHANGE_CHECKPOINT_GONE] = "DELETE FROM checkpoint WHERE key = ?",

@@ -85,6 +85,36 @@ bool store_usages(struct store *self, void (*take)(void *, const struct usage_ro
     return row && ended(self, row, status, error);
 }
 
+bool store_tunings(struct store *self, const char *kind, const uint8_t identity[16],
+                   void (*take)(void *, const struct tuning_row *), void *context,
+                   struct error *error)
+{
+    sqlite3_stmt *row = store_prepared(
+        self, READ_TUNINGS,
+        "SELECT kind, identity, shape, variant, gain, at, node FROM tuning WHERE ?1 IS "
+        "NULL OR (kind = ?1 AND identity = ?2) ORDER BY at DESC, kind, shape",
+        error);
+    if (!row)
+        return false;
+    sqlite3_bind_text(row, 1, kind, -1, SQLITE_STATIC);
+    sqlite3_bind_blob(row, 2, identity, identity ? 16 : 0, SQLITE_STATIC);
+    int status;
+    while ((status = sqlite3_step(row)) == SQLITE_ROW) {
+        struct tuning_row tuning = {.kind = (const char *)sqlite3_column_text(row, 0),
+                                    .shape = (const char *)sqlite3_column_text(row, 2),
+                                    .variant =
+                                        (const char *)sqlite3_column_text(row, 3),
+                                    .gain = sqlite3_column_double(row, 4),
+                                    .at = sqlite3_column_int64(row, 5),
+                                    .node = (const char *)sqlite3_column_text(row, 6)};
+        memcpy(tuning.identity, sqlite3_column_blob(row, 1), 16);
+        take(context, &tuning);
+    }
+    bool ok = ended(self, row, status, error);
+    sqlite3_clear_bindings(row);
+    return ok;
+}
+
 bool store_job_size(struct store *self, int64_t job, uint64_t first, uint64_t end,
                     uint64_t *files, uint64_t *bytes, struct error *error)
 {

@@ -17,8 +17,8 @@
 extern const struct embedded_file coordinator_sql[];
 
 /* Names of embedded files, the step to version 1 first. */
-static const char *const steps[] = {"schema.sql", "schema_2.sql", "schema_3.sql",
-                                    "schema_4.sql", "schema_5.sql"};
+static const char *const steps[] = {"schema.sql",   "schema_2.sql", "schema_3.sql",
+                                    "schema_4.sql", "schema_5.sql", "schema_6.sql"};
 enum { VERSION = sizeof steps / sizeof steps[0] };
 
 bool store_failed(struct store *self, const char *what, struct error *error)

@@ -5,29 +5,30 @@
 
 #include "opencl/gemm_clblast.h"
 #include "opencl/launch.h"
+#include "opencl/program.h"
 
-/* How gemm_cpu.cl divides the work: rows and columns of a group and the k of one step. The
- * first that fits in local memory is taken: a block of A and its sums then stay in the
- * second-level cache, a panel of W and a few rows of A in the first. None of the three
- * changes the order of additions. */
-struct division {
-    size_t rows, columns, depth;
-};
-
-static const struct division *divide(const struct gpu_info *info, size_t panel,
-                                     bool widens)
+/* Whether a block of A, its sums and, where W is widened, a panel of it fit in local memory. */
+static bool division_fits(const struct gpu_info *info, const struct tuning_variant *d,
+                          size_t panel, bool widens)
 {
-    static const struct division divisions[] = {
-        {96, 320, 320}, {96, 256, 320}, {48, 256, 320}, {48, 128, 128}, {24, 64, 64}};
-    enum { LAST = sizeof divisions / sizeof *divisions - 1 };
-    for (size_t i = 0; i < LAST; i++) {
-        const struct division *d = &divisions[i];
-        size_t floats =
-            d->rows * (d->depth + d->columns) + (widens ? d->depth * panel : 0);
-        if (floats * sizeof(float) <= info->local_memory)
+    size_t floats = d->rows * (d->depth + d->columns) + (widens ? d->depth * panel : 0);
+    return floats * sizeof(float) <= info->local_memory;
+}
+
+/* How gemm_cpu.cl divides the work: as the variant says if that fits, else as the first that
+ * does; the last one always does. None changes the order of additions. */
+static const struct tuning_variant *divide(const struct gpu_info *info, size_t variant,
+                                           size_t panel, bool widens)
+{
+    const struct tuning_variant *d = tuning_variant(TUNING_CPU, variant), *last = d;
+    if (variant && division_fits(info, d, panel, widens))
+        return d;
+    for (size_t i = 1; (d = tuning_variant(TUNING_CPU, i)); i++) {
+        if (division_fits(info, d, panel, widens))
             return d;
+        last = d;
     }
-    return &divisions[LAST];
+    return last;
 }
 
 static size_t divide_up(size_t a, size_t b)
@@ -59,13 +60,15 @@ static void launch_operands(struct launch *launch, const struct gemm *g)
 }
 
 /* Blocks of equal height, and enough groups for every core. */
-static void run_on_cpu(struct stream *s, const struct gemm *g, const char *types)
+static void run_on_cpu(struct stream *s, const struct gemm *g, size_t variant,
+                       const char *types)
 {
     struct launch launch;
     const struct gpu_info *info = gpu_info(stream_gpu(s));
     const struct packed *w = g->weights;
     size_t tall = w->panel == 32 ? 12 : 6;
-    const struct division *d = divide(info, w->panel, w->dtype == DTYPE_F16);
+    const struct tuning_variant *d =
+        divide(info, variant, w->panel, w->dtype == DTYPE_F16);
     size_t span_most = d->columns / w->panel;
     struct launch_options options = launch_options(
         "%s -DWIDTH=%zu -DBLOCK_MOST=%zu -DSPAN_MOST=%zu -DDEPTH=%zu -DGATHER=%d",
@@ -87,45 +90,107 @@ static void run_on_cpu(struct stream *s, const struct gemm *g, const char *types
                (size_t[3]){1, 1, 1});
 }
 
-/* Tiles small enough that a few hundred groups share the work; their height does not change
- * the order of additions either. */
-static void run_on_gpu(struct stream *s, const struct gemm *g, const char *types)
+/* The order of tiles: `wide` columns of them and as many rows as y's need. */
+static void run_tiles(struct launch *launch, size_t rows, size_t tile, size_t wide,
+                      size_t items, size_t band)
 {
+    size_t high = divide_up(rows, tile);
+    launch_size(launch, high);
+    launch_size(launch, band && band < high ? band : high);
+    launch_run(launch, (size_t[3]){items * high * wide, 1, 1},
+               (size_t[3]){items, 1, 1});
+}
+
+/* By default tiles are small enough that a few hundred groups share the work. */
+static void run_on_gpu(struct stream *s, const struct gemm *g,
+                       const struct tuning_variant *variant, const char *types)
+{
+    enum { LARGEST = 128, LEAST = 32, ITEMS = 128 };
     struct launch launch;
     size_t rows = g->y.n * g->y.h * g->y.w, panels = g->weights->panels;
-    size_t tile = 128, groups = 2 * (size_t)gpu_info(stream_gpu(s))->units;
-    while (tile > 32 && divide_up(rows, tile) * panels < groups)
-        tile /= 2;
+    size_t tile = LARGEST, groups = 2 * (size_t)gpu_info(stream_gpu(s))->units;
+    if (variant->tile)
+        tile = LARGEST >> (variant->tile - 1);
+    else
+        while (tile > LEAST && divide_up(rows, tile) * panels < groups)
+            tile /= 2;
     struct launch_options options = launch_options("%s -DTILE_M=%zu", types, tile);
     if (!launch_begin(&launch, s, "gemm_gpu.cl", "gemm", options.text))
         return;
     launch_operands(&launch, g);
-    launch_run(&launch, (size_t[3]){128, divide_up(rows, tile), panels},
-               (size_t[3]){128, 1, 1});
+    run_tiles(&launch, rows, tile, panels, ITEMS, variant->band);
 }
 
 static void run_on_matrix_unit(struct stream *s, const struct gemm *g,
-                               const char *types)
+                               const struct tuning_variant *variant, const char *types)
 {
     struct launch launch;
     const struct matrix_unit *unit = gpu_matrix(stream_gpu(s));
     size_t rows = g->y.n * g->y.h * g->y.w, panels = g->weights->panels;
     size_t columns = panels * g->weights->panel;
     const struct matrix_tile *tile =
-        matrix_tile(unit, gpu_info(stream_gpu(s))->units, rows, columns);
+        variant->tile
+            ? &unit->tiles[variant->tile - 1]
+            : matrix_tile(unit, gpu_info(stream_gpu(s))->units, rows, columns);
     struct launch_options options = launch_options(
         "%s %s -DWHOLE=%d -DTILE_M=%u -DTILE_N=%u -DSPAN_M=%u -DSPAN_N=%u", types,
         unit->options, g->x.c % 8 == 0, tile->rows, tile->columns, tile->span_rows,
         tile->span_columns);
     if (!launch_begin(&launch, s, "gemm_matrix.cl", "gemm", options.text))
         return;
-    size_t items = matrix_items(unit, tile);
     launch_operands(&launch, g);
     launch_size(&launch, panels);
-    launch_run(&launch,
-               (size_t[3]){items, divide_up(rows, tile->rows),
-                           divide_up(columns, tile->columns)},
-               (size_t[3]){items, 1, 1});
+    run_tiles(&launch, rows, tile->rows, divide_up(columns, tile->columns),
+              matrix_items(unit, tile), variant->band);
+}
+
+bool gemm_fits(const struct gpu *gpu, enum tuning_kernel kernel, size_t variant)
+{
+    const struct tuning_variant *v = tuning_variant(kernel, variant);
+    return v && (kernel != TUNING_CPU || variant == 0 ||
+                 division_fits(gpu_info(gpu), v, pack_panel(gpu), true));
+}
+
+static struct tuning_shape shape_of(const struct gemm *g, enum tuning_kernel kernel)
+{
+    size_t pictures = g->pictures ? g->pictures : 1;
+    return (struct tuning_shape){
+        .kernel = (uint8_t)kernel,
+        .rows = tuning_exponent(divide_up(g->y.n * g->y.h * g->y.w, pictures)),
+        .k = tuning_exponent(g->weights->k),
+        .columns = tuning_exponent(g->weights->panels * g->weights->panel),
+        .size = (uint8_t)g->size,
+        .x_half = g->x.dtype == DTYPE_F16,
+        .w_half = g->weights->dtype == DTYPE_F16};
+}
+
+/* What is known of the product's class; where nothing is, it is noted to be measured. */
+static size_t variant_of(struct stream *s, const struct gemm *g,
+                         enum tuning_kernel kernel)
+{
+    struct tuning *tuning = programs_tuning(gpu_programs(stream_gpu(s)));
+    if (!tuning || tuning->forced)
+        return tuning ? tuning->forced - 1 : 0;
+    struct tuning_wanted wanted = {.shape = shape_of(g, kernel)};
+    const struct tuned *tuned = tuning_find(tuning, &wanted.shape);
+    if (tuned)
+        return tuned->variant;
+    const struct tensor *y = &g->y, *x = &g->x;
+    wanted = (struct tuning_wanted){wanted.shape,
+                                    y->n,
+                                    y->h,
+                                    y->w,
+                                    y->c,
+                                    x->h,
+                                    x->w,
+                                    x->c,
+                                    g->up_h,
+                                    g->up_w,
+                                    g->stride,
+                                    g->pad,
+                                    g->activation == ACTIVATION_GEGLU};
+    tuning_want(tuning, &wanted);
+    return 0;
 }
 
 void gemm_run(struct stream *s, const struct gemm *g)
@@ -143,12 +208,17 @@ void gemm_run(struct stream *s, const struct gemm *g)
     struct launch_options types = launch_options(
         "-DX_HALF=%d -DY_HALF=%d -DW_HALF=%d -DACTIVATION=%d", x.dtype == DTYPE_F16,
         y.dtype == DTYPE_F16, w->dtype == DTYPE_F16, (int)g->activation);
+    enum tuning_kernel kernel = gpu_is_cpu_path(stream_gpu(s)) ? TUNING_CPU
+                                : w->paired                    ? TUNING_MATRIX
+                                                               : TUNING_GPU;
+    size_t index = w->for_clblast ? 0 : variant_of(s, g, kernel);
+    const struct tuning_variant *variant = tuning_variant(kernel, index);
     if (w->for_clblast)
         run_on_clblast(s, g, types.text);
-    else if (gpu_is_cpu_path(stream_gpu(s)))
-        run_on_cpu(s, g, types.text);
-    else if (w->paired)
-        run_on_matrix_unit(s, g, types.text);
+    else if (kernel == TUNING_CPU)
+        run_on_cpu(s, g, index, types.text);
+    else if (kernel == TUNING_MATRIX)
+        run_on_matrix_unit(s, g, variant, types.text);
     else
-        run_on_gpu(s, g, types.text);
+        run_on_gpu(s, g, variant, types.text);
 }

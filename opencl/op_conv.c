@@ -32,6 +32,7 @@ void conv2d(struct stream *s, struct tensor y, struct tensor x, const struct con
         .pad = options->pad_end ? 0 : w->size / 2,
         .up_h = options->up_h ? options->up_h : x.h,
         .up_w = options->up_w ? options->up_w : x.w,
+        .pictures = x.n,
         .activation = options->activation,
         .row_bias = options->row_bias,
         .residual = options->residual,

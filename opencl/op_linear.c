@@ -34,6 +34,7 @@ void linear(struct stream *s, struct tensor y, struct tensor x, const struct lin
                         .stride = 1,
                         .up_h = x.h,
                         .up_w = x.w,
+                        .pictures = x.n,
                         .activation = activation,
                         .residual = residual};
     /* Rows are rows, however the two are shaped. */

@@ -8,6 +8,7 @@
 #include "base/embedded.h"
 #include "base/log.h"
 #include "base/path.h"
+#include "opencl/tuning.h"
 
 extern const struct embedded_file kernel_sources[];
 
@@ -29,6 +30,7 @@ struct programs {
     size_t kernel_count;
     size_t compiled;
     bool quiet;
+    struct tuning *tuning; /* NULL: none */
 };
 
 /* Head of a file in the cache; the binary follows. */
@@ -57,6 +59,7 @@ void programs_destroy(struct programs **self)
         clReleaseProgram((*self)->program[i].program);
         free((*self)->program[i].key);
     }
+    tuning_destroy(&(*self)->tuning);
     free((*self)->kernel);
     free((*self)->program);
     free(*self);
@@ -66,6 +69,17 @@ void programs_destroy(struct programs **self)
 void programs_tell(struct programs *self, bool tell)
 {
     self->quiet = !tell;
+}
+
+void programs_tune(struct programs *self, struct tuning *tuning)
+{
+    tuning_destroy(&self->tuning);
+    self->tuning = tuning;
+}
+
+struct tuning *programs_tuning(const struct programs *self)
+{
+    return self ? self->tuning : NULL;
 }
 
 size_t programs_compiled(const struct programs *self)
@@ -134,10 +148,14 @@ static bool read_whole(const char *file, struct buffer *into, struct error *erro
 
 /* ---- The cache on disk */
 
-static char *cache_path(struct gpu *gpu, const char *source, const char *options)
+static const char options_of_all[] = "-cl-std=CL1.2 -cl-mad-enable -w";
+
+static void hash_device(const struct gpu *gpu, const char *source, const char *options,
+                        uint64_t hash[2])
 {
     const struct gpu_info *info = gpu_info(gpu);
-    uint64_t hash[2] = {0xcbf29ce484222325, 0x9e3779b97f4a7c15};
+    hash[0] = 0xcbf29ce484222325;
+    hash[1] = 0x9e3779b97f4a7c15;
     for (int i = 0; i < 2; i++) {
         hash[i] = hash_text(hash[i], info->name);
         hash[i] = hash_text(hash[i], info->vendor);
@@ -146,11 +164,38 @@ static char *cache_path(struct gpu *gpu, const char *source, const char *options
         hash[i] = hash_text(hash[i], options);
         hash[i] = hash_text(hash[i], source);
     }
+}
+
+static char *cache_path(struct gpu *gpu, const char *source, const char *options)
+{
+    uint64_t hash[2];
+    hash_device(gpu, source, options, hash);
     char *folder = path_cache();
     char *path = path_format("%s/kernels/%016" PRIx64 "%016" PRIx64 ".bin", folder,
                              hash[0], hash[1]);
     free(folder);
     return path;
+}
+
+bool programs_identity(struct gpu *gpu, const char *const *files, size_t count,
+                       uint8_t identity[16], struct error *error)
+{
+    const struct gpu_info *info = gpu_info(gpu);
+    struct buffer source = {0};
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++)
+        ok = read_whole(files[i], &source, error);
+    char *how =
+        path_format("%s %s %s %u %u %d", FARM_VERSION, options_of_all, info->kind,
+                    info->units, info->native_width, gpu_is_cpu_path(gpu));
+    uint64_t hash[2];
+    if (ok)
+        hash_device(gpu, buffer_text(&source), how, hash);
+    if (ok)
+        memcpy(identity, hash, sizeof hash);
+    free(how);
+    buffer_clear(&source);
+    return ok;
 }
 
 static cl_program from_cache(struct gpu *gpu, const char *path, const char *options)
@@ -217,8 +262,6 @@ out:
 }
 
 /* ---- Building */
-
-static const char options_of_all[] = "-cl-std=CL1.2 -cl-mad-enable -w";
 
 static cl_program from_source(struct gpu *gpu, const char *file, const char *source,
                               const char *options, struct error *error)

@@ -10,6 +10,8 @@
 
 #include "opencl/gpu.h"
 
+struct tuning;
+
 struct programs *programs_new(void);
 void programs_destroy(struct programs **self);
 
@@ -24,6 +26,16 @@ void program_list(const char *file, const char *options);
 
 /* Whether a program that does not compile is told of in the log; true at first. */
 void programs_tell(struct programs *self, bool tell);
+
+/* What is known of the kernels' variants (tuning.h), owned by the programs from then on; NULL
+ * where nothing was given, also of a device that only plans (self NULL). */
+void programs_tune(struct programs *self, struct tuning *tuning);
+struct tuning *programs_tuning(const struct programs *self);
+
+/* 16 bytes that another device has only if it is of the same model, with the same driver and
+ * these kernels, and works them the same way: what was measured there holds here. */
+bool programs_identity(struct gpu *gpu, const char *const *files, size_t count,
+                       uint8_t identity[16], struct error *error);
 
 /* Programs compiled from source, as opposed to found in the cache. */
 size_t programs_compiled(const struct programs *self);

@@ -60,6 +60,8 @@ static const struct rule rules[] = {
     {&farm__log_line__descriptor, "job", 16, false},
     {&farm__disk_use__descriptor, "id", ANY_SIZE, false},
     {&farm__job__descriptor, "deny_list", 32, true},
+    {&farm__tuning__descriptor, "identity", 16, false},
+    {&farm__tuned__descriptor, "identity", 16, true},
     {&farm__node__descriptor, "device", 0, true},
     {&farm__node__descriptor, "key", 32, true},
     {&farm__model_file__descriptor, "blob", 32, false},

@@ -145,6 +145,30 @@ bool control_no_checkpoint(struct link *link, const struct attempt *attempt,
     return send_checkpoint(link, &checkpoint);
 }
 
+bool control_tuning(struct link *link, const struct tuning *tuning,
+                    const struct tuned *results, size_t count)
+{
+    static char shapes[TUNED_MOST][TUNING_SHAPE];
+    static Farm__Tuned tuned[TUNED_MOST], *list[TUNED_MOST];
+    Farm__Tuning message = FARM__TUNING__INIT;
+    message.identity = wire_bytes(tuning->identity, TUNING_IDENTITY);
+    message.ask = count == 0;
+    message.results = list;
+    for (size_t i = 0; i < count && i < TUNED_MOST; i++) {
+        farm__tuned__init(&tuned[i]);
+        tuning_shape_write(&results[i].shape, shapes[i]);
+        tuned[i].shape = wire_text(shapes[i]);
+        tuned[i].variant = wire_text(tuned_variant_name(&results[i]));
+        tuned[i].gain = results[i].gain > 1 ? results[i].gain : 1;
+        tuned[i].at = results[i].at;
+        list[message.n_results++] = &tuned[i];
+    }
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.body_case = FARM__ENVELOPE__BODY_TUNING;
+    envelope.tuning = &message;
+    return send_it(link, &envelope);
+}
+
 bool control_commit(struct link *link, Farm__Commit *commit)
 {
     Farm__Envelope envelope = FARM__ENVELOPE__INIT;

@@ -3,6 +3,7 @@
 #ifndef FARM_CONTROL_H
 #define FARM_CONTROL_H
 
+#include "opencl/tuning.h"
 #include "proto/link.h"
 #include "worker/attempts.h"
 #include "worker/io.h"
@@ -22,6 +23,9 @@ bool control_preview(struct link *link, const struct attempt *attempt, uint32_t 
                      const struct buffer *png);
 bool control_no_checkpoint(struct link *link, const struct attempt *attempt,
                            uint32_t step);
+/* Results of our own, none: asks for what others found. */
+bool control_tuning(struct link *link, const struct tuning *tuning,
+                    const struct tuned *results, size_t count);
 bool control_commit(struct link *link, Farm__Commit *commit);
 bool control_have(struct link *link,
                   const struct io_event *have); /* IO_HAVE, IO_MODEL */

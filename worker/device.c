@@ -173,6 +173,7 @@ int device_run(size_t index, const uint8_t instance[DEVICE_INSTANCE],
     link_close(&self.link);
     io_destroy(&self.io);
     render_destroy(&self.render);
+    tuning_destroy(&self.tuning);
     attempts_clear(&self.attempts);
     models_clear(&self.models);
     return self.status;

@@ -213,6 +213,9 @@ static void on_message(struct device *self, const Farm__Envelope *envelope)
     case FARM__ENVELOPE__BODY_GRANT_END:
         io_grant_end(self->io, envelope->grant_end->key.data);
         break;
+    case FARM__ENVELOPE__BODY_TUNING:
+        device_on_tuning(self, envelope->tuning);
+        break;
     case FARM__ENVELOPE__BODY_PULSE:
         break;
     default:
@@ -286,6 +289,7 @@ static void on_greeted(struct device *self, const Farm__Welcome *welcome)
     self->received = 0;
     tell_failures(self);
     return_halfway(self);
+    device_ask_tuning(self);
     free(bulk);
     free(farm);
     free(node);

@@ -22,7 +22,8 @@ struct device {
     struct io *io;
     struct link *link; /* NULL until the device has proved itself */
     struct gpu_info info;
-    struct error unfit; /* empty text: fit */
+    struct tuning *tuning; /* as the render actor has it; NULL: nothing is tuned */
+    struct error unfit;    /* empty text: fit */
     struct watchdog dog;
 
     bool greeted;
@@ -65,6 +66,11 @@ void device_start_batch(struct device *self);
 bool device_connect(struct device *self, struct error *error);
 void device_step_link(struct device *self);
 void device_tell_ready(struct device *self); /* where credit or models changed */
+
+/* device_tuning.c: asked for at each greeting; what came of that; a result of our own. */
+void device_ask_tuning(struct device *self);
+void device_on_tuning(struct device *self, const Farm__Tuning *message);
+void device_tell_tuned(struct device *self, const struct tuned *tuned);
 
 /* Whether what was stopped waits for its last snapshot to be there before it goes back. */
 bool device_hands_over(const struct device *self);

@@ -230,10 +230,12 @@ static void take_failure(struct device *self, const struct error *why)
     }
 }
 
-static void on_opened(struct device *self, const struct render_event *event)
+static void on_opened(struct device *self, struct render_event *event)
 {
     struct error error = {0};
     self->info = event->info;
+    self->tuning = event->tuning;
+    event->tuning = NULL;
     self->unfit = event->error;
     self->batch = (size_t)self->settings->batch;
     if (self->info.is_cpu && self->batch > BATCH_CPU)
@@ -292,6 +294,9 @@ void device_on_render(struct device *self, struct render_event *event)
         if (!event->ok)
             take_failure(self, &event->error);
         self->rendering = self->nearly_done = false;
+        break;
+    case RENDER_TUNED:
+        device_tell_tuned(self, &event->tuned);
         break;
     case RENDER_STOPPED:
         break;

@@ -13,31 +13,19 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/path.h"
+#include "opencl/program.h"
 #include "proto/files/manifest.h"
 #include "proto/wire.h"
 #include "worker/memory.h"
 #include "worker/proof.h"
+#include "worker/render_order.h"
 #include "worker/requests.h"
 #include "worker/sd/residents.h"
 #include "worker/small_picture.h"
 #include "worker/timing.h"
+#include "worker/tuner.h"
 
 enum { PREVIEW_MS = 1000 };
-
-enum order_kind { ORDER_BATCH, ORDER_AHEAD, ORDER_PREVIEWS, ORDER_STOP, ORDER_END };
-
-struct order {
-    enum order_kind kind;
-    bool keep;     /* with a stop */
-    int64_t until; /* of previews */
-    uint8_t model[BLOB_ID];
-    struct model_files files;
-    char *model_name;
-    char model_hash[11];
-    struct inputs inputs;
-    struct attempt batch[BATCH_MOST]; /* copies; tasks owned */
-    size_t count;
-};
 
 struct render {
     zactor_t *actor;
@@ -53,48 +41,19 @@ struct render {
     size_t step;                  /* done of it */
     const struct attempt *images; /* those being rendered together */
     struct timing timing;
+    struct tuner tuner;
     bool stop, end;
 };
 
 /* ---- the loop's side */
-
-static struct order *order_new(enum order_kind kind)
-{
-    struct order *order = calloc(1, sizeof *order);
-    if (!order)
-        abort();
-    order->kind = kind;
-    return order;
-}
-
-static void order_destroy(struct order *order)
-{
-    for (size_t i = 0; i < order->count; i++)
-        attempt_copy_clear(&order->batch[i]);
-    model_files_clear(&order->files);
-    inputs_clear(&order->inputs);
-    free(order->model_name);
-    free(order);
-}
-
-static struct order *order_of_batch(enum order_kind kind, const uint8_t model[BLOB_ID],
-                                    const struct inputs *inputs,
-                                    struct attempt *const *batch, size_t count)
-{
-    struct order *order = order_new(kind);
-    memcpy(order->model, model, BLOB_ID);
-    inputs_copy(&order->inputs, inputs);
-    for (; order->count < count; order->count++)
-        attempt_copy(&order->batch[order->count], batch[order->count]);
-    return order;
-}
 
 void render_batch(struct render *self, const uint8_t model[BLOB_ID],
                   const struct model_files *files, const Farm__Manifest *manifest,
                   const struct inputs *inputs, struct attempt *const *batch,
                   size_t count)
 {
-    struct order *order = order_of_batch(ORDER_BATCH, model, inputs, batch, count);
+    struct render_order *order =
+        render_order_of_batch(RENDER_ORDER_BATCH, model, inputs, batch, count);
     model_files_copy(&order->files, files);
     order->model_name = wire_string(manifest->name);
     manifest_model_hash(manifest, order->model_hash);
@@ -106,21 +65,26 @@ void render_ahead(struct render *self, const uint8_t model[BLOB_ID],
                   size_t count)
 {
     zsock_send(self->actor, "p",
-               order_of_batch(ORDER_AHEAD, model, inputs, batch, count));
+               render_order_of_batch(RENDER_ORDER_AHEAD, model, inputs, batch, count));
 }
 
 void render_stop(struct render *self, bool keep)
 {
-    struct order *order = order_new(ORDER_STOP);
+    struct render_order *order = render_order_new(RENDER_ORDER_STOP);
     order->keep = keep;
     zsock_send(self->actor, "p", order);
 }
 
 void render_previews(struct render *self, int64_t until)
 {
-    struct order *order = order_new(ORDER_PREVIEWS);
+    struct render_order *order = render_order_new(RENDER_ORDER_PREVIEWS);
     order->until = until;
     zsock_send(self->actor, "p", order);
+}
+
+void render_tuned(struct render *self, const struct tuned *told, size_t count)
+{
+    zsock_send(self->actor, "p", render_order_of_told(told, count));
 }
 
 zsock_t *render_socket(struct render *self)
@@ -146,6 +110,7 @@ bool render_next(struct render *self, struct render_event *into)
 void render_event_clear(struct render_event *self)
 {
     rendered_destroy(&self->rendered);
+    tuning_destroy(&self->tuning);
     buffer_clear(&self->bytes);
     *self = (struct render_event){0};
 }
@@ -166,7 +131,7 @@ static enum dtype dtype_of(const struct task *task)
     return strcmp(task->precision, "f16") == 0 ? DTYPE_F16 : DTYPE_F32;
 }
 
-static bool read_requests(struct requests *into, const struct order *order,
+static bool read_requests(struct requests *into, const struct render_order *order,
                           struct error *error)
 {
     return requests_read(into, order->batch, order->count, &order->inputs, error);
@@ -174,7 +139,7 @@ static bool read_requests(struct requests *into, const struct order *order,
 
 /* Encodes the texts of a batch to come, of the model in use. What fails here fails again where
  * it is rendered, and is told there. */
-static void encode_ahead(struct render *self, const struct order *order)
+static void encode_ahead(struct render *self, const struct render_order *order)
 {
     struct requests requests;
     struct error error = {0};
@@ -195,21 +160,23 @@ static void encode_ahead(struct render *self, const struct order *order)
 static bool is_stopped(struct render *self)
 {
     while (!self->end && (zsock_events(self->pipe) & ZMQ_POLLIN)) {
-        struct order *order = NULL;
+        struct render_order *order = NULL;
         if (zsock_recv(self->pipe, "p", &order) != 0 || !order) {
             self->end = true; /* the process is being interrupted */
             break;
         }
-        self->end = order->kind == ORDER_END;
-        if (order->kind == ORDER_PREVIEWS) {
+        self->end = order->kind == RENDER_ORDER_END;
+        if (order->kind == RENDER_ORDER_PREVIEWS) {
             self->shown_until = order->until;
-        } else if (order->kind == ORDER_AHEAD) {
+        } else if (order->kind == RENDER_ORDER_AHEAD) {
             encode_ahead(self, order);
+        } else if (order->kind == RENDER_ORDER_TUNED) {
+            tune_told(self->gpu, order->told, order->told_count);
         } else {
             self->stop = true;
             self->watch.keep_stopped = order->keep;
         }
-        order_destroy(order);
+        render_order_destroy(order);
     }
     return self->stop || self->end;
 }
@@ -272,7 +239,7 @@ static bool on_progress(void *owner, size_t done, size_t of)
 }
 
 /* What rendering the order will take of the device. */
-static size_t plan_memory(const struct render *self, const struct order *order,
+static size_t plan_memory(const struct render *self, const struct render_order *order,
                           const struct requests *requests)
 {
     const struct image_request *first = &requests->item[0];
@@ -287,7 +254,7 @@ static size_t plan_memory(const struct render *self, const struct order *order,
 }
 
 /* Since when all of the batch could have begun. */
-static int64_t ready_since(const struct order *order)
+static int64_t ready_since(const struct render_order *order)
 {
     int64_t since = order->batch[0].ready_us;
     for (size_t i = 1; i < order->count; i++)
@@ -296,7 +263,7 @@ static int64_t ready_since(const struct order *order)
     return since;
 }
 
-static bool load(struct render *self, const struct order *order,
+static bool load(struct render *self, const struct render_order *order,
                  const struct requests *requests, struct error *error)
 {
     enum dtype dtype = dtype_of(&order->batch[0].task);
@@ -317,7 +284,7 @@ static bool load(struct render *self, const struct order *order,
     return true;
 }
 
-static void hand_out(struct render *self, const struct order *order,
+static void hand_out(struct render *self, const struct render_order *order,
                      const char *refiner, struct image *images, double seconds)
 {
     for (size_t i = 0; i < order->count; i++) {
@@ -339,7 +306,7 @@ static bool is_handed_on(const struct render *self, const struct error *error)
 }
 
 /* Prompts name LoRAs too: images that want the same files are rendered together. */
-static bool render_images(struct render *self, const struct order *order,
+static bool render_images(struct render *self, const struct render_order *order,
                           const struct image_request *requests, struct image *images,
                           struct error *error)
 {
@@ -369,7 +336,7 @@ static bool render_images(struct render *self, const struct order *order,
 }
 
 /* From where earlier attempts came to; from the beginning where that does not fit. */
-static bool render_on(struct render *self, const struct order *order,
+static bool render_on(struct render *self, const struct render_order *order,
                       struct image_request *requests, struct image *images,
                       struct error *error)
 {
@@ -391,7 +358,8 @@ static bool render_on(struct render *self, const struct order *order,
     return render_images(self, order, requests, images, error);
 }
 
-static bool render(struct render *self, const struct order *order, struct error *error)
+static bool render(struct render *self, const struct render_order *order,
+                   struct error *error)
 {
     struct requests requests;
     struct image images[BATCH_MOST] = {0};
@@ -433,8 +401,15 @@ static void open_device(struct render *self)
             event.error = (struct error){0};
         event.info = *gpu_info(self->gpu); /* its kind depends on what it proved */
         timing_start(self->gpu, self->settings);
+        tuner_start(&self->tuner, self->gpu, self->settings);
+        event.tuning = tuning_copy(programs_tuning(gpu_programs(self->gpu)));
     }
     tell(self, &event);
+}
+
+static void on_tuned(void *owner, const struct tuned *tuned)
+{
+    tell(owner, &(struct render_event){.kind = RENDER_TUNED, .tuned = *tuned});
 }
 
 static void render_actor(zsock_t *pipe, void *argument)
@@ -444,22 +419,25 @@ static void render_actor(zsock_t *pipe, void *argument)
     zsock_signal(pipe, 0);
     open_device(self);
     while (!self->end) {
-        struct order *order = NULL;
+        struct render_order *order = NULL;
+        tuner_await(&self->tuner, pipe, on_tuned, self);
         if (zsock_recv(pipe, "p", &order) != 0 || !order)
             break;
-        self->end = order->kind == ORDER_END;
-        if (order->kind == ORDER_PREVIEWS)
+        self->end = order->kind == RENDER_ORDER_END;
+        if (order->kind == RENDER_ORDER_PREVIEWS)
             self->shown_until = order->until;
-        if (order->kind == ORDER_AHEAD)
+        if (order->kind == RENDER_ORDER_AHEAD)
             encode_ahead(self, order);
-        if (order->kind == ORDER_BATCH) {
+        if (order->kind == RENDER_ORDER_TUNED)
+            tune_told(self->gpu, order->told, order->told_count);
+        if (order->kind == RENDER_ORDER_BATCH) {
             struct render_event ended = {.kind = RENDER_ENDED};
             self->stop = false;
             ended.ok = render(self, order, &ended.error);
             ended.memory = residents_planned(&self->residents);
             tell(self, &ended);
         }
-        order_destroy(order);
+        render_order_destroy(order);
     }
     timing_show(self->gpu, self->settings, self->index);
     timing_log(&self->timing);
@@ -486,7 +464,7 @@ void render_destroy(struct render **self)
     struct render *render = *self;
     if (!render)
         return;
-    zsock_send(render->actor, "p", order_new(ORDER_END));
+    zsock_send(render->actor, "p", render_order_new(RENDER_ORDER_END));
     bool stopped = false;
     while (!stopped) { /* what is still in the pipe has an owner: us */
         struct render_event event = {0};

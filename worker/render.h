@@ -11,6 +11,7 @@
 
 #include "config/settings.h"
 #include "opencl/gpu.h"
+#include "opencl/tuning.h"
 #include "proto/farm.pb-c.h"
 #include "worker/attempts.h"
 #include "worker/inputs.h"
@@ -49,8 +50,12 @@ void render_stop(struct render *self, bool keep);
  * models of pixels there are none. */
 void render_previews(struct render *self, int64_t until);
 
+/* What other devices measured (tune_told). */
+void render_tuned(struct render *self, const struct tuned *told, size_t count);
+
 enum render_event_kind {
-    RENDER_OPENED,    /* info, and in error.text why it must not work (or "") */
+    RENDER_OPENED, /* info, and in error.text why it must not work (or ""); tuning, the
+                         owner's to destroy */
     RENDER_NO_DEVICE, /* error */
     RENDER_LOADING,
     RENDER_STARTED, /* width, height, count, memory */
@@ -60,12 +65,15 @@ enum render_event_kind {
     RENDER_ANEW,    /* error: what it was to go on from does not fit, it begins anew */
     RENDER_IMAGE,   /* rendered, the owner's to free */
     RENDER_ENDED,   /* ok, error, memory */
+    RENDER_TUNED,   /* tuned: what was measured while there was no work */
     RENDER_STOPPED, /* the last one; seen by render_destroy only */
 };
 
 struct render_event {
     enum render_event_kind kind;
     struct gpu_info info;
+    struct tuning *tuning; /* a copy; NULL: nothing is tuned */
+    struct tuned tuned;
     size_t width, height, count;
     size_t memory; /* bytes that models take by plan (residents.h) */
     size_t done, of;

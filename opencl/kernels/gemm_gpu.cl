@@ -13,13 +13,15 @@
  * Local memory holds two steps: while one is multiplied the next is on its way to registers,
  * so that a step has one barrier. While loading, four items in a row read a row's part of a
  * step, CHUNK values each.
- * k runs in order for every row: neither TILE_M nor the batch changes a row's bytes.
+ * k runs in order for every row: neither TILE_M nor the batch changes a row's bytes, nor the
+ * order in which tiles are taken (tiles.cl).
  * Cost: TILE_M 64 multiply-adds for TILE_M + 64 values loaded a step; 25 KiB of local memory
  * at 128 rows.
  */
 #include "common.cl"
 #include "epilogue.cl"
 #include "gather.cl"
+#include "tiles.cl"
 
 #define PANEL  64
 #define ITEMS  128
@@ -61,13 +63,13 @@ __kernel NARROW __attribute__((reqd_work_group_size(ITEMS, 1, 1)))
 void gemm(__global y_type *y, __global const x_type *x, __global const w_type *weights,
           __global const float *bias, __global const y_type *row_bias,
           __global const y_type *residual, int rows, int out, int h, int w, int in, int xh,
-          int xw, int up_h, int up_w, int size, int stride, int pad)
+          int xw, int up_h, int up_w, int size, int stride, int pad, int high, int band)
 {
     __local float tiles[2 * TILE];
     struct geometry g = {h, w, in, xh, xw, up_h, up_w, size, stride, pad};
     int item = get_local_id(0);
-    int first_row = get_group_id(1) * TILE_M;
-    int panel = get_group_id(2);
+    struct tile tile = tile_of_group(high, band);
+    int first_row = tile.row * TILE_M, panel = tile.column;
     int all = size * size * in;
     weights += (size_t)panel * all * PANEL;
 

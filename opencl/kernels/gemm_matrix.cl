@@ -24,7 +24,7 @@
  * What a fragment holds, and the instruction, is the vendor's: matrix_*.cl, which also say
  * LANES, HIGH, BROAD and DEEP. Sums go back through local memory, in strips of one fragment's
  * height, to the epilogue all kernels share. k runs in order for every row: neither the tile
- * nor the batch changes a row's bytes.
+ * nor the batch changes a row's bytes, nor the order in which tiles are taken (tiles.cl).
  * Cost: (TILE_M + TILE_N) DEPTH halves read a step for TILE_M TILE_N DEPTH multiply-adds; 38
  * KiB of local memory at 128 x 128.
  */
@@ -32,6 +32,7 @@
 #include "epilogue.cl"
 #include "gather.cl"
 #include "matrix.cl"
+#include "tiles.cl"
 
 #define PANEL 64
 #define DEPTH 32
@@ -101,14 +102,16 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) SUB_GROUP
 void gemm(__global y_type *y, __global const x_type *x, __global const w_type *weights,
           __global const float *bias, __global const y_type *row_bias,
           __global const y_type *residual, int rows, int out, int h, int w, int in, int xh,
-          int xw, int up_h, int up_w, int size, int stride, int pad, int panels)
+          int xw, int up_h, int up_w, int size, int stride, int pad, int panels, int high,
+          int band)
 {
     __local uint space[SPACE] __attribute__((aligned(16)));
     SCRATCH(scratch, ITEMS / LANES);
     struct geometry g = {h, w, in, xh, xw, up_h, up_w, size, stride, pad};
     int item = get_local_id(0);
     int lane = LANE(item), sub = SUB(item);
-    int first_row = get_group_id(1) * TILE_M, first_column = get_group_id(2) * TILE_N;
+    struct tile tile = tile_of_group(high, band);
+    int first_row = tile.row * TILE_M, first_column = tile.column * TILE_N;
     int all = size * size * in;
     int pairs = (all + DEPTH - 1) / DEPTH * DEPTH / 2;
     int sub_row = sub / (TILE_N / SPAN_N), sub_column = sub % (TILE_N / SPAN_N);

@@ -83,7 +83,8 @@ class Farm:
         self.env = dict(os.environ, HOME=str(folder), CLFARM_YES="1", NO_COLOR="1",
                         XDG_STATE_HOME=str(folder / "state"),
                         XDG_CONFIG_HOME=str(folder / "config"),
-                        XDG_CACHE_HOME=str(shared), POCL_CACHE_DIR=str(shared / "pocl"))
+                        CLFARM_WORKER_TUNE="no", XDG_CACHE_HOME=str(shared),
+                        POCL_CACHE_DIR=str(shared / "pocl"))
         self.env.setdefault(
             "LSAN_OPTIONS", f"suppressions={SOURCE}/tests/leaks.supp:print_suppressions=0")
         self.processes = []

@@ -270,6 +270,55 @@ static void the_states_of_tasks_come_without_their_results(void **state)
     assert_int_equal(states[3], 0);
 }
 
+struct tunings {
+    size_t count;
+    int64_t first_at;
+    char first[64];
+};
+
+static void see_tuning(void *context, const struct tuning_row *row)
+{
+    struct tunings *seen = context;
+    if (!seen->count++) {
+        seen->first_at = row->at;
+        snprintf(seen->first, sizeof seen->first, "%s %s by %s", row->shape,
+                 row->variant, row->node);
+    }
+}
+
+static struct tunings tunings_of(const char *kind, const uint8_t identity[16])
+{
+    struct tunings seen = {0};
+    assert_true(store_tunings(store, kind, identity, see_tuning, &seen, NULL));
+    return seen;
+}
+
+static void the_newest_tunings_are_kept_by_kind_and_identity(void **state)
+{
+    struct tuning_row row = {"kind", {7}, "a shape", "large", 1.5, 100, "iris"};
+    const uint8_t other[16] = {8};
+    struct change *change = change_new();
+    change_tuning(change, &row);
+    row.variant = "small";
+    row.at = 200;
+    change_tuning(change, &row);
+    row.shape = "another shape";
+    row.at = 150;
+    change_tuning(change, &row);
+    apply(change);
+    reopen();
+    struct tunings seen = tunings_of("kind", row.identity);
+    assert_int_equal(seen.count, 2);
+    assert_string_equal(seen.first, "a shape small by iris");
+    assert_int_equal(tunings_of("kind", other).count, 0);
+    assert_int_equal(tunings_of("other kind", row.identity).count, 0);
+    change = change_new();
+    change_tuning_old(change, 1);
+    apply(change);
+    assert_int_equal(tunings_of(NULL, NULL).count, 1);
+    assert_int_equal(tunings_of(NULL, NULL).first_at, 200);
+}
+
 static void see_checkpoint(void *context, const struct checkpoint_row *row)
 {
     struct checkpoint_row *seen = context;
@@ -431,6 +480,7 @@ int main(void)
         STORE_TEST(tasks_come_in_pages_with_their_results),
         STORE_TEST(the_states_of_tasks_come_without_their_results),
         STORE_TEST(every_older_schema_is_brought_forward),
+        STORE_TEST(the_newest_tunings_are_kept_by_kind_and_identity),
         STORE_TEST(the_newest_checkpoint_of_a_task_is_there_after_a_reopen),
         STORE_TEST(the_actor_makes_durable_what_queued_and_reports_the_last),
         STORE_TEST(the_actor_reports_a_commit_that_failed_and_commits_no_more),
