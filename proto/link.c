@@ -30,6 +30,8 @@ enum {
     RECONNECT_MOST_MS = 3000,
     CONNECT_MS = 5000,
     PATIENCE_MOST_MS = 60000,
+    SILENCE_MOST_MS = 600000, /* of a slow bulk link */
+    GAPS = 4, /* a bulk link may be silent for as long as so many answers took */
 };
 
 struct link {
@@ -39,7 +41,7 @@ struct link {
     uint8_t *hello; /* packed envelope, NULL on links without */
     size_t hello_size, limit;
     int send_high_water;
-    int64_t silence_ms;
+    int64_t silence_ms, silent_ms; /* at least; now: a bulk link may be slow */
 
     zsock_t *socket, *monitor;
     bool handshaken, greeted;
@@ -98,7 +100,8 @@ static void set_options(const struct link *self, zsock_t *socket)
     zsock_set_reconnect_ivl(socket, BACK_OFF_LEAST_MS);
     zsock_set_reconnect_ivl_max(socket, RECONNECT_MOST_MS);
     zsock_set_heartbeat_ivl(socket, 5000);
-    zsock_set_heartbeat_timeout(socket, 15000);
+    /* a sign of life comes between two frames, not amid one */
+    zsock_set_heartbeat_timeout(socket, self->hello ? 15000 : 60000);
     zsock_set_ipv6(socket, 1);
 }
 
@@ -177,7 +180,7 @@ struct link *link_open(const struct link_options *options, struct error *error)
     memcpy(self->server_key, options->server_key, KEY_SIZE);
     self->limit = options->limit;
     self->send_high_water = options->send_high_water;
-    self->silence_ms = options->silence_ms;
+    self->silence_ms = self->silent_ms = options->silence_ms;
     self->back_off = BACK_OFF_LEAST_MS;
     if (options->hello)
         pack_hello(self, options->hello);
@@ -268,13 +271,26 @@ static void drain_monitor(struct link *self, int64_t now_ms)
     }
 }
 
+/* What a slow link carries takes it long, and is lost when it is reopened: it would never
+ * arrive. So a bulk link's limit follows what its answers took, and doubles whenever none
+ * came. */
+static void set_silence(struct link *self, int64_t limit_ms)
+{
+    if (self->hello)
+        return;
+    limit_ms = limit_ms < SILENCE_MOST_MS ? limit_ms : SILENCE_MOST_MS;
+    self->silent_ms = limit_ms > self->silence_ms ? limit_ms : self->silence_ms;
+}
+
 static void watch_clock(struct link *self, int64_t now_ms)
 {
     if (self->asked && !self->asked_at)
         self->asked_at = now_ms;
     if (self->silence_ms && self->handshaken && self->asked &&
-        now_ms - self->asked_at >= self->silence_ms)
+        now_ms - self->asked_at >= self->silent_ms) {
+        set_silence(self, 2 * self->silent_ms);
         fail(self, now_ms, ERROR_UNREACHABLE, "connected, but nothing was answered");
+    }
     if (has_failed(self) && now_ms >= self->reopen_at) {
         struct error error;
         if (open_sockets(self, &error))
@@ -326,6 +342,8 @@ enum link_event link_step(struct link *self, int64_t now_ms, struct message *int
     struct error error;
     while (!has_failed(self)) {
         if (wire_receive(self->socket, self->limit, into, &error)) {
+            if (self->asked_at)
+                set_silence(self, GAPS * (now_ms - self->asked_at));
             self->asked = false;
             self->asked_at = 0;
             if (is_expelled(self, into->envelope))
@@ -347,8 +365,8 @@ int link_patience(const struct link *self, int64_t now_ms)
     if (has_failed(self))
         left = self->reopen_at - now_ms;
     else if (self->silence_ms && self->asked)
-        left = self->asked_at ? self->asked_at + self->silence_ms - now_ms
-                              : self->silence_ms;
+        left = self->asked_at ? self->asked_at + self->silent_ms - now_ms
+                              : self->silent_ms;
     return left < 0 ? 0 : left > PATIENCE_MOST_MS ? PATIENCE_MOST_MS : (int)left;
 }
 

@@ -4,7 +4,8 @@
  * itself; after a refusal or a lost connection the link says why (link_trouble) and opens
  * a new socket with back-off (0.2 to 30 s), so that every connection begins with a Hello.
  * It also reopens when nothing was heard for `silence_ms` though something was asked that
- * is always answered: a request number, Hello, Pulse, Offer, Want, Commit.
+ * is always answered: a request number, Hello, Pulse, Offer, Want, Commit. A bulk link, which
+ * may be slow, for longer where its answers take long, or never came.
  * What was queued in a closed socket is gone: whoever must not lose it sends it again after
  * LINK_GREETED (LINK_REOPENED on a bulk link).
  * A Refused that answers the Hello is kept as the trouble and tried again with back-off.
@@ -24,7 +25,7 @@ struct link_options {
     const Farm__Hello *hello; /* sent first on every new socket; NULL on bulk links */
     size_t limit;             /* WIRE_CONTROL_LIMIT or WIRE_BULK_LIMIT */
     int send_high_water;      /* messages queued before wire_send says busy */
-    int64_t silence_ms;       /* 0: never reopen for silence */
+    int64_t silence_ms;       /* of a quick link; 0: never reopen for silence */
 };
 
 struct link;

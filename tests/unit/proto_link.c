@@ -215,6 +215,46 @@ static void a_link_without_a_hello_reports_its_new_socket(void **state)
     link_close(&link);
 }
 
+static void ask_unanswered(struct link *link)
+{
+    Farm__Pulse pulse = FARM__PULSE__INIT;
+    Farm__Envelope envelope = FARM__ENVELOPE__INIT;
+    envelope.request = 1;
+    envelope.body_case = FARM__ENVELOPE__BODY_PULSE;
+    envelope.pulse = &pulse;
+    int64_t until = clock_ms() + 5000;
+    while (!link_is_up(link) && clock_ms() < until)
+        wait_for(link, LINK_REOPENED, 5);
+    assert_true(link_send(link, &envelope, NULL, 0, NULL));
+}
+
+static bool is_silent(struct link *link, int64_t at)
+{
+    struct message got;
+    struct error error = {0};
+    assert_int_equal(link_step(link, at, &got), LINK_NOTHING);
+    return link_trouble(link, &error) && strstr(error.text, "nothing was answered");
+}
+
+/* What it carries would be lost each time, and never arrive. */
+static void a_bulk_link_that_answered_nothing_is_waited_for_twice_as_long(void **state)
+{
+    const int64_t silence = 60000;
+    struct link *link = open_link(&known, server_key.public_key, silence, false);
+    struct message got;
+    ask_unanswered(link);
+    int64_t now = clock_ms();
+    assert_false(is_silent(link, now));
+    assert_true(is_silent(link, now + silence));
+    assert_int_equal(link_step(link, now + 2 * silence, &got), LINK_REOPENED);
+    ask_unanswered(link);
+    now += 3 * silence;
+    assert_false(is_silent(link, now));
+    assert_false(is_silent(link, now + 2 * silence - 1));
+    assert_true(is_silent(link, now + 2 * silence));
+    link_close(&link);
+}
+
 static void a_server_that_never_answers_is_left_for_a_new_socket(void **state)
 {
     struct message got;
@@ -338,6 +378,7 @@ int main(void)
         SERVED(a_wrong_server_key_is_told_from_an_unknown_own_key),
         SERVED(a_link_finds_the_server_that_starts_later_and_after_a_restart),
         SERVED(a_link_without_a_hello_reports_its_new_socket),
+        SERVED(a_bulk_link_that_answered_nothing_is_waited_for_twice_as_long),
         SERVED(a_server_that_never_answers_is_left_for_a_new_socket),
         SERVED(a_refused_hello_is_the_trouble_and_is_said_again_later),
         SERVED(an_expelled_member_is_told_once_and_opens_a_new_socket),
