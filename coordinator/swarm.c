@@ -7,10 +7,11 @@
 #include "coordinator/table.h"
 
 enum {
-    SEEDS_LONE = 8,   /* pieces on their way to the only one who fetches */
-    SEEDS_ALL = 4,    /* to all of several together */
-    SEEDS_EACH = 2,   /* of these to each */
-    SEED_MS = 120000, /* after which a piece given away did not arrive */
+    SEEDS_LONE = 8,    /* pieces on their way to the only one who fetches */
+    SEEDS_ALL = 4,     /* to all of several together */
+    SEEDS_EACH = 2,    /* of these to each */
+    SEED_MS = 120000,  /* after which a piece given away, or the next, did not arrive */
+    STARVED_MS = 5000, /* others have something for so long */
     ALONE_MS = 60000,
     FETCHING_MS = 10000, /* without a question: it gave up */
     GRANT_RETRY_MS = 3000,
@@ -337,6 +338,28 @@ static bool lacks_what_others_have(const struct swarm_member *member)
     return p < model->pieces;
 }
 
+/* One to whom pieces come, if slowly, gets those it was given too. */
+static void keep_seeds(struct swarm_member *member, int64_t now)
+{
+    struct swarm_model *model = member->model;
+    for (size_t p = 0; member->here > member->here_then && p < model->pieces; p++) {
+        struct seed *seed = &model->seed[p];
+        if (seed->until && !memcmp(seed->peer, member->peer, PEER_ID))
+            seed->until = now + SEED_MS;
+    }
+    member->here_then = member->here;
+}
+
+/* Who waited for what nobody had yet is not starved at once when somebody has it. */
+static bool is_starved(struct swarm_member *member, bool starved, int64_t now)
+{
+    if (!lacks_what_others_have(member))
+        member->lacks_since = 0;
+    else if (!member->lacks_since)
+        member->lacks_since = now;
+    return starved && member->lacks_since && now - member->lacks_since >= STARVED_MS;
+}
+
 uint8_t *swarm_seeds(struct swarm *self, struct swarm_member *member, bool starved,
                      int64_t now)
 {
@@ -344,8 +367,9 @@ uint8_t *swarm_seeds(struct swarm *self, struct swarm_member *member, bool starv
     struct swarm_model *model = member->model;
     member->asked = now;
     uint8_t *bits = need(calloc((model->pieces + 7) / 8 + 1, 1));
+    keep_seeds(member, now);
     struct supply supply = supply_of(model, member, now);
-    if (starved && lacks_what_others_have(member))
+    if (is_starved(member, starved, now))
         member->alone_until = now + ALONE_MS;
     bool alone = member->alone_until > now || supply.fetching <= 1;
     size_t each = alone ? SEEDS_LONE : SEEDS_EACH;

@@ -26,9 +26,10 @@ struct swarm_member {
     uint8_t peer[PEER_ID], key[32];
     char address[SWARM_ADDRESS]; /* "": serves nobody */
     uint8_t *have;               /* a bit a piece */
-    size_t here;                 /* pieces */
+    size_t here, here_then;      /* pieces; when it last asked for more */
     bool fetching;
     int64_t asked;       /* when it last asked for more */
+    int64_t lacks_since; /* what others have; 0: nothing */
     int64_t alone_until; /* nobody else gives it anything: fed by us */
     struct swarm_model *model;
     TAILQ_ENTRY(swarm_member) next;

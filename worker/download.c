@@ -5,10 +5,11 @@
 
 #include "base/fault.h"
 #include "base/log.h"
-#include "worker/patience.h"
 
 enum {
-    SILENCE_MS = 10000, /* of a quick link, after which ranges are asked for again */
+    /* Of a quick link, after which ranges are asked for again: what is lost with a link is
+     * asked for when that is reopened. */
+    SILENCE_MS = 60000,
     MODELS_WANTED = 512,
     BAD_PIECES = 8,    /* of the coordinator's, after which it is taken for broken */
     HAVE_MS = 500,     /* between two Haves while nothing comes */
@@ -105,10 +106,14 @@ void download_chunk(struct download *self, const struct message *message,
     fault_point("worker-mid-fetch");
 }
 
-void download_restart(struct download *self)
+void download_greeted(struct download *self)
 {
     self->asked_manifest = false;
     self->next_have = 0;
+}
+
+void download_restart(struct download *self)
+{
     pieces_restart(self->pieces, GATHER_COORDINATOR);
 }
 
@@ -121,7 +126,7 @@ void download_peers(struct download *self, const Farm__Peers *list, int64_t now_
                        list->seeds.len, &error))
         log_warn("what the coordinator offers: %s", error.text);
     if (self->peers)
-        peers_list(self->peers, list, now_ms);
+        peers_list(self->peers, list, &self->patience, now_ms);
 }
 
 size_t download_poll(struct download *self, zmq_pollitem_t items[PEERS_ITEMS])
@@ -168,9 +173,10 @@ void download_refused(struct download *self, const Farm__Envelope *envelope)
 
 static void ask_ranges(struct download *self, struct link *link, int64_t now)
 {
-    if (!pieces_outstanding(self->pieces, GATHER_COORDINATOR))
+    size_t awaited = pieces_awaited(self->pieces, GATHER_COORDINATOR);
+    if (!awaited)
         patience_rest(&self->patience, now);
-    else if (patience_ends(&self->patience, now))
+    else if (patience_ends(&self->patience, awaited, now))
         pieces_restart(self->pieces, GATHER_COORDINATOR);
     struct error error = {0};
     Farm__Want want = FARM__WANT__INIT;

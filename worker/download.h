@@ -43,7 +43,9 @@ bool download_works(const struct download *self);
 /* A Refused that came: a file that the farm does not have ends its model's fetch. */
 void download_refused(struct download *self, const Farm__Envelope *envelope);
 
-/* The connection is new: asks for all that is outstanding again. */
+/* A new session: the coordinator may have forgotten what was said. The bulk link is new: asks
+ * for all ranges that are outstanding again. */
+void download_greeted(struct download *self);
 void download_restart(struct download *self);
 
 /* Goes on as far as it can, sending Wants over `link` (NULL: none yet). True when there is

@@ -29,6 +29,7 @@ struct source {
     bool in_use;
     uint8_t *bits;
     size_t outstanding, coming;
+    size_t awaited; /* bytes of what is outstanding */
 };
 
 struct gather {
@@ -241,7 +242,7 @@ void gather_restart(struct gather *self, size_t source)
         if (piece->state == COMING && piece->source == source && transfer)
             transfer_restart_piece(transfer, piece->index);
     }
-    self->source[source].outstanding = 0;
+    self->source[source].outstanding = self->source[source].awaited = 0;
 }
 
 void gather_release(struct gather *self, size_t source)
@@ -295,6 +296,7 @@ static bool next_of(struct gather *self, struct piece *piece, struct source *sou
         return false;
     memcpy(blob, transfer_id(transfer), BLOB_ID);
     source->outstanding++;
+    source->awaited += *length;
     return true;
 }
 
@@ -329,6 +331,11 @@ size_t gather_outstanding(const struct gather *self, size_t source)
     return self->source[source].outstanding;
 }
 
+size_t gather_awaited(const struct gather *self, size_t source)
+{
+    return self->source[source].awaited;
+}
+
 const Farm__ModelFile *gather_file(const struct gather *self,
                                    const uint8_t blob[BLOB_ID])
 {
@@ -352,6 +359,7 @@ bool gather_take(struct gather *self, size_t number, const uint8_t blob[BLOB_ID]
         return true;
     if (source->outstanding)
         source->outstanding--;
+    source->awaited -= size < source->awaited ? size : source->awaited;
     if (!transfer_take(file->transfer, offset, data, size, error)) {
         transfer_restart_piece(file->transfer, piece->index);
         piece->state = MISSING;

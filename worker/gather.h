@@ -55,8 +55,9 @@ void gather_restart(struct gather *self, size_t source);
 bool gather_next(struct gather *self, size_t source, uint8_t blob[BLOB_ID],
                  uint64_t *offset, uint32_t *length, struct error *error);
 
-/* Ranges asked of the source and not answered. */
+/* Ranges asked of the source and not answered, and their bytes. */
 size_t gather_outstanding(const struct gather *self, size_t source);
+size_t gather_awaited(const struct gather *self, size_t source);
 
 /* A range that came from a source. What was not asked of it is dropped without a word.
  * *piece: a piece became whole. ERROR_INPUT: it is not what its hash says, and nothing of it

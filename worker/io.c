@@ -130,9 +130,10 @@ static void connect_bulk(struct io *self, const char *address)
         snprintf(self->address, sizeof self->address, "%s", address);
         if (!self->link)
             log_error("bulk link to %s: %s", address, error.text);
+        download_restart(self->download);
     }
     upload_restart(self->upload);
-    download_restart(self->download);
+    download_greeted(self->download);
 }
 
 static void want_model(struct io *self, const uint8_t id[BLOB_ID])

@@ -5,10 +5,9 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "worker/patience.h"
 
 enum {
-    SILENCE_MS = 20000, /* of a quick link: something was asked and nothing came */
+    SILENCE_MS = 60000, /* of a quick link: something was asked and nothing came */
     SILENCE_MOST_MS = 640000,
     LEFT_MS = 30000, /* then not spoken to for so long */
     SHUNNED_MOST = 32,
@@ -107,7 +106,8 @@ static size_t find(const struct peers *self, const uint8_t key[KEY_SIZE])
     return 0;
 }
 
-static size_t meet(struct peers *self, const Farm__Source *source, int64_t now)
+static size_t meet(struct peers *self, const Farm__Source *source,
+                   const struct patience *like, int64_t now)
 {
     size_t s = 1;
     while (s < GATHER_SOURCES && self->peer[s].link)
@@ -129,12 +129,14 @@ static size_t meet(struct peers *self, const Farm__Source *source, int64_t now)
     free(address);
     memcpy(self->peer[s].key, source->key.data, KEY_SIZE);
     patience_init(&self->peer[s].patience, SILENCE_MS, now);
+    patience_expect(&self->peer[s].patience, like);
     self->peer[s].patience.limit_ms = self->silence_ms;
     self->peer[s].ready = true;
     return self->peer[s].link ? s : 0;
 }
 
-void peers_list(struct peers *self, const Farm__Peers *list, int64_t now_ms)
+void peers_list(struct peers *self, const Farm__Peers *list,
+                const struct patience *like, int64_t now_ms)
 {
     bool listed[GATHER_SOURCES] = {false};
     for (size_t i = 0; i < list->n_sources; i++) {
@@ -152,7 +154,7 @@ void peers_list(struct peers *self, const Farm__Peers *list, int64_t now_ms)
         if (is_shunned(self, source->key.data, now_ms))
             continue;
         struct error error = {0};
-        size_t s = known ? known : meet(self, source, now_ms);
+        size_t s = known ? known : meet(self, source, like, now_ms);
         if (s && !pieces_source(self->pieces, s,
                                 source->pieces.len ? source->pieces.data : NULL,
                                 source->pieces.len, &error))
@@ -256,8 +258,8 @@ bool peers_step(struct peers *self, int64_t now_ms, size_t *pieces, struct error
             receive(self, s, now_ms, pieces, &why);
         if (!peer->link)
             continue;
-        bool silent = pieces_outstanding(self->pieces, s) &&
-                      patience_ends(&peer->patience, now_ms);
+        size_t awaited = pieces_awaited(self->pieces, s);
+        bool silent = awaited && patience_ends(&peer->patience, awaited, now_ms);
         if (silent || link_trouble(peer->link, &trouble)) {
             log_info("another worker is left: %s",
                      silent ? "it does not answer" : trouble.text);

@@ -8,6 +8,7 @@
 
 #include "proto/link.h"
 #include "worker/gather.h"
+#include "worker/patience.h"
 #include "worker/pieces.h"
 
 enum { PEERS_MOST = GATHER_SOURCES - 1, PEERS_ITEMS = 2 * PEERS_MOST };
@@ -19,7 +20,8 @@ struct peers *peers_new(const struct keypair *own, struct pieces *pieces);
 void peers_destroy(struct peers **self);
 
 /* The present list: links to new ones are opened, to those gone closed. */
-void peers_list(struct peers *self, const Farm__Peers *list, int64_t now_ms);
+void peers_list(struct peers *self, const Farm__Peers *list,
+                const struct patience *like, int64_t now_ms);
 
 /* The fetch ended: all links are closed. */
 void peers_clear(struct peers *self);

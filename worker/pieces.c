@@ -287,6 +287,11 @@ size_t pieces_outstanding(const struct pieces *self, size_t source)
     return self->gather ? gather_outstanding(self->gather, source) : 0;
 }
 
+size_t pieces_awaited(const struct pieces *self, size_t source)
+{
+    return self->gather ? gather_awaited(self->gather, source) : 0;
+}
+
 bool pieces_name(const struct pieces *self, const uint8_t *blob, struct error *error)
 {
     if (!self->gather)

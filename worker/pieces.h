@@ -52,8 +52,8 @@ bool pieces_manifest(struct pieces *self, const uint8_t id[BLOB_ID],
                      const Farm__Manifest *manifest, struct error *error);
 
 /* Sources of the present fetch, numbered as gather.h does, and what they have; a source that
- * has no time now; one that is gone; ranges to ask one for, and how many it has not answered. Without a fetch nothing
- * happens. ERROR_INPUT for bits that do not fit the model, an error of the disk. */
+ * has no time now; one that is gone; ranges to ask one for; how many it has not answered, and
+ * of how many bytes. Without a fetch nothing happens. ERROR_INPUT for bits that do not fit the model, an error of the disk. */
 bool pieces_source(struct pieces *self, size_t source, const uint8_t *bits, size_t size,
                    struct error *error);
 void pieces_release(struct pieces *self, size_t source);
@@ -61,6 +61,7 @@ void pieces_drop(struct pieces *self, size_t source);
 bool pieces_next(struct pieces *self, size_t source, uint8_t blob[BLOB_ID],
                  uint64_t *offset, uint32_t *length, struct error *error);
 size_t pieces_outstanding(const struct pieces *self, size_t source);
+size_t pieces_awaited(const struct pieces *self, size_t source);
 
 /* A range that came from a source. What was not asked of it is dropped without a word (an
  * answer from before a restart); *piece: one is whole. ERROR_INPUT when a piece is not what

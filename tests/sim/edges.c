@@ -446,6 +446,7 @@ void coordinator_down(bool power)
     zlistx_purge(world->stored);
     for (uint32_t n = 0; n < world->connections; n++)
         world->connection[n].open = false;
+    links_lose_depot();
     destroy(world->coordinator);
     world->coordinator = NULL;
     world->life++;

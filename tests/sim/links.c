@@ -1,6 +1,9 @@
-/* What workers have between them, and to the depot: links of so many bytes a second each way,
+/* What workers have between them, and to the depot: lines of so many bytes a second each way,
  * ranges that wait their turn on them, and a made-up gate. The functions stand in place of
- * link.c's and gate.c's, which peers.c, download.c and serve.c call. */
+ * link.c's and gate.c's, which peers.c, download.c and serve.c call.
+ *
+ * A link breaks with the process at its other end; what was queued for it is gone, and the end
+ * that asks hears so, but for machines that vanish without a word. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,14 +23,18 @@ struct parcel {
 struct link {
     uint32_t number, from, to;
     bool closed;
+    bool reopened;   /* the depot's end was gone in between: to be told */
     unsigned coming; /* ranges that were sent and did not arrive */
+    uint64_t life;   /* of the worker at the other end */
     zlistx_t *inbox; /* struct parcel: to the one who opened it */
 };
 
 /* Where an end of a link is: a worker, or the depot. */
 struct place {
     int64_t up_us, down_us; /* when its line is free again */
+    bool busy;              /* a range is on its line */
     zlistx_t *inbox;        /* struct asked: Wants to who serves there */
+    zlistx_t *outbox;       /* struct asked: ranges that wait for its line */
 };
 
 struct asked {
@@ -87,26 +94,68 @@ static void open_parcel(struct parcel *self, struct message *into)
 
 /* ---- lines */
 
-/* When `size` bytes have gone from one place to the other, each frame behind those before. */
-static int64_t carry(uint32_t from, uint32_t to, size_t size)
+static void put(zlistx_t **list, uint32_t link, struct parcel *parcel)
 {
+    struct asked *asked = malloc(sizeof *asked);
+    *list = *list ? *list : zlistx_new();
+    if (!asked || !*list)
+        abort();
+    *asked = (struct asked){link, parcel};
+    zlistx_add_end(*list, asked);
+}
+
+/* The next that waits, but for what links that are closed wait for; its parcel: the
+ * caller's. */
+static struct parcel *take_next(zlistx_t *list, uint32_t *number)
+{
+    struct asked *asked;
+    while (list && (asked = zlistx_detach(list, NULL))) {
+        struct parcel *parcel = asked->parcel;
+        *number = asked->link;
+        free(asked);
+        if (!links[*number]->closed)
+            return parcel;
+        free(parcel);
+    }
+    return NULL;
+}
+
+/* A line begins to carry what waits for it longest, behind what the other end gets already.
+ * Its own end counts in microseconds: events do in milliseconds. */
+static void go_on(uint32_t from)
+{
+    struct place *one = &place[from];
+    uint32_t number;
+    struct parcel *parcel = take_next(one->outbox, &number);
+    one->busy = parcel != NULL;
+    if (!parcel)
+        return;
+    struct place *other = &place[links[number]->from];
+    size_t size = parcel->size + parcel->payload;
     int64_t takes = (int64_t)((double)size * 1e6 / world->plan.line);
     int64_t now = world->now * 1000;
-    struct place *one = &place[from], *other = &place[to];
-    one->up_us = (one->up_us > now ? one->up_us : now) + takes;
-    int64_t down =
-        other->down_us > one->up_us - takes ? other->down_us : one->up_us - takes;
-    other->down_us = down + takes;
-    return other->down_us / 1000 + LATENCY_MS;
+    int64_t begins = now - one->up_us < 1000 ? one->up_us : now;
+    one->up_us = begins + takes;
+    other->down_us = (other->down_us > begins ? other->down_us : begins) + takes;
+    if (from == WORKERS_MOST)
+        world->depot_sent += parcel->payload;
+    happen_with(other->down_us / 1000 + LATENCY_MS, EVENT_RANGE, number,
+                (uint8_t *)parcel, sizeof *parcel);
+    happen((one->up_us + 999) / 1000 - world->now, EVENT_LINE, from, 0);
+}
+
+void links_line(const struct event *event)
+{
+    go_on(event->who);
 }
 
 static void send_back(struct link *self, const Farm__Envelope *envelope,
                       const void *payload, size_t size)
 {
-    struct parcel *parcel = parcel_new(envelope, payload, size);
     self->coming++;
-    happen_with(carry(self->to, self->from, parcel->size + size), EVENT_RANGE,
-                self->number, (uint8_t *)parcel, sizeof *parcel);
+    put(&place[self->to].outbox, self->number, parcel_new(envelope, payload, size));
+    if (!place[self->to].busy)
+        go_on(self->to);
 }
 
 /* ---- the end that asks */
@@ -122,6 +171,7 @@ struct link *__wrap_link_open(const struct link_options *how, struct error *erro
     self->number = count;
     memcpy(&self->from, how->own->public_key + 1, sizeof self->from);
     self->to = (uint32_t)strtoul(colon + 1, NULL, 10) - SPREAD_PORT;
+    self->life = self->to < WORKERS_MOST ? world->worker[self->to].life : 0;
     self->inbox = zlistx_new();
     links[count++] = self;
     return self;
@@ -149,6 +199,11 @@ enum link_event __wrap_link_step(struct link *self, int64_t now_ms,
                                  struct message *into)
 {
     (void)now_ms;
+    *into = (struct message){0};
+    if (self->reopened) {
+        self->reopened = false;
+        return LINK_REOPENED;
+    }
     struct parcel *parcel = zlistx_detach(self->inbox, NULL);
     if (parcel)
         open_parcel(parcel, into);
@@ -167,9 +222,10 @@ bool __wrap_link_send(struct link *self, const Farm__Envelope *envelope,
 
 bool __wrap_link_trouble(const struct link *self, struct error *error)
 {
-    (void)self;
-    (void)error;
-    return false;
+    const struct worker *worker = &world->worker[self->to % WORKERS_MOST];
+    bool lost = self->to < WORKERS_MOST && worker->life != self->life &&
+                (worker->alive || !worker->vanished);
+    return lost && !error_set_kind(error, ERROR_UNREACHABLE, "the connection was lost");
 }
 
 /* ---- the end that gives */
@@ -179,18 +235,11 @@ void links_want(struct event *event)
     struct link *link = links[event->who];
     struct parcel *parcel = (struct parcel *)(void *)event->data;
     event->data = NULL;
-    if (link->to < world->plan.workers && !world->worker[link->to].alive) {
-        free(parcel);
-        return;
-    }
     if (link->to < world->plan.workers) {
-        struct asked *asked = malloc(sizeof *asked);
-        if (!asked)
-            abort();
-        *asked = (struct asked){link->number, parcel};
-        if (!place[link->to].inbox)
-            place[link->to].inbox = zlistx_new();
-        zlistx_add_end(place[link->to].inbox, asked);
+        if (world->worker[link->to].life == link->life)
+            put(&place[link->to].inbox, link->number, parcel);
+        else
+            free(parcel);
         spread_turn(link->to);
         return;
     }
@@ -206,7 +255,6 @@ void links_want(struct event *event)
         Farm__Envelope envelope = FARM__ENVELOPE__INIT;
         envelope.body_case = FARM__ENVELOPE__BODY_CHUNK;
         envelope.chunk = &chunk;
-        world->depot_sent += want->length;
         send_back(link, &envelope, range, want->length);
     }
     message_clear(&message);
@@ -225,16 +273,15 @@ void links_range(struct event *event)
 
 bool links_receive(uint32_t worker, struct message *into)
 {
-    struct asked *asked =
-        place[worker].inbox ? zlistx_detach(place[worker].inbox, NULL) : NULL;
-    if (!asked)
+    uint32_t number;
+    struct parcel *parcel = take_next(place[worker].inbox, &number);
+    if (!parcel)
         return false;
     uint8_t peer[PEER_ID] = {0};
-    memcpy(peer + 1, &asked->link, sizeof asked->link);
-    open_parcel(asked->parcel, into);
+    memcpy(peer + 1, &number, sizeof number);
+    open_parcel(parcel, into);
     into->peer = zframe_new(peer, PEER_ID);
-    memcpy(into->key, world->worker[links[asked->link]->from].key, 32);
-    free(asked);
+    memcpy(into->key, world->worker[links[number]->from].key, 32);
     return true;
 }
 
@@ -296,17 +343,37 @@ bool __wrap_gate_guard(zsock_t *socket, const struct keypair *server, size_t lim
     return true;
 }
 
-void links_drop(uint32_t worker)
+static void drop_all(zlistx_t *list)
 {
     struct asked *asked;
-    while (place[worker].inbox && (asked = zlistx_detach(place[worker].inbox, NULL))) {
+    while (list && (asked = zlistx_detach(list, NULL))) {
         free(asked->parcel);
         free(asked);
     }
 }
 
+void links_drop(uint32_t worker)
+{
+    drop_all(place[worker].inbox);
+    drop_all(place[worker].outbox);
+}
+
+void links_lose_depot(void)
+{
+    links_drop(WORKERS_MOST);
+    for (uint32_t l = 0; l < count; l++)
+        if (links[l]->to == WORKERS_MOST)
+            links[l]->reopened = true;
+}
+
 void links_clear(void)
 {
+    for (uint32_t w = 0; w <= WORKERS_MOST; w++) {
+        links_drop(w);
+        zlistx_destroy(&place[w].inbox);
+        zlistx_destroy(&place[w].outbox);
+        place[w] = (struct place){0};
+    }
     for (uint32_t l = 0; l < count; l++) {
         for (void *p = zlistx_detach(links[l]->inbox, NULL); p;
              p = zlistx_detach(links[l]->inbox, NULL))
@@ -317,10 +384,5 @@ void links_clear(void)
     free(links);
     links = NULL;
     count = 0;
-    for (uint32_t w = 0; w <= WORKERS_MOST; w++) {
-        links_drop(w);
-        zlistx_destroy(&place[w].inbox);
-        place[w] = (struct place){0};
-    }
     zsock_destroy(&nothing);
 }

@@ -192,8 +192,8 @@ bool spread_ended(void)
             return false;
     const struct plan *plan = &world->plan;
     size_t size = plan->files * plan->file_size;
-    if (plan->misfortune_s <= 0 && plan->workers > 1 && !plan->slow &&
-        world->depot_sent > size * 13 / 10 + 4 * plan->file_size)
+    if (plan->misfortune_s <= 0 && plan->workers > 1 &&
+        world->depot_sent > size * 13 / 10 + plan->file_size)
         broken("the coordinator sent %.2f copies",
                (double)world->depot_sent / (double)(size + 1));
     return true;
@@ -208,7 +208,6 @@ void spread_start(uint32_t worker)
     int bound;
     if (!self)
         abort();
-    links_drop(worker);
     memcpy(self->own.public_key, world->worker[worker].key, 32);
     char *folder = path_format("%s/%u", spread.folder, worker);
     self->pieces = pieces_open(folder, NULL, 0, &error);
@@ -235,6 +234,7 @@ void spread_stop(uint32_t worker)
     link_close(&self->depot);
     free(self);
     spread.fetch[worker] = NULL;
+    links_drop(worker);
     forget_grants(worker, WORKERS_MOST);
 }
 
@@ -257,7 +257,7 @@ void spread_greeted(uint32_t worker)
         self->depot = link_open(&how, &error);
         free(address);
     }
-    download_restart(self->download);
+    download_greeted(self->download);
     if (self->whole)
         tell_whole(worker);
     else if (!self->wanted)
@@ -365,8 +365,11 @@ void spread_turn(uint32_t worker)
     struct error error = {0};
     if (!self || world->wrong)
         return;
-    while (self->depot && link_step(self->depot, world->now, &message)) {
-        if (message.envelope->body_case == FARM__ENVELOPE__BODY_CHUNK)
+    enum link_event event;
+    while (self->depot && (event = link_step(self->depot, world->now, &message))) {
+        if (event == LINK_REOPENED)
+            download_restart(self->download);
+        else if (message.envelope->body_case == FARM__ENVELOPE__BODY_CHUNK)
             download_chunk(self->download, &message, world->now);
         message_clear(&message);
     }

@@ -43,7 +43,9 @@ void links_range(struct event *event);
 bool links_receive(uint32_t worker, struct message *into);
 bool links_answer(uint32_t worker, zframe_t *peer, const Farm__Envelope *envelope,
                   const void *payload, size_t size, struct error *error);
+void links_line(const struct event *event);
 void links_drop(uint32_t worker);
+void links_lose_depot(void);
 void links_clear(void);
 
 #endif

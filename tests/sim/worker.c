@@ -453,6 +453,7 @@ void worker_crash(uint32_t number)
     cut(self->connection);
     spread_stop(number);
     self->alive = self->greeted = false;
+    self->vanished = chance_percent(50);
     self->life++;
     self->holds = 0;
 }

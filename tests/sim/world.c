@@ -187,6 +187,9 @@ static void handle(struct event *event)
     case EVENT_RANGE:
         links_range(event);
         break;
+    case EVENT_LINE:
+        links_line(event);
+        break;
     case EVENT_MISFORTUNE:
         misfortune();
         break;

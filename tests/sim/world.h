@@ -29,6 +29,7 @@ enum event_kind {
     EVENT_FETCH,    /* a worker looks after the model on its way */
     EVENT_WANT,     /* a range is asked for, or comes, on a link of links.c */
     EVENT_RANGE,
+    EVENT_LINE, /* a line is free again */
     EVENT_MISFORTUNE,
     EVENT_CHECK,
 };
@@ -74,6 +75,7 @@ struct worker {
     unsigned faults_percent; /* of its renderings */
     const char *kind;        /* of its device */
     bool alive, dead, greeted, draining, nearly;
+    bool vanished; /* when it died nobody heard of it */
     uint64_t life; /* counts starts */
     uint32_t connection;
     uint64_t received;

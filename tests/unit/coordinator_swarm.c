@@ -105,7 +105,7 @@ static void one_to_whom_nobody_gives_is_fed_though_others_have_it(void **state)
     uint8_t *seeds = swarm_seeds(swarm, member, false, 1000);
     assert_int_equal(count(seeds), 0);
     free(seeds);
-    seeds = swarm_seeds(swarm, member, true, 1000);
+    seeds = swarm_seeds(swarm, member, true, 6000);
     assert_true(count(seeds) > 0);
     free(seeds);
 }
@@ -120,7 +120,8 @@ static void one_is_fed_when_all_who_have_it_are_accused(void **state)
     swarm_accuse(swarm, bad, a);
     swarm_accuse(swarm, bad, b);
     assert_int_equal(swarm_sources(swarm, member, sources), 0);
-    uint8_t *seeds = swarm_seeds(swarm, member, true, 1000);
+    free(swarm_seeds(swarm, member, true, 1000));
+    uint8_t *seeds = swarm_seeds(swarm, member, true, 6000);
     assert_true(count(seeds) > 0);
     free(seeds);
 }
@@ -133,6 +134,44 @@ static void one_that_waits_for_the_first_pieces_only_waits(void **state)
     free(swarm_seeds(swarm, first, false, 1000));
     uint8_t *seeds = swarm_seeds(swarm, second, true, 1000);
     assert_true(count(seeds) <= 2);
+    free(seeds);
+}
+
+/* A slow line: the first piece is there after a minute. */
+static void
+one_that_waited_long_for_the_first_piece_is_not_starved_by_then(void **state)
+{
+    uint8_t none[BITS] = {0}, some[BITS] = {1};
+    struct swarm_member *second = have(2, none, true);
+    have(1, none, true);
+    free(swarm_seeds(swarm, second, true, 1000));
+    free(swarm_seeds(swarm, second, true, 60000));
+    have(1, some, true);
+    free(swarm_seeds(swarm, second, true, 61000));
+    assert_int_equal(second->alone_until, 0);
+    free(swarm_seeds(swarm, second, true, 67000));
+    assert_true(second->alone_until > 0);
+}
+
+/* Eight pieces were given to one who takes half a minute for each. */
+static void what_comes_slowly_is_given_to_nobody_else(void **state)
+{
+    uint8_t none[BITS] = {0}, mine[BITS];
+    struct swarm_member *slow = have(1, none, true), *other;
+    uint8_t *seeds = swarm_seeds(swarm, slow, false, 0);
+    memcpy(mine, none, BITS);
+    for (size_t p = 0, came = 0; p < PIECES && came < 5; p++) {
+        if (!(seeds[p / 8] >> p % 8 & 1))
+            continue;
+        mine[p / 8] |= (uint8_t)(1u << p % 8);
+        slow = have(1, mine, true);
+        free(swarm_seeds(swarm, slow, false, (int64_t)++came * 30000));
+    }
+    other = have(2, none, true);
+    uint8_t *others = swarm_seeds(swarm, other, false, 150000);
+    for (size_t b = 0; b < BITS; b++)
+        assert_int_equal(others[b] & seeds[b], 0);
+    free(others);
     free(seeds);
 }
 
@@ -219,6 +258,8 @@ int main(void)
         SWARM_TEST(one_to_whom_nobody_gives_is_fed_though_others_have_it),
         SWARM_TEST(one_is_fed_when_all_who_have_it_are_accused),
         SWARM_TEST(one_that_waits_for_the_first_pieces_only_waits),
+        SWARM_TEST(one_that_waited_long_for_the_first_piece_is_not_starved_by_then),
+        SWARM_TEST(what_comes_slowly_is_given_to_nobody_else),
         SWARM_TEST(one_that_gave_up_does_not_slow_the_one_that_goes_on),
         SWARM_TEST(what_was_given_to_one_that_left_is_given_again),
         SWARM_TEST(nobody_is_sent_to_itself_or_to_whom_two_accuse),
