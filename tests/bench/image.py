@@ -9,9 +9,11 @@ random weights (kept in build/bench). Three things are measured:
 
     first step   from the assignment of an image, of a new prompt, to an idle worker whose model
                  is loaded to its first step, and to the device's first command before that
-    overhead     of a job of --tasks images, one at a time: what passed between its submit and its
-                 last commit over what its tasks took on the device, less 1; and how long the
-                 device had nothing to do though there was work
+    next step    from one image's pixels to the first step of the next, of a prompt of its own
+                 that was there by then, in a job of --tasks images, one at a time
+    overhead     of that job: what passed between its submit and its last commit over what its
+                 tasks took on the device, less 1; and how long the device had nothing to do
+                 though there was work
     ratio        the peer's seconds for an image over ours, from submit to commit, in turns
 
 and both pictures are compared: the mean difference of a channel, of 255.
@@ -50,25 +52,26 @@ class Ours:
         self.until(lambda: [n["state"] for n in self.farm.ctl_json("nodes")] == ["ok"],
                    "the worker is there", 900)
 
-    def render(self, tasks=1, prompt=PROMPT):
-        """Seconds from the submit to the last commit; those of the tasks on the device."""
-        first, self.seed = self.seed, self.seed + tasks
+    def render(self, *prompts):
+        """An image of each: seconds from the submit to the last commit; those of the tasks on
+        the device."""
+        seed, self.seed = self.seed, self.seed + 1
         size = f"{self.options.size}x{self.options.size}"
         began = time.monotonic()
         job = self.farm.ctl(
             "submit", "--print-id", "--model", "model", "--size", size, "--steps",
-            self.options.steps, "--sampler", SAMPLER, "--syntax", "plain", "--seed",
-            f"{first}..{first + tasks - 1}", "--yes", prompt).strip()
+            self.options.steps, "--sampler", SAMPLER, "--syntax", "plain", "--seed", seed,
+            "--yes", *prompts).strip()
         self.farm.ctl("wait", job, patience=3600)
         took = time.monotonic() - began
         return job, took, sum(task["result"]["seconds"] for task in self.farm.tasks(job))
 
     def seconds(self):
         """Of an image of a prompt of its own."""
-        return self.render(prompt=f"{PROMPT}, number {self.seed}")[1]
+        return self.render(f"{PROMPT}, number {self.seed}")[1]
 
     def picture(self):
-        job = self.render()[0]
+        job = self.render(PROMPT)[0]
         self.farm.ctl("fetch", job, "-o", self.folder / job)
         return next((self.folder / job).glob("*.png"))
 
@@ -135,7 +138,11 @@ def measure(options, folder, opened):
     result["first_step_ms"] = statistics.median(step for step, _ in steps)
     result["first_step_most_ms"] = max(step for step, _ in steps)
     result["first_command_ms"] = statistics.median(command for _, command in steps)
-    _, took, device = ours.render(options.tasks)
+    begun = len(ours.first_steps())
+    _, took, device = ours.render(*(f"{PROMPT}, {n} of many" for n in range(options.tasks)))
+    following = [step for step, _ in ours.first_steps()[begun + 1:]]
+    result["next_step_ms"] = statistics.median(following)
+    result["next_step_most_ms"] = max(following)
     result |= {"tasks": options.tasks, "tasks_s": took, "device_s": device,
                "overhead": took / device - 1}
     result["idle_percent"] = ours.close()
@@ -153,6 +160,8 @@ def main():
     parser.add_argument("--tasks", type=int, default=6)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.tasks < 2:
+        parser.error("--tasks: 2 or more, so that one follows another")
     if not options.model and options.peer:
         options.model = SOURCE / "build/bench/sd15"
         if not (options.model / "model_index.json").exists():
