@@ -69,13 +69,32 @@ void launch_operations(struct launch *self, double operations)
     self->cost.operations = operations;
 }
 
+/* The largest work-group of powers of two that divides `global`. A driver that is left to
+ * choose takes other odd sizes for every shape, and one that compiles a kernel for its
+ * work-group's size (PoCL) compiles it anew for each. */
+static void even_group(const size_t global[3], size_t most, size_t local[3])
+{
+    enum { SIDE_MOST = 64 }; /* what every device takes in every dimension */
+    size_t room = most < 256 ? most : 256;
+    for (int i = 0; i < 3; i++) {
+        local[i] = 1;
+        while (2 * local[i] <= room && 2 * local[i] <= SIDE_MOST &&
+               global[i] % (2 * local[i]) == 0)
+            local[i] *= 2;
+        room /= local[i];
+    }
+}
+
 void launch_run(struct launch *self, const size_t global[3], const size_t local[3])
 {
     struct error error = {0};
-    size_t rounded[3];
+    size_t rounded[3], own[3];
+    if (!local) {
+        even_group(global, gpu_info(stream_gpu(self->stream))->group_most, own);
+        local = own;
+    }
     for (int i = 0; i < 3; i++)
-        rounded[i] =
-            local ? (global[i] + local[i] - 1) / local[i] * local[i] : global[i];
+        rounded[i] = (global[i] + local[i] - 1) / local[i] * local[i];
     if (!gpu_check(self->code, "clSetKernelArg", self->name, &error) ||
         !gpu_enqueue(stream_gpu(self->stream), self->kernel, self->name, rounded, local,
                      self->cost, &error))

@@ -43,7 +43,8 @@ void launch_read(struct launch *self, cl_mem memory, double bytes);
 void launch_operations(struct launch *self, double operations);
 void launch_op(struct launch *self, const char *op);
 
-/* local may be NULL; global need not be a multiple of it: it is rounded up. */
+/* global need not be a multiple of local: it is rounded up. With local NULL a work-group that
+ * divides global is chosen. */
 void launch_run(struct launch *self, const size_t global[3], const size_t local[3]);
 
 /* "-DX_HALF=1 -DY_HALF=0" into `into` for an op's input and output types. */

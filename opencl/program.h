@@ -3,7 +3,8 @@
  * Sources are embedded in the program; with FARM_KERNEL_DIR set, a file of that folder goes
  * before the embedded one of its name. A source may include others of its folder. Compiled
  * programs are kept in memory and in <cache>/kernels, named by a hash of device, driver,
- * source and options; a file there that is damaged or refused is rebuilt.
+ * source and options; a file there that is damaged or refused is rebuilt. PoCL has a cache of
+ * its own, so nothing is written there for it unless FARM_KERNEL_CACHE is set.
  */
 #ifndef FARM_PROGRAM_H
 #define FARM_PROGRAM_H

@@ -65,7 +65,8 @@ static bool make_u(struct gpu *gpu, const struct packed *w, cl_mem u,
     struct cost cost = {.bytes = (double)(w->panels * w->panel * w->k) *
                                  (double)(dtype_size(w->dtype) + 4 * sizeof(float))};
     return gpu_enqueue(gpu, kernel, "winograd_weights",
-                       (size_t[3]){w->k / 9, w->panels, 1}, NULL, cost, error);
+                       (size_t[3]){w->k / 9, w->panels, 1}, (size_t[3]){1, 1, 1}, cost,
+                       error);
 }
 
 /* Makes what is kept, once, and what is not, when it runs. */
