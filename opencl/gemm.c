@@ -147,8 +147,11 @@ static void run_on_matrix_unit(struct stream *s, const struct gemm *g,
 bool gemm_fits(const struct gpu *gpu, enum tuning_kernel kernel, size_t variant)
 {
     const struct tuning_variant *v = tuning_variant(kernel, variant);
-    return v && (kernel != TUNING_CPU || variant == 0 ||
-                 division_fits(gpu_info(gpu), v, pack_panel(gpu), true));
+    size_t panel = pack_panel(gpu);
+    if (!v || kernel != TUNING_CPU || variant == 0)
+        return v;
+    const struct gpu_info *info = gpu_info(gpu);
+    return division_fits(info, v, panel, true) && v != divide(info, 0, panel, true);
 }
 
 static struct tuning_shape shape_of(const struct gemm *g, enum tuning_kernel kernel)

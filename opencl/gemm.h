@@ -25,7 +25,8 @@ double gemm_operations(const struct gemm *gemm);
 /* As the variant that tuning.h knows for its class. */
 void gemm_run(struct stream *s, const struct gemm *gemm);
 
-/* Whether this device can run the product's kernel as that variant. */
+/* Whether this device can run the product's kernel as that variant, which is then no other name
+ * of its default. */
 bool gemm_fits(const struct gpu *gpu, enum tuning_kernel kernel, size_t variant);
 
 #endif

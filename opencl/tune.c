@@ -19,7 +19,7 @@ enum {
 };
 
 /* Multiplications and additions of one run: rows are left out of larger products. */
-static const double CPU_WORK_MOST = 4e9, GPU_WORK_MOST = 4e11;
+static const double CPU_WORK_MOST = 4e9, GPU_WORK_MOST = 5e10;
 
 /* The product that is measured, made of random values. */
 struct trial {
@@ -296,6 +296,27 @@ static bool measure(struct trial *self, struct tuning_times *times, size_t count
     return true;
 }
 
+/* The winner of all meets the default once more, alone: on a machine that does other things as
+ * well somebody always wins. The smaller of the two gains is the one told. */
+static bool choose(struct trial *self, struct tuning_times *times, size_t count,
+                   struct tuned *into, struct error *error)
+{
+    if (!measure(self, times, count, error))
+        return false;
+    size_t best = tuning_fastest(times, count);
+    double gain = times[0].median / times[best].median;
+    for (size_t i = 1; i < count; i++)
+        times[i].fits = i == best;
+    if (best && !measure(self, times, count, error))
+        return false;
+    if (tuning_fastest(times, count) != best)
+        return true;
+    double again = times[0].median / times[best].median;
+    into->variant = best;
+    into->gain = again < gain ? again : gain;
+    return true;
+}
+
 enum tune_result tune_next(struct gpu *gpu, bool (*stop)(void *), void *context,
                            struct tuned *into)
 {
@@ -309,23 +330,21 @@ enum tune_result tune_next(struct gpu *gpu, bool (*stop)(void *), void *context,
     struct error error = {0};
     char text[TUNING_SHAPE];
     size_t count = 0;
+    *into = (struct tuned){.shape = wanted.shape, .gain = 1, .own = true};
     programs_tell(gpu_programs(gpu), false);
     bool ok = begin_trial(&trial, &wanted, &error) &&
               prove(&trial, wanted.shape.kernel, times, &count, &error) &&
-              measure(&trial, times, count, &error);
+              choose(&trial, times, count, into, &error);
     programs_tell(gpu_programs(gpu), true);
     end_trial(&trial);
     if (trial.stopped)
         return TUNE_STOPPED;
     tuning_shape_write(&wanted.shape, text);
-    *into = (struct tuned){.shape = wanted.shape, .gain = 1, .own = true};
     if (!ok) {
         log_info("%s is not tuned: %s", text, error.text);
         tuning_learn(tuning, into); /* without a time: not kept */
         return TUNE_DROPPED;
     }
-    into->variant = tuning_fastest(times, count);
-    into->gain = times[0].median / times[into->variant].median;
     into->at = clock_unix();
     log_debug("tuned %s: %s, %.2f times as fast as the default", text,
               tuned_variant_name(into), into->gain);

@@ -182,6 +182,43 @@ static void another_way_to_use_the_device_is_another_identity(void **state)
     gpu = first;
 }
 
+/* A kernel that leaves its output as it was on middle tiles would win every race. */
+static void break_middle_tiles(void)
+{
+    static const char *const start =
+        "    struct tile tile = tile_of_group(high, band);\n";
+    struct buffer kernel = {0}, broken = {0};
+    char *path = path_format("%s/gemm_gpu.cl", folder);
+    assert_true(path_read(FARM_SOURCE_DIR "/opencl/kernels/gemm_gpu.cl", 1 << 20,
+                          &kernel, NULL));
+    const char *text = buffer_text(&kernel), *at = strstr(text, start);
+    assert_non_null(at);
+    assert_true(buffer_printf(&broken, NULL, "%.*s    if (TILE_M == 64) return;\n%s",
+                              (int)(at - text), text, at));
+    assert_ok(path_write(path, broken.data, broken.size, 0644, &error));
+    setenv("FARM_KERNEL_DIR", folder, 1);
+    buffer_clear(&kernel);
+    buffer_clear(&broken);
+    free(path);
+}
+
+static void a_variant_that_computes_other_bytes_is_refused(void **state)
+{
+    struct tuned tuned;
+    break_middle_tiles();
+    setenv("FARM_GPU_UNITS", "1", 1); /* large tiles are the default */
+    open_gpu_path(state);
+    start();
+    run_once();
+    for (size_t i = 0; i < RESULTS; i++) {
+        assert_int_equal(tune_next(gpu, NULL, NULL, &tuned), TUNE_LEARNED);
+        assert_int_not_equal(tuning_variant(TUNING_GPU, tuned.variant)->tile, 2);
+    }
+    close_gpu(state);
+    unsetenv("FARM_GPU_UNITS");
+    unsetenv("FARM_KERNEL_DIR");
+}
+
 static char *usual;
 
 /* A cache of the test's own, but for kernels: they stay where the other tests' are. */
@@ -227,5 +264,9 @@ int main(void)
     const struct CMUnitTest half_tests[] = {
         IN_CACHE(variants_compute_the_same_bytes_of_halves),
     };
-    return run_on_both_paths(tests) + run_on_matrix_units(half_tests);
+    const struct CMUnitTest broken_tests[] = {
+        IN_CACHE(a_variant_that_computes_other_bytes_is_refused),
+    };
+    return run_on_both_paths(tests) + run_on_matrix_units(half_tests) +
+           cmocka_run_group_tests_name("broken", broken_tests, NULL, NULL);
 }
