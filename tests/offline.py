@@ -4,7 +4,8 @@
     offline.py LIST [--targets A,B] [--tools FOLDER] [--only FILE]
 
 LIST holds lines "FILE OPTIONS", as programs with FARM_KERNEL_LIST in their environment write
-them for every kernel they build or plan: so what is compiled is what the engine asks for.
+them for every kernel they build or plan: so what is compiled is what the engine asks for, and
+for products what a tuned one may ask for, in tiles of all sizes.
 Every build is compiled for every target, those with a matrix unit's options for that unit's
 targets. NVIDIA: clang to PTX, ptxas to code. AMD: clang to assembly. Both with libclc as
 OpenCL's library. Intel: Intel's own compiler, ocloc.
@@ -124,7 +125,25 @@ def builds(path, only):
                 continue
             found.add((name, tuple(o for o in options
                                    if o not in ("-DEMULATED", "-cl-opt-disable"))))
-    return sorted(found)
+    return sorted(found | set(retiled(found)))
+
+
+def retiled(found):
+    """Products in every tile that another product has, of the same kernel and matrix unit."""
+    def tile_of(name, options):
+        unit = next((o for o in options if o.startswith("-DMATRIX_")), None)
+        tile = tuple(o for o in options if re.match("-D(TILE|SPAN)_", o))
+        return (name, unit), tile
+
+    tiles = collections.defaultdict(set)
+    for name, options in found:
+        group, tile = tile_of(name, options)
+        tiles[group].add(tile)
+    for name, options in found:
+        group, tile = tile_of(name, options)
+        rest = tuple(o for o in options if o not in tile)
+        for other in tiles[group] if tile else ():
+            yield name, rest + other
 
 
 def compile_one(job):
