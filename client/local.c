@@ -179,24 +179,25 @@ static bool join_worker(struct session *session, const char *state, struct error
     return ok;
 }
 
+/* A farm found while it starts again or ends is waited for, and then started anew. */
 static struct session *find_or_start(const char *state, bool quiet, struct error *error)
 {
     struct session *session = NULL;
-    struct error trouble = {0};
-    for (int attempt = 0; !session && attempt < 2; attempt++) {
+    int64_t end = clock_ms() + START_MS;
+    bool again = true;
+    while (again) {
         int running;
+        struct error trouble = {0};
         bool up = is_running(state, &running, &trouble);
-        if (up && trouble.kind != ERROR_BUSY)
-            break;
-        if (!up && !start(state, running, quiet, &trouble))
-            break;
-        session = connect_as_admin(state, &trouble);
-        if (!session && trouble.kind != ERROR_UNREACHABLE &&
-            trouble.kind != ERROR_NOT_FOUND)
-            break;
+        if (up ? trouble.kind == ERROR_BUSY : start(state, running, quiet, &trouble))
+            session = connect_as_admin(state, &trouble);
+        again = !session && clock_ms() < end && !interrupt_count() &&
+                (trouble.kind == ERROR_UNREACHABLE || trouble.kind == ERROR_NOT_FOUND);
+        if (again)
+            usleep(20000);
+        else if (!session)
+            *error = trouble;
     }
-    if (!session)
-        *error = trouble;
     return session;
 }
 

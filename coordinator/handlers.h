@@ -33,8 +33,10 @@ handler_fn handle_commit;
 handler_fn handle_have, handle_granted;
 void swarm_revoke(struct coordinator *self, const uint8_t key[32]);
 
-/* handlers_tuning.c */
+/* handlers_tuning.c: what devices found of their kernels; all of it answers NodeList.tuning */
 handler_fn handle_tuning;
+bool tuning_list(struct coordinator *self, const struct request *request,
+                 struct error *error);
 
 /* handlers_node.c */
 handler_fn handle_node_list, handle_node_steer;

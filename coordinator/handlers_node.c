@@ -4,7 +4,6 @@
 
 #include "coordinator/handlers.h"
 #include "coordinator/learned.h"
-#include "coordinator/tunings.h"
 #include "coordinator/work.h"
 
 enum { NODE_TEXT_MOST = 300 };
@@ -13,7 +12,7 @@ bool handle_node_list(struct coordinator *self, struct request *request,
                       struct error *error)
 {
     if (request->message->envelope->node_list->tuning)
-        return tunings_list(self, request, error);
+        return tuning_list(self, request, error);
     size_t count = self->registry.count;
     Farm__Node *node = calloc(count + 1, sizeof *node);
     Farm__Nodes nodes = FARM__NODES__INIT;

@@ -1,12 +1,22 @@
+/* Which variants of their kernels devices are fastest with: told by one, for all of its kind.
+ *
+ * A device's word on this can make another of its kind and identity slower, and nothing else:
+ * that one knows its variants by name, and they all give the same bytes. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "coordinator/handlers.h"
-#include "coordinator/tunings.h"
+#include "coordinator/tell.h"
 
-enum { SHAPE_MOST = 95, VARIANT_MOST = 15, KIND_MOST = 191 };
+enum {
+    TUNINGS_MOST = 1500, /* of the farm: the newest */
+    TUNINGS_A_MESSAGE = 512,
+    SHAPE_MOST = 95,
+    VARIANT_MOST = 15,
+    KIND_MOST = 191
+};
 
 /* Rows on their way into a message; their texts are the list's. */
 struct told {
@@ -65,8 +75,8 @@ static void take(void *context, const struct tuning_row *row)
     self->list[self->count++] = tuned;
 }
 
-bool tunings_list(struct coordinator *self, const struct request *request,
-                  struct error *error)
+bool tuning_list(struct coordinator *self, const struct request *request,
+                 struct error *error)
 {
     struct told told;
     told_init(&told, TUNINGS_MOST, true);

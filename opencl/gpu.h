@@ -81,7 +81,7 @@ bool gpu_unmap(struct gpu *self, cl_mem memory, void *mapped, struct error *erro
  * code, of kind ERROR_MEMORY where memory was missing, else ERROR_DEVICE. */
 bool gpu_check(cl_int code, const char *call, const char *subject, struct error *error);
 
-/* Enqueues a kernel of three dimensions; local may be NULL. `name`, a constant, and cost
+/* Enqueues a kernel of three dimensions; local divides global. `name`, a constant, and cost
  * are for the profile. */
 bool gpu_enqueue(struct gpu *self, cl_kernel kernel, const char *name,
                  const size_t global[3], const size_t local[3], struct cost cost,

@@ -1,7 +1,7 @@
 /* What each op takes on the device, kernel by kernel, by OpenCL's own clocks.
  *
  * A gpu that was opened to be profiled hands over an event with every launch. Ops say what
- * a launch costs (launch_cost), so that time becomes a rate, to be seen beside what the
+ * a launch costs (launch.h), so that time becomes a rate, to be seen beside what the
  * device reached with nothing but multiply-adds, or with copying (peak.h).
  */
 #ifndef FARM_PROFILE_H

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/embedded.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/path.h"
 #include "opencl/tuning.h"
@@ -87,15 +88,6 @@ size_t programs_compiled(const struct programs *self)
     return self->compiled;
 }
 
-/* FNV-1a, continued from `hash`. */
-static uint64_t hash_bytes(uint64_t hash, const void *data, size_t size)
-{
-    const uint8_t *bytes = data;
-    for (size_t i = 0; i < size; i++)
-        hash = (hash ^ bytes[i]) * 0x100000001b3;
-    return hash;
-}
-
 static uint64_t hash_text(uint64_t hash, const char *text)
 {
     return hash_bytes(hash, text, strlen(text) + 1);
@@ -163,7 +155,7 @@ static void hash_device(const struct gpu *gpu, const char *source, const char *o
                         uint64_t hash[2])
 {
     const struct gpu_info *info = gpu_info(gpu);
-    hash[0] = 0xcbf29ce484222325;
+    hash[0] = HASH_START;
     hash[1] = 0x9e3779b97f4a7c15;
     for (int i = 0; i < 2; i++) {
         hash[i] = hash_text(hash[i], info->name);

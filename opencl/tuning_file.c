@@ -11,20 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/path.h"
 #include "opencl/tuning.h"
 
 enum { FILE_MOST = 1 << 17 };
-
-static uint64_t sum_of(const void *data, size_t size) /* FNV-1a */
-{
-    const uint8_t *bytes = data;
-    uint64_t hash = 0xcbf29ce484222325;
-    for (size_t i = 0; i < size; i++)
-        hash = (hash ^ bytes[i]) * 0x100000001b3;
-    return hash;
-}
 
 static char *name_of(const struct tuning *self, char hex[2 * TUNING_IDENTITY + 1],
                      const char *folder)
@@ -63,7 +55,7 @@ static bool take_all(struct tuning *self, char *text, const char *hex)
     uint64_t sum = 0;
     char rest;
     return ok && sscanf(line, "sum %16" SCNx64 "%c", &sum, &rest) == 2 &&
-           rest == '\n' && sum == sum_of(text, (size_t)(line - text));
+           rest == '\n' && sum == hash_bytes(HASH_START, text, (size_t)(line - text));
 }
 
 void tuning_load(struct tuning *self, const char *folder)
@@ -105,7 +97,7 @@ bool tuning_save(const struct tuning *self, const char *folder, struct error *er
                            tuned->own ? "own" : "told");
     }
     ok = ok && buffer_printf(&text, error, "sum %016" PRIx64 "\n",
-                             sum_of(text.data, text.size));
+                             hash_bytes(HASH_START, text.data, text.size));
     ok = ok && path_make_folders(folder, 0755, error) &&
          path_write(path, text.data, text.size, path_shared_mode(), error);
     buffer_clear(&text);

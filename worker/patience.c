@@ -3,7 +3,7 @@
 #include "proto/files/transfer.h"
 
 enum {
-    FRAMES = 4,       /* a link may be silent for as long as so many ranges take it */
+    RANGES = 4,       /* a link may be silent for as long as so many ranges take it */
     MOST_MS = 600000, /* but for no longer */
 };
 
@@ -46,7 +46,7 @@ bool patience_ends(struct patience *self, size_t awaited, int64_t now_ms)
 {
     size_t next = awaited < TRANSFER_FRAME ? awaited : TRANSFER_FRAME;
     double takes = self->bytes > 0 ? self->took_ms / self->bytes * (double)next : 0;
-    int64_t measured = within(self, FRAMES * takes);
+    int64_t measured = within(self, RANGES * takes);
     int64_t limit = measured > self->limit_ms ? measured : self->limit_ms;
     if (now_ms - self->silent_ms <= limit)
         return false;

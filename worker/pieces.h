@@ -53,7 +53,8 @@ bool pieces_manifest(struct pieces *self, const uint8_t id[BLOB_ID],
 
 /* Sources of the present fetch, numbered as gather.h does, and what they have; a source that
  * has no time now; one that is gone; ranges to ask one for; how many it has not answered, and
- * of how many bytes. Without a fetch nothing happens. ERROR_INPUT for bits that do not fit the model, an error of the disk. */
+ * of how many bytes. Without a fetch nothing happens. ERROR_INPUT for bits that do not fit the
+ * model, an error of the disk. */
 bool pieces_source(struct pieces *self, size_t source, const uint8_t *bits, size_t size,
                    struct error *error);
 void pieces_release(struct pieces *self, size_t source);

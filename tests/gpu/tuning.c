@@ -6,7 +6,7 @@
 #include "tests/folder.h"
 #include "tests/gpu/support_ops.h"
 
-/* A convolution and a product with gates, ragged at every edge, with enough rows for several tiles. */
+/* A convolution and a product with gates, ragged at every edge, with rows for several tiles. */
 struct work {
     struct conv conv;
     struct linear gates;

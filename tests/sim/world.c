@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/path.h"
 #include "coordinator/table.h"
 #include "tests/sim/spread.h"
@@ -124,20 +125,12 @@ void broken(const char *format, ...)
     world->wrong = path_format("after %.3f s: %s", (double)world->now / 1000, text);
 }
 
-/* FNV-1a (Fowler, Noll, Vo). */
-static void note(const void *data, size_t size)
-{
-    const uint8_t *bytes = data;
-    for (size_t i = 0; i < size; i++)
-        world->course = (world->course ^ bytes[i]) * 0x100000001b3;
-}
-
 static void note_event(const struct event *event)
 {
     const uint64_t fields[] = {(uint64_t)event->at, event->order, event->kind,
                                event->who,          event->stamp, event->size};
-    note(fields, sizeof fields);
-    note(event->data, event->size);
+    world->course = hash_bytes(world->course, fields, sizeof fields);
+    world->course = hash_bytes(world->course, event->data, event->size);
 }
 
 static void handle(struct event *event)

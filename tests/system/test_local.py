@@ -4,6 +4,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 
 from farm import BIN, TINY, alive, parent, processes, until
 
@@ -36,6 +37,21 @@ def test_whoever_ends_the_keeper_ends_the_farm(local):
     for pid in [coordinator, *workers]:
         until(lambda pid=pid: not alive(pid), f"{pid} ended", 30)
     assert local.ctl("jobs", "--local", "--json").strip() == "[]"
+
+
+def test_a_farm_that_is_ending_is_waited_for_and_started_again(local):
+    local.ctl("jobs", "--local")
+    (coordinator,) = processes(local.folder, "farm-coordinator")
+    keeper = parent(coordinator)
+    os.kill(keeper, signal.SIGSTOP)  # on its way out: the address gone, the lock still held
+    os.kill(keeper, signal.SIGTERM)
+    (local.folder / "state/clfarm/local/address").unlink()
+    command = local.start([BIN / "farmctl", "jobs", "--local", "--json"], "jobs")
+    time.sleep(1)
+    assert command.popen.poll() is None, command.log()
+    os.kill(keeper, signal.SIGCONT)
+    assert command.popen.wait(60) == 0, command.log()
+    assert not alive(keeper)
 
 
 def test_a_farm_whose_port_was_taken_meanwhile_renders_after_its_next_start(local):
