@@ -162,9 +162,10 @@ static void keep(const char *state, const char *programs)
             clock_ms() - worker.started > PAUSE_MS)
             start_worker(&worker, state, programs);
     }
+    unlink(address); /* nobody finds it while it ends, which may take its worker long */
     stop(&worker);
     stop(&coordinator);
-    unlink(address);
+    unlink(address); /* of a coordinator that had just started */
     free(failed);
     free(address);
     free(joined);

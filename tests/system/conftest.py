@@ -1,3 +1,4 @@
+import contextlib
 import os
 import pathlib
 import signal
@@ -54,5 +55,7 @@ def local(bare_farm):
     yield bare_farm
     private = bare_farm.folder / "state/clfarm/local"
     for pid in farms.processes(private, "farm-coordinator"):
-        os.kill(farms.parent(pid), signal.SIGTERM)
-    farms.until(lambda: not farms.processes(private, "farm-coordinator"), "it ended", 30)
+        with contextlib.suppress(OSError):  # it is ending already
+            if (keeper := farms.parent(pid)) > 1:
+                os.kill(keeper, signal.SIGTERM)
+    farms.until(lambda: not farms.processes(private, "farm-coordinator"), "it ended")

@@ -1,4 +1,5 @@
 """The private farm of --local: real daemons, found, shared, kept and ended."""
+import contextlib
 import os
 import re
 import signal
@@ -6,7 +7,7 @@ import socket
 import subprocess
 import time
 
-from farm import BIN, TINY, alive, parent, processes, until
+from farm import BIN, PATIENCE, TINY, alive, parent, processes, until
 
 
 def test_commands_at_the_same_time_share_one_private_farm(local):
@@ -14,7 +15,7 @@ def test_commands_at_the_same_time_share_one_private_farm(local):
                                  env=local.env, stdout=subprocess.PIPE,
                                  stderr=subprocess.PIPE) for _ in range(4)]
     for command in commands:
-        out, complaint = command.communicate(timeout=120)
+        out, complaint = command.communicate(timeout=PATIENCE)
         assert command.returncode == 0, complaint
         assert out.strip() == b"[]"
     assert len(processes(local.folder, "farm-coordinator")) == 1
@@ -35,7 +36,7 @@ def test_whoever_ends_the_keeper_ends_the_farm(local):
     workers = until(lambda: processes(local.folder, "farm-worker"), "a worker started")
     os.kill(parent(coordinator), signal.SIGKILL)
     for pid in [coordinator, *workers]:
-        until(lambda pid=pid: not alive(pid), f"{pid} ended", 30)
+        until(lambda pid=pid: not alive(pid), f"{pid} ended")
     assert local.ctl("jobs", "--local", "--json").strip() == "[]"
 
 
@@ -43,15 +44,19 @@ def test_a_farm_that_is_ending_is_waited_for_and_started_again(local):
     local.ctl("jobs", "--local")
     (coordinator,) = processes(local.folder, "farm-coordinator")
     keeper = parent(coordinator)
-    os.kill(keeper, signal.SIGSTOP)  # on its way out: the address gone, the lock still held
+    host = until(lambda: [pid for pid in processes(local.folder, "farm-worker")
+                          if parent(pid) == keeper], "a worker started")[0]
+    os.kill(host, signal.SIGSTOP)  # it takes long to end
     os.kill(keeper, signal.SIGTERM)
-    (local.folder / "state/clfarm/local/address").unlink()
+    address = local.folder / "state/clfarm/local/address"
+    until(lambda: not address.exists(), "the farm begins to end")
+    assert alive(coordinator), "it was to be found until it was gone"
     command = local.start([BIN / "farmctl", "jobs", "--local", "--json"], "jobs")
     time.sleep(1)
     assert command.popen.poll() is None, command.log()
-    os.kill(keeper, signal.SIGCONT)
-    assert command.popen.wait(60) == 0, command.log()
-    assert not alive(keeper)
+    os.kill(host, signal.SIGCONT)
+    assert command.popen.wait(PATIENCE) == 0, command.log()
+    assert not alive(keeper) and not alive(coordinator)
 
 
 def test_a_farm_whose_port_was_taken_meanwhile_renders_after_its_next_start(local):
@@ -63,13 +68,13 @@ def test_a_farm_whose_port_was_taken_meanwhile_renders_after_its_next_start(loca
     address = render(1)
     (coordinator,) = processes(local.folder, "farm-coordinator")
     os.kill(parent(coordinator), signal.SIGTERM)
-    until(lambda: not processes(local.folder, "farm-worker"), "it ended", 30)
-    taken = socket.socket()
-    try:
-        taken.bind(("127.0.0.1", int(address.rsplit(":", 1)[1])))
-    except OSError:
-        pass  # somebody else has it already
-    with taken:
+    until(lambda: not processes(local.folder, "farm-worker") and
+          not processes(local.folder, "farm-coordinator"), "it ended")
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):  # somebody else has it already
+            taken.bind(("127.0.0.1", int(address.rsplit(":", 1)[1])))
+            taken.listen()
         assert render(2) != address
     assert len(list((local.folder / "out").glob("*.png"))) == 2
 
@@ -81,7 +86,7 @@ def test_a_render_rides_out_the_death_of_its_coordinator(local):
     until(lambda: list((local.folder / "out").glob("*.png")), "the first picture came")
     (coordinator,) = processes(local.folder, "farm-coordinator")
     os.kill(coordinator, signal.SIGKILL)
-    assert render.popen.wait(120) == 0, render.log()
+    assert render.popen.wait(PATIENCE) == 0, render.log()
     assert len(list((local.folder / "out").glob("*.png"))) == 20
     (again,) = processes(local.folder, "farm-coordinator")
     assert again != coordinator
