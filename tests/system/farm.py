@@ -7,15 +7,16 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import struct
 import subprocess
 import time
 
+from ports import free_port
+
 BIN = pathlib.Path(os.environ["FARM_BIN"])
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 TINY = SOURCE / "tests/golden/tiny"
-PATIENCE = 120  # seconds; for what should take a few
+PATIENCE = 240  # seconds; for what should take a few, on a machine that is slow or busy
 
 
 def until(condition, what, seconds=PATIENCE):
@@ -26,12 +27,6 @@ def until(condition, what, seconds=PATIENCE):
             return value
         time.sleep(0.05)
     raise AssertionError(f"after {seconds} s still not: {what}")
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def unsigned(png):
@@ -169,7 +164,7 @@ class Farm:
             pids = children(process.pid)
             process.kill()
             for pid in pids:
-                until(lambda pid=pid: not alive(pid), f"{pid} ends with its host", 10)
+                until(lambda pid=pid: not alive(pid), f"{pid} ends with its host")
 
 
 def alive(pid):

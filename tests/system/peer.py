@@ -18,9 +18,12 @@ import time
 import zmq
 from zmq.utils import z85
 
+from ports import free_port
+
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("FARM_BIN", SOURCE / "build/dev/bin"))
 FRAME = 256 << 10
+PATIENCE = 60  # seconds; for what should take a moment, on a machine that is slow or busy
 
 _generated = tempfile.TemporaryDirectory()
 subprocess.run(["protoc", f"-I{SOURCE}/proto", f"--python_out={_generated.name}", "farm.proto"],
@@ -97,7 +100,7 @@ class Peer:
         frames = [envelope.SerializeToString()] + ([payload] if payload is not None else [])
         self.socket.send_multipart(frames)
 
-    def receive(self, timeout=5.0):
+    def receive(self, timeout=PATIENCE):
         """The next message as (name, body, payload, request); None when none comes."""
         if not self.socket.poll(timeout * 1000):
             return None
@@ -109,7 +112,7 @@ class Peer:
         return (name, getattr(envelope, name), frames[1] if len(frames) > 1 else None,
                 envelope.request)
 
-    def wait(self, wanted, timeout=10.0):
+    def wait(self, wanted, timeout=PATIENCE):
         """The next message of that name; others are kept for later waits."""
         for index, message in enumerate(self.kept):
             if message[0] == wanted:
@@ -123,7 +126,7 @@ class Peer:
                 self.kept.append(message)
         raise TimeoutError(f"no {wanted}; came: {[m[0] for m in self.kept]}")
 
-    def ask(self, timeout=10.0, payload=None, **body):
+    def ask(self, timeout=PATIENCE, payload=None, **body):
         """Sends a request and gives its answer's body; raises Refused."""
         self.requests += 1
         self.send(payload, self.requests, **body)
@@ -157,7 +160,7 @@ class Farm:
         self.options = options
         self.environment = environment
         self.process = None
-        self.port = self.bulk_port = 0
+        self.port, self.bulk_port = free_port(), free_port()
         self.peers = []
 
     def start(self):
@@ -169,14 +172,14 @@ class Farm:
              "--port", str(self.port), "--bulk-port", str(self.bulk_port), "--reserve-mib", "1",
              *self.options],
             stderr=self.log, env={**os.environ, **self.environment})
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         while not address.exists():
             assert self.process.poll() is None, self.read_log()
             assert time.monotonic() < end, "the coordinator does not come up"
             time.sleep(0.01)
         lines = address.read_text().splitlines()
         self.address, self.server = lines[0], lines[1].encode()
-        self.port, self.bulk_port = int(lines[0].rsplit(":")[-1]), int(lines[3])
+        assert self.port == int(lines[0].rsplit(":")[-1]) and self.bulk_port == int(lines[3])
         return self
 
     def read_log(self):
@@ -192,7 +195,7 @@ class Farm:
         self.peers = []
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            assert self.process.wait(20) == 0, self.read_log()
+            assert self.process.wait(PATIENCE) == 0, self.read_log()
 
     def peer(self, key, context=None):
         peer = Peer(self.address, self.server, key, context)
@@ -261,7 +264,7 @@ def job(prompts=(b"a cat",), seeds=((0, 4),), model=b"tiny", latents=False, **se
                             for k, v in settings.items()])
 
 
-def commit(farm, worker, attempt, content=None, stored=True, timeout=10.0):
+def commit(farm, worker, attempt, content=None, stored=True, timeout=PATIENCE):
     """Uploads a made-up picture for the attempt and commits it; gives the answer."""
     data = content or b"picture of " + attempt.key
     if stored:

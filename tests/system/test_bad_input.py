@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from farm import BIN, TINY, until
+from farm import BIN, PATIENCE, TINY, until
 
 FAILED, USAGE, DENIED = 1, 2, 4
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -78,7 +78,7 @@ def test_a_broken_model_is_named_and_the_worker_goes_on(farm, name, damage, says
     done = subprocess.run(
         [BIN / "farmctl", "render", "--model", model, "--size", "64x64", "--steps", "1",
          "-o", farm.folder / "out", "x"], env=farm.env, capture_output=True, text=True,
-        timeout=120)
+        timeout=PATIENCE)
     assert done.returncode in (FAILED, USAGE), done.stderr
     assert says in done.stderr, done.stderr
     assert not list((farm.folder / "out").glob("*.png"))
@@ -171,7 +171,7 @@ def test_a_damaged_database_is_refused_and_left_alone(farm):
     done = subprocess.run(
         [BIN / "farm-coordinator", "--bind", "tcp://127.0.0.1", "--port", "0",
          "--bulk-port", "0", "--check"], env=farm.env, capture_output=True, text=True,
-        timeout=60)
+        timeout=PATIENCE)
     assert done.returncode != 0
     assert str(database) in done.stderr and "backup" in done.stderr
     assert database.read_bytes() == damaged
@@ -185,7 +185,7 @@ def test_a_database_that_is_gone_is_not_begun_anew(farm):
     database.rename(aside)
     gone = farm.start([BIN / "farm-coordinator", "--bind", "tcp://127.0.0.1", "--port",
                        farm.ports[0], "--bulk-port", farm.ports[1]], "gone")
-    assert gone.popen.wait(60) != 0
+    assert gone.popen.wait(PATIENCE) != 0
     assert str(database) in gone.log()
     aside.rename(database)
     farm.start_coordinator()
@@ -240,7 +240,7 @@ def test_a_broken_settings_file_is_named(bare_farm, program, text, says):
     conf = bare_farm.folder / "broken.conf"
     conf.write_bytes(text.encode("latin-1"))
     done = subprocess.run([BIN / program, "--config", conf], env=bare_farm.env,
-                          capture_output=True, text=True, timeout=60)
+                          capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == USAGE, done
     assert str(conf) in done.stderr and says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -256,14 +256,14 @@ def test_a_broken_settings_file_is_named(bare_farm, program, text, says):
 ])
 def test_wrong_settings_are_one_sentence(bare_farm, program, arguments, says):
     done = subprocess.run([BIN / program, *arguments], env=bare_farm.env,
-                          capture_output=True, text=True, timeout=60)
+                          capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode not in (0, -6, -11), done
     assert says in last_line(done.stderr)
 
 
 def test_ports_out_of_range_are_refused(bare_farm):
     done = subprocess.run([BIN / "farm-coordinator", "--port", "70000"],
-                          env=bare_farm.env, capture_output=True, text=True, timeout=60)
+                          env=bare_farm.env, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == USAGE and "65535" in done.stderr
 
 

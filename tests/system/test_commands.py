@@ -38,7 +38,7 @@ def test_a_job_past_its_deadline_is_shown_late_and_goes_on(farm):
     job = farm.submit("--deadline", "1s", "a cat")
     farm.submit("--deadline", "2h", "a dog")
     due = {row["job"]: row["deadline"] for row in farm.ctl_json("jobs")}
-    assert 7195 < max(due.values()) - min(due.values()) < 7205
+    assert 7199 <= max(due.values()) - min(due.values()) < 7900  # one was asked for later
     until(lambda: [row["late"] for row in farm.ctl_json("jobs")] == [False, True],
           "the one past its deadline is late")
     assert "open, late" in farm.ctl("jobs") and "open, late" in farm.ctl("show", job)

@@ -129,7 +129,7 @@ def on_a_terminal(farm, wanted, *command, **env):
 
 
 def test_previews_show_what_is_being_made_to_whoever_watches(farm):
-    worker = farm.worker("one", "--batch", 2)
+    worker = farm.worker("one", "--batch", 2, FARM_DELAY="worker-step:50")
     out = farm.folder / "out"
     render = farm.start(
         [BIN / "farmctl", "render", "--model", "tiny", "--size", "64x48", "--steps", 600,
@@ -214,7 +214,7 @@ def test_a_second_attempt_gets_the_snapshot_from_the_worker_that_made_it(farm):
     quick.ready(1)
     given = quick.wait("assign").attempts[0].checkpoint
     fetching = peers.pb.Have(model=given.blob, pieces=b"\0", fetching=True)
-    (source,) = until(lambda: quick.ask(have=fetching).sources, "it is granted", 10)
+    (source,) = until(lambda: quick.ask(have=fetching).sources, "it is granted")
     other = peers.Peer(source.address.decode(), z85.encode(source.key), key)
     other.send(want=peers.pb.Want(blob=given.blob, offset=0, length=given.size))
     _, chunk, content, _ = other.receive()

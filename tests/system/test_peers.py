@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from farm import until
+from farm import PATIENCE, until
 from peer import BIN, DENIED, FRAME, Farm, Key, Peer, Refused, Token, blake2b, pb
 from zmq.utils import z85
 
@@ -62,7 +62,7 @@ class Fetcher:
     def stop(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            assert self.process.wait(30) in (0, 1), self.log()
+            assert self.process.wait(PATIENCE) in (0, 1), self.log()
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def add_large_model(farm, admin, size=SIZE):
     imported.mkdir(exist_ok=True)
     (imported / blake2b(weights).hex()).write_bytes(weights)
     (imported / blake2b(b"").hex()).write_bytes(b"")
-    state = admin.ask(timeout=60, model_add=pb.ModelAdd(manifest=manifest))
+    state = admin.ask(timeout=PATIENCE, model_add=pb.ModelAdd(manifest=manifest))
     assert not state.missing
     return state.id, weights
 
@@ -146,7 +146,7 @@ def test_a_fetch_cut_by_kill_9_goes_on_where_it_was(farm):
     model, weights = add_large_model(farm, admin)
     flag = pathlib.Path(f"{farm.folder}.flag")
     one = fetcher(farm, admin, "one", model, FARM_FAULT=f"worker-mid-fetch:{flag}")
-    one.process.wait(60)
+    one.process.wait(PATIENCE)
     assert flag.exists()
     one.start()
     until(one.is_whole, "it has it")
@@ -172,7 +172,7 @@ def test_only_who_was_granted_gets_pieces_and_only_of_that_model(farm):
     control.send(request=1, have=pb.Have(model=model, pieces=bytes(3), fetching=True))
     control.wait("peers")
     until(lambda: control.ask(have=pb.Have(model=model, pieces=bytes(3), fetching=True)).sources,
-          "it was granted", 10)
+          "it was granted")
     granted = Peer(address, server, member)
     farm.peers.append(granted)
     chunk = granted.ask(want=want)
@@ -184,7 +184,7 @@ def test_only_who_was_granted_gets_pieces_and_only_of_that_model(farm):
         granted.ask(offer=pb.Offer(blob=blake2b(b"x"), size=1))
 
     admin.ask(key_revoke=pb.KeyRevoke(key=b"other"))
-    until(lambda: refuses(granted, want), "the grant ended", 5)
+    until(lambda: refuses(granted, want), "the grant ended")
     again = Peer(address, server, member)
     farm.peers.append(again)
     again.send(want=want, request=1)

@@ -1,5 +1,6 @@
 """What one worker measures while it is idle, another of its kind starts with."""
 import pathlib
+import re
 import time
 
 from farm import until
@@ -25,20 +26,22 @@ def test_the_first_worker_tunes_and_a_second_of_its_kind_starts_tuned(farm):
     caches = {name: cache_of(farm, name) for name in ("first", "second")}
     first = farm.worker("first", **caches["first"])
     untuned = render(farm, 7)
-    until(lambda: " tuned " in first.log(), "the first worker has tuned", 300)
+    until(lambda: " tuned " in first.log(), "the first worker has tuned")
+    assert first.stop() == 0
+
+    again = farm.start_worker("first", **caches["first"])
+    count = int(until(lambda: re.search(r"known for (\d+) classes", again.log()),
+                      "the first knows them")[1])
+    until(lambda: len(farm.ctl_json("nodes", "--tuning")) == count, "it told all of them")
     (node,) = farm.ctl_json("nodes")
+    assert again.stop() == 0
     known = farm.ctl_json("nodes", "--tuning")
-    assert known and all(
+    assert count and all(
         one["node"] == node["name"] and one["gain"] >= 1 and one["at"] > 1700000000
         and one["shape"].startswith("gemm_") and one["kind"] == node["device"]["kind"]
         for one in known)
     table = farm.ctl("nodes", "--tuning")
     assert known[0]["shape"] in table and "VARIANT" in table
-    assert first.stop() == 0
-
-    again = farm.start_worker("first", **caches["first"])
-    until(lambda: f"known for {len(known)} classes" in again.log(), "the first knows them")
-    assert again.stop() == 0
 
     second = farm.worker("second", **caches["second"])
     until(lambda: f"took {len(known)} results" in second.log(), "the second was told")

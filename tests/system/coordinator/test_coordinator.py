@@ -1,4 +1,5 @@
 """The coordinator as its peers see it: real process, CURVE, real disk."""
+import contextlib
 import os
 import random
 import subprocess
@@ -8,8 +9,9 @@ import time
 import pytest
 
 import peer as peers
-from peer import (BIN, INPUT, NOT_FOUND, Farm, Refused, assigned, blake2b, commit, job, pb,
-                  submit)
+from farm import until
+from peer import (BIN, INPUT, NOT_FOUND, PATIENCE, Farm, Refused, assigned, blake2b, commit, job,
+                  pb, submit)
 
 
 def show(peer, name=b"last", limit=1000):
@@ -40,20 +42,25 @@ def test_200_submits_of_one_id_make_one_job_and_another_content_is_refused(farm,
 
 
 def test_a_million_tasks_are_accepted_at_once(farm, admin):
-    started = time.monotonic()
+    before = stored(farm)
     assert submit(admin, job(seeds=[(0, 1000000)])).tasks == 1000000
-    assert time.monotonic() - started < 1
     assert admin.ask(job_list=pb.JobList()).jobs[0].tasks == 1000000
+    assert stored(farm) - before < 1 << 20, "tasks are written that nobody began"
+
+
+def stored(farm):
+    """Bytes of the database and what is on its way into it."""
+    return sum(path.stat().st_size for path in farm.folder.glob("farm.db*"))
 
 
 def test_two_coordinators_on_one_folder_and_a_taken_port_are_clear_errors(farm, tmp_path):
     second = subprocess.run([BIN / "farm-coordinator", "--state", farm.folder], text=True,
-                            capture_output=True, timeout=20)
+                            capture_output=True, timeout=PATIENCE)
     assert second.returncode == 1
     assert f"another coordinator uses {farm.folder}" in second.stderr
     third = subprocess.run([BIN / "farm-coordinator", "--state", tmp_path / "other", "--bind",
                             "tcp://127.0.0.1", "--port", str(farm.port)],
-                           text=True, capture_output=True, timeout=20)
+                           text=True, capture_output=True, timeout=PATIENCE)
     assert third.returncode == 1
     assert f"127.0.0.1:{farm.port} is taken" in third.stderr
 
@@ -151,23 +158,29 @@ def test_what_is_not_durable_is_not_answered(farm, admin, fault, survives):
     farm.start()
     admin, id = farm.admin(), os.urandom(16)
     with pytest.raises(TimeoutError):
-        admin.ask(timeout=2, submit=pb.Submit(id=id, job=job()))
-    farm.process.wait(10)
+        admin.ask(timeout=5, submit=pb.Submit(id=id, job=job()))
+    farm.process.wait(PATIENCE)
     del farm.environment["FARM_FAULT"]
     farm.start()
     assert submit(farm.admin(), job(), id).existing == survives
 
 
-def render_until_killed(farm, key, taken):
-    """Commits what is assigned until the coordinator is gone; notes what was accepted."""
+def render_until_killed(farm, key, taken, most):
+    """Commits what is assigned, and soon after so many were accepted the coordinator is
+    killed: at any moment of the next. Notes what was accepted."""
     worker = farm.worker(key, credit=8, batch=4)
     worker.send(heartbeat=pb.Heartbeat())  # it holds nothing of what it held before
-    while True:
+    killer = threading.Timer(random.uniform(0, 0.05), farm.process.kill)
+    accepted = 0
+    while farm.process.poll() is None:
         for attempt in worker.wait("assign", timeout=1).attempts:
             answer = commit(farm, worker, attempt, timeout=1).answer
             assert answer in (pb.COMMIT_ACCEPTED, pb.COMMIT_DUPLICATE)
             taken[attempt.index] = attempt.key
             worker.ready(8, 4)
+            accepted += 1
+            if accepted == most:
+                killer.start()
 
 
 def test_no_answered_result_is_lost_however_often_it_is_killed(farm, admin):
@@ -176,14 +189,9 @@ def test_no_answered_result_is_lost_however_often_it_is_killed(farm, admin):
     rounds = 0
     while show(farm.admin(), limit=0).summary.state == pb.JOB_OPEN:
         rounds += 1
-        killer = threading.Timer(random.uniform(0.05, 0.6), farm.process.kill)
-        killer.start()
-        try:
-            render_until_killed(farm, key, taken)
-        except (TimeoutError, Refused):
-            pass
-        killer.join()
-        farm.process.wait(10)
+        with contextlib.suppress(TimeoutError, Refused):
+            render_until_killed(farm, key, taken, random.randrange(1, 30))
+        farm.kill()
         farm.start()
     detail = show(farm.admin())
     assert rounds > 1
@@ -193,23 +201,24 @@ def test_no_answered_result_is_lost_however_often_it_is_killed(farm, admin):
 
 
 def test_a_silent_workers_task_goes_to_another(tmp_path):
-    farm = Farm(tmp_path / "state", "--lease-ms", "800", "--suspect-ms", "300").start()
+    farm = Farm(tmp_path / "state", "--lease-ms", "3000", "--suspect-ms", "1000").start()
     admin = farm.admin()
     farm.add_model(admin)
     silent = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=1)
     submit(admin, job(seeds=[(0, 1)]))
     attempt, = assigned(silent, 1)
     other = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=0)
-    end = time.monotonic() + 5
-    assign = None
-    while not assign and time.monotonic() < end:
+    other.ready(1, 1)
+
+    def assigned_to_other():
         other.send(heartbeat=pb.Heartbeat())
-        other.ready(1, 1)
-        message = other.receive(0.1)
-        assign = message[1] if message and message[0] == "assign" else None
-    assert assign.attempts[0].index == attempt.index
+        with contextlib.suppress(TimeoutError):
+            return other.wait("assign", 0.1).attempts[0]
+
+    again = until(assigned_to_other, "another has it")
+    assert again.index == attempt.index
     assert commit(farm, silent, attempt).answer == pb.COMMIT_ACCEPTED
-    assert other.wait("withdraw").attempts[0] == assign.attempts[0].id
+    assert other.wait("withdraw").attempts[0] == again.id
     farm.stop()
 
 
@@ -234,9 +243,7 @@ def test_errors_of_the_input_end_a_task_and_others_are_tried_again(farm, admin):
         attempt, = assigned(worker, 1)
         worker.send(failed=pb.Failed(attempt=attempt.id, kind=7, text=b"device is gone"))
         worker.ready(1, 1)
-    end = time.monotonic() + 5
-    while show(admin).summary.state == pb.JOB_OPEN and time.monotonic() < end:
-        time.sleep(0.05)
+    until(lambda: show(admin).summary.state != pb.JOB_OPEN, "the job has ended")
     task = show(admin).tasks[0]
     assert task.state == pb.TASK_FAILED
     assert b"device is gone" in task.reason
@@ -244,10 +251,7 @@ def test_errors_of_the_input_end_a_task_and_others_are_tried_again(farm, admin):
     submit(admin, job(seeds=[(7, 1)]))
     attempt, = assigned(worker, 1)
     worker.send(failed=pb.Failed(attempt=attempt.id, kind=INPUT, text=b"no such thing"))
-    end = time.monotonic() + 5
-    while show(admin).summary.state == pb.JOB_OPEN and time.monotonic() < end:
-        time.sleep(0.05)
-    assert show(admin).summary.state == pb.JOB_FAILED
+    until(lambda: show(admin).summary.state == pb.JOB_FAILED, "the job has failed")
 
 
 def test_bad_jobs_are_refused_with_what_would_help(farm, admin):
@@ -299,9 +303,7 @@ def test_a_stalled_watcher_slows_nobody_and_is_told_what_it_lost(farm, admin):
     stalled.wait("snapshot")
     for _ in range(9000):
         admin.send(submit=pb.Submit(id=os.urandom(16), job=job(seeds=[(0, 1)])))
-    started = time.monotonic()
-    assert admin.ask(timeout=60, job_list=pb.JobList(open_only=True)).jobs
-    assert time.monotonic() - started < 60
+    assert admin.ask(timeout=4 * PATIENCE, job_list=pb.JobList(open_only=True)).jobs
     stalled.send(credit=pb.Credit(more=5))
     lost = stalled.wait("lost")
     assert lost.to >= getattr(lost, "from") > 0
@@ -314,14 +316,14 @@ def test_stopping_ends_with_0_and_the_check_finds_all_sound(farm, admin):
     commit(farm, worker, assigned(worker, 1)[0])
     farm.stop()
     check = subprocess.run([BIN / "farm-coordinator", "--state", farm.folder, "--check"],
-                           text=True, capture_output=True, timeout=60)
+                           text=True, capture_output=True, timeout=PATIENCE)
     assert check.returncode == 0, check.stderr
     assert "2 files" in check.stdout
     blob = next(p for p in (farm.folder / "blobs").glob("??/*") if p.stat().st_size)
     blob.chmod(0o600)
     blob.write_bytes(b"rotten")
     check = subprocess.run([BIN / "farm-coordinator", "--state", farm.folder, "--check"],
-                           text=True, capture_output=True, timeout=60)
+                           text=True, capture_output=True, timeout=PATIENCE)
     assert check.returncode == 1
     assert f"blob {blob.name} is missing or damaged" in check.stderr
 
@@ -334,17 +336,18 @@ def test_a_private_farm_ends_when_nobody_is_there(tmp_path):
     admin.ask(pulse=pb.Pulse())
     admin.close()
     farm.peers = []
-    assert farm.process.wait(15) == 0
+    assert farm.process.wait(PATIENCE) == 0
 
 
 def test_a_prompt_the_deny_list_names_is_refused_and_pictures_tell_that_it_was_on(tmp_path):
     rules = tmp_path / "deny"
     rules.write_text("all slow (a+)+$\n")
     check = [BIN / "farm-coordinator", "--check-config", "--deny", rules]
-    bad = subprocess.run(check, text=True, capture_output=True, timeout=60)
+    bad = subprocess.run(check, text=True, capture_output=True, timeout=PATIENCE)
     assert bad.returncode == 2 and "rule slow" in bad.stderr
     rules.write_text("submit no-gore \\bgore\\b\n")
-    assert "1 rules" in subprocess.run(check, text=True, capture_output=True, timeout=60).stdout
+    good = subprocess.run(check, text=True, capture_output=True, timeout=PATIENCE)
+    assert "1 rules" in good.stdout
     farm = Farm(tmp_path / "state", "--deny", rules).start()
     admin = farm.admin()
     farm.add_model(admin)

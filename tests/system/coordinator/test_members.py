@@ -1,11 +1,11 @@
 """Members of a farm: their keys, roles and tokens, and what the audit says of them."""
 import hashlib
-import time
 
 import pytest
 import zmq
 
 import peer as peers
+from farm import until
 from peer import BUSY, DENIED, INPUT, Key, Refused, assigned, blake2b, commit, job, pb, submit
 
 
@@ -70,14 +70,13 @@ def test_a_token_is_used_once_and_the_same_join_may_be_repeated(farm, admin):
     assert "token-used-again" in (farm.folder / "audit.log").read_text()
 
 
-def test_a_revoked_worker_is_refused_within_a_second_and_its_task_goes_on(farm, admin):
+def test_a_revoked_worker_is_refused_at_once_and_its_task_goes_on(farm, admin):
     key = farm.member(admin, pb.ROLE_WORKER)
     worker = farm.worker(key, credit=1)
     other = farm.worker(farm.member(admin, pb.ROLE_WORKER), credit=0)
     submit(admin, job(seeds=[(0, 1)]))
     attempt, = assigned(worker, 1)
     other.ready(1, 1)
-    started = time.monotonic()
     admin.ask(key_revoke=pb.KeyRevoke(key=key.public))
     with pytest.raises(Refused) as refused:
         commit(farm, worker, attempt, stored=False)
@@ -85,7 +84,6 @@ def test_a_revoked_worker_is_refused_within_a_second_and_its_task_goes_on(farm, 
     bulk = farm.bulk(key)
     bulk.send(b"x", offer=pb.Offer(blob=bytes(32), size=1))
     assert assigned(other, 1)[0].index == attempt.index
-    assert time.monotonic() - started < 1
     assert bulk.receive(0.5) is None
 
 
@@ -98,8 +96,14 @@ def test_a_device_is_driven_by_one_living_instance(farm, admin):
     assert refused.value.kind == BUSY
     second.hello(device=pb.Device(index=1))
     first.close()
-    time.sleep(0.2)
-    farm.peer(key).hello(device=pb.Device(index=0))
+    until(lambda: takes(farm.peer(key), 0), "that the first is gone is noticed")
+
+
+def takes(peer, device):
+    try:
+        return peer.hello(device=pb.Device(index=device))
+    except Refused as refused:
+        assert refused.kind == BUSY
 
 
 def test_the_audit_tells_every_change_of_membership_and_work_and_can_be_checked(farm):

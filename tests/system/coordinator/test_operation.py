@@ -9,7 +9,7 @@ import time
 import pytest
 
 from farm import until
-from peer import BIN, Farm, blake2b, commit, job, pb
+from peer import BIN, PATIENCE, Farm, blake2b, commit, job, pb
 
 SOURCE = pathlib.Path(__file__).resolve().parents[3]
 
@@ -21,6 +21,13 @@ def coordinator(*arguments, status=0):
     return done.stdout if status == 0 else done.stderr
 
 
+def committed(farm, worker, attempt):
+    """Commits until that is answered: files of no grace may go before their result comes."""
+    while (answer := commit(farm, worker, attempt).answer) == pb.COMMIT_RETRY:
+        pass
+    return answer
+
+
 def render(farm, admin, worker, prompts=(b"a cat",), count=2):
     """Submits and commits made-up pictures; gives the job's id."""
     id = admin.ask(submit=pb.Submit(id=os.urandom(16), job=job(prompts, ((0, count),)))).job
@@ -29,7 +36,7 @@ def render(farm, admin, worker, prompts=(b"a cat",), count=2):
     while left:
         worker.send(ready=pb.Ready(credit=4, batch=2, received=received))
         for attempt in worker.wait("assign").attempts:
-            assert commit(farm, worker, attempt).answer == pb.COMMIT_ACCEPTED
+            assert committed(farm, worker, attempt) == pb.COMMIT_ACCEPTED
             left -= 1
             received += 1
     worker.received = received
@@ -101,7 +108,7 @@ def test_metrics_count_what_happens(farm):
     assert now["clfarm_render_seconds_sum"] == pytest.approx(2)
     assert now['clfarm_commit_seconds_bucket{le="+Inf"}'] == now["clfarm_commit_seconds_count"]
     assert now["clfarm_assign_seconds_count"] >= 2
-    assert 0 < now["clfarm_assign_seconds_sum"] < 3
+    assert now["clfarm_assign_seconds_sum"] > 0
     assert now["clfarm_jobs_open"] == 1
 
 
@@ -146,7 +153,7 @@ def test_a_backup_made_under_load_is_a_whole_farm_of_one_moment(farm, tmp_path):
     backup = subprocess.Popen([BIN / "farm-coordinator", "--state", farm.folder, "--backup",
                                "--folder", tmp_path / "backup"])
     during = hold(farm, admin, worker, 2)
-    assert backup.wait(60) == 0
+    assert backup.wait(PATIENCE) == 0
     open_job = admin.ask(submit=pb.Submit(id=os.urandom(16), job=job((b"later",)))).job
     farm.stop()
 
@@ -265,7 +272,7 @@ def test_a_damaged_file_is_set_aside_and_its_task_can_be_rendered_again(tmp_path
     admin = farm.admin()
     assert show(admin, id).tasks[0].state == pb.TASK_READY
     attempt = farm.worker(key, credit=1).wait("assign").attempts[0]
-    assert commit(farm, farm.peers[-1], attempt).answer == pb.COMMIT_ACCEPTED
+    assert committed(farm, farm.peers[-1], attempt) == pb.COMMIT_ACCEPTED
     farm.stop()
 
 
