@@ -4,7 +4,23 @@
 #include "opencl/launch.h"
 #include "opencl/ops.h"
 
-enum { CHUNK = 64 }; /* rows of a picture summed by one work-item */
+/* How norm.cl divides work: rows of a picture that one work-item sums; items of a work-group
+ * and the rows it writes. Of the device's kind and the picture's size, so that results are. */
+struct share {
+    size_t chunk, lanes, rows;
+};
+
+static size_t divide_up(size_t a, size_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static struct share share_of(struct stream *s, size_t rows)
+{
+    if (gpu_is_cpu_path(stream_gpu(s)))
+        return (struct share){64, 1, 16};
+    return (struct share){rows > 128 * 128 ? 64 : 16, 64, 4};
+}
 
 static cl_mem load_vector(struct gpu *gpu, const struct host_tensor *vector,
                           size_t count, struct error *error)
@@ -55,12 +71,12 @@ static void group_stats(struct stream *s, struct tensor stats, struct tensor x,
     launch_tensor(&launch, x);
     launch_size(&launch, x.h * x.w);
     launch_size(&launch, x.c);
-    launch_run(&launch, (size_t[3]){(x.c + 7) / 8, stats.h, x.n}, NULL);
+    launch_run(&launch, (size_t[3]){divide_up(x.c, 8), stats.h, x.n}, NULL);
 }
 
 static void group_fold(struct stream *s, struct tensor factors, struct tensor stats,
                        struct tensor x, const struct norm *w, size_t groups,
-                       const char *options)
+                       size_t lanes, const char *options)
 {
     struct launch launch;
     if (!launch_begin(&launch, s, "norm.cl", "group_fold", options))
@@ -73,7 +89,7 @@ static void group_fold(struct stream *s, struct tensor factors, struct tensor st
     launch_size(&launch, x.c);
     launch_size(&launch, x.c / groups);
     launch_float(&launch, w->eps);
-    launch_run(&launch, (size_t[3]){groups, x.n, 1}, NULL);
+    launch_run(&launch, (size_t[3]){groups * lanes, x.n, 1}, (size_t[3]){lanes, 1, 1});
 }
 
 void group_norm(struct stream *s, struct tensor y, struct tensor x,
@@ -82,14 +98,17 @@ void group_norm(struct stream *s, struct tensor y, struct tensor x,
     assert(x.c == w->c && x.c % groups == 0);
     assert(tensor_count(&y) == tensor_count(&x) && y.c == x.c && y.n == x.n);
     assert(activation != ACTIVATION_GEGLU);
-    struct launch_options options = launch_options(
-        "-DX_HALF=%d -DY_HALF=%d -DCHUNK=%d -DACTIVATION=%d", x.dtype == DTYPE_F16,
-        y.dtype == DTYPE_F16, CHUNK, (int)activation);
-    size_t chunks = (x.h * x.w + CHUNK - 1) / CHUNK;
+    struct share share = share_of(s, x.h * x.w);
+    struct launch_options options =
+        launch_options("-DX_HALF=%d -DY_HALF=%d -DWHOLE=%d -DCHUNK=%zu -DLANES=%zu "
+                       "-DROWS=%zu -DACTIVATION=%d",
+                       x.dtype == DTYPE_F16, y.dtype == DTYPE_F16, x.c % 8 == 0,
+                       share.chunk, share.lanes, share.rows, (int)activation);
+    size_t chunks = divide_up(x.h * x.w, share.chunk);
     struct tensor stats = tensor_take_as(s, DTYPE_F32, x.n, chunks, 2, x.c);
     struct tensor factors = tensor_take_as(s, DTYPE_F32, x.n, 1, 3, x.c);
     group_stats(s, stats, x, options.text);
-    group_fold(s, factors, stats, x, w, groups, options.text);
+    group_fold(s, factors, stats, x, w, groups, share.lanes, options.text);
 
     struct launch launch;
     if (launch_begin(&launch, s, "norm.cl", "group_apply", options.text)) {
@@ -98,7 +117,9 @@ void group_norm(struct stream *s, struct tensor y, struct tensor x,
         launch_tensor(&launch, factors);
         launch_size(&launch, x.h * x.w);
         launch_size(&launch, x.c);
-        launch_run(&launch, (size_t[3]){(x.c + 7) / 8, x.h * x.w, x.n}, NULL);
+        launch_run(&launch,
+                   (size_t[3]){divide_up(x.h * x.w, share.rows) * share.lanes, x.n, 1},
+                   (size_t[3]){share.lanes, 1, 1});
     }
     tensor_give(s, &stats);
     tensor_give(s, &factors);
@@ -109,11 +130,13 @@ void layer_norm(struct stream *s, struct tensor y, struct tensor x,
 {
     struct launch launch;
     assert(x.c == w->c && y.c == x.c && tensor_count(&y) == tensor_count(&x));
+    bool cpu = gpu_is_cpu_path(stream_gpu(s));
+    size_t rows = x.n * x.h * x.w, lanes = cpu ? 1 : 64, tall = cpu ? 16 : 1;
     struct launch_options options = launch_options(
-        "-DX_HALF=%d -DY_HALF=%d", x.dtype == DTYPE_F16, y.dtype == DTYPE_F16);
+        "-DX_HALF=%d -DY_HALF=%d -DWHOLE=%d -DLANES=%zu -DROWS=%zu",
+        x.dtype == DTYPE_F16, y.dtype == DTYPE_F16, x.c % 8 == 0, lanes, tall);
     if (!launch_begin(&launch, s, "norm.cl", "layer_norm", options.text))
         return;
-    size_t rows = x.n * x.h * x.w;
     launch_tensor(&launch, y);
     launch_tensor(&launch, x);
     launch_buffer(&launch, w->gamma);
@@ -121,5 +144,6 @@ void layer_norm(struct stream *s, struct tensor y, struct tensor x,
     launch_size(&launch, rows);
     launch_size(&launch, x.c);
     launch_float(&launch, w->eps);
-    launch_run(&launch, (size_t[3]){rows, 1, 1}, (size_t[3]){16, 1, 1});
+    launch_run(&launch, (size_t[3]){divide_up(rows, tall) * lanes, 1, 1},
+               (size_t[3]){lanes, 1, 1});
 }

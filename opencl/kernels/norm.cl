@@ -7,20 +7,27 @@
  *                 and sum of squared deviations of its 8 channels over its chunk, in two
  *                 passes (the second hits the cache)
  *                     stats[n][chunk][mean, squares][channels]
- *   group_fold    work-item (group, n): merges chunks, then channels, in order (Chan's
- *                 formula), into factors[n][pivot, scale, shift][channels]
- *   group_apply   work-item (c / 8, row): y = act((x - pivot) scale + shift)
+ *   group_fold    work-group (group, n): joins chunks and channels, its items taking every
+ *                 LANES-th chunk, into factors[n][pivot, scale, shift][channels]
+ *   group_apply   work-group (ROWS rows, n): y = act((x - pivot) scale + shift)
  * Sums are taken of differences to a pivot, a value near the mean: a mean of a hundred
  * deviations costs no digits.
  * Chunks depend on the picture's size alone, so a result does not depend on the batch.
  * Cost: x is read twice from memory, y written once.
  *
- * layer_norm: work-item = one row; mean, squared deviations, output: three passes over a
- * row that stays in the cache.
+ * layer_norm: LANES work-items a row, a work-group takes ROWS of them in turn; mean, squared
+ * deviations, output: three passes over a row that stays in the cache.
+ *
+ * With -DWHOLE=1, 8 divides the channels. On CPUs LANES is 1: a work-group is one work-item with more rows. Items' sums are added in
+ * pairs, always the same.
  */
 #include "common.cl"
 
+#if WHOLE
+#define TAIL(c, channels) 8
+#else
 #define TAIL(c, channels) min(8, (channels) - (c))
+#endif
 
 INLINE float8 load_some(__global const x_type *x, int count)
 {
@@ -54,6 +61,39 @@ INLINE float8 load_some_f32(__global const float *x, int count)
     return vload8(0, values);
 }
 
+/* The first `count` of eight, zeros for the others. */
+INLINE float8 within(float8 value, int count)
+{
+    int8 number = (int8)(0, 1, 2, 3, 4, 5, 6, 7);
+    return count == 8 ? value : select((float8)(0), value, number < (int8)(count));
+}
+
+#if LANES == 1
+#define SPACE(name) __local float *name = 0
+
+INLINE float total(float value, __local float *space, int lane)
+{
+    return value;
+}
+#else
+#define SPACE(name) __local float name[LANES]
+
+/* Every item's values added. */
+INLINE float total(float value, __local float *space, int lane)
+{
+    space[lane] = value;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int reach = LANES / 2; reach > 0; reach /= 2) {
+        if (lane < reach)
+            space[lane] += space[lane + reach];
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    float all = space[0];
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return all;
+}
+#endif
+
 #ifdef CHUNK
 __kernel void group_stats(__global float *stats, __global const x_type *x, int rows,
                           int channels)
@@ -86,50 +126,71 @@ __kernel void group_stats(__global float *stats, __global const x_type *x, int r
     }
 }
 
-__kernel void group_fold(__global float *factors, __global const float *stats,
-                         __global const float *gamma, __global const float *beta,
-                         int rows, int channels, int width, float eps)
+__kernel __attribute__((reqd_work_group_size(LANES, 1, 1)))
+void group_fold(__global float *factors, __global const float *stats,
+                __global const float *gamma, __global const float *beta, int rows,
+                int channels, int width, float eps)
 {
-    int first = get_global_id(0) * width;
-    int n = get_global_id(1);
+    SPACE(space);
+    int lane = get_local_id(0);
+    int first = get_group_id(0) * width;
+    int n = get_group_id(1);
     int chunks = (rows + CHUNK - 1) / CHUNK;
-    stats += (size_t)n * chunks * 2 * channels;
+    float all = (float)rows * width;
+    stats += (size_t)n * chunks * 2 * channels + first;
 
-    float pivot = stats[first];
-    float mean = 0, squares = 0, seen = 0;
-    for (int chunk = 0; chunk < chunks; chunk++) {
-        float count = min(CHUNK, rows - chunk * CHUNK);
-        for (int c = first; c < first + width; c++) {
-            float delta = stats[(size_t)chunk * 2 * channels + c] - pivot - mean;
-            float all = seen + count;
-            mean = fma(delta, count / all, mean);
-            squares += stats[((size_t)chunk * 2 + 1) * channels + c] +
-                       delta * delta * (seen * (count / all));
-            seen = all;
-        }
+    float pivot = stats[0];
+    float sum = 0;
+    for (int chunk = lane; chunk < chunks; chunk += LANES) {
+        float part = 0;
+        for (int c = 0; c < width; c++)
+            part += stats[(size_t)chunk * 2 * channels + c] - pivot;
+        sum = fma(part, (float)min(CHUNK, rows - chunk * CHUNK), sum);
     }
-    float inverse = 1 / sqrt(squares / seen + eps);
-    factors += (size_t)n * 3 * channels;
-    for (int c = first; c < first + width; c++) {
-        float factor = inverse * gamma[c];
+    float mean = total(sum, space, lane) / all;
+    sum = 0;
+    for (int chunk = lane; chunk < chunks; chunk += LANES) {
+        __global const float *means = stats + (size_t)chunk * 2 * channels;
+        float within = 0, between = 0;
+        for (int c = 0; c < width; c++) {
+            float d = means[c] - pivot - mean;
+            between = fma(d, d, between);
+            within += means[channels + c];
+        }
+        sum += fma(between, (float)min(CHUNK, rows - chunk * CHUNK), within);
+    }
+    float inverse = 1 / sqrt(total(sum, space, lane) / all + eps);
+    factors += (size_t)n * 3 * channels + first;
+    for (int c = lane; c < width; c += LANES) {
+        float factor = inverse * gamma[first + c];
         factors[c] = pivot;
         factors[channels + c] = factor;
-        factors[2 * channels + c] = fma(-mean, factor, beta[c]);
+        factors[2 * channels + c] = fma(-mean, factor, beta[first + c]);
     }
 }
 
-__kernel void group_apply(__global y_type *y, __global const x_type *x,
-                          __global const float *factors, int rows, int channels)
+__kernel __attribute__((reqd_work_group_size(LANES, 1, 1)))
+void group_apply(__global y_type *y, __global const x_type *x,
+                 __global const float *factors, int rows, int channels)
 {
-    int c = get_global_id(0) * 8;
-    int tail = TAIL(c, channels);
-    size_t n = get_global_id(2);
-    size_t at = (n * rows + get_global_id(1)) * channels + c;
-    factors += n * 3 * channels + c;
-    float8 value = load_some(x + at, tail) - load_some_f32(factors, tail);
-    value = fma(value, load_some_f32(factors + channels, tail),
-                load_some_f32(factors + 2 * channels, tail));
-    store_some(activate8(value, ACTIVATION), y + at, tail);
+    int first = get_group_id(0) * ROWS;
+    size_t n = get_group_id(1);
+    size_t at = (n * rows + first) * channels;
+    int count = min(ROWS, rows - first);
+    factors += n * 3 * channels;
+    int width = (channels + 7) / 8 * 8;
+    for (int row = 0, c = get_local_id(0) * 8;; c += LANES * 8) {
+        for (; c >= width; row++)
+            c -= width;
+        if (row >= count)
+            return;
+        int tail = TAIL(c, channels);
+        size_t to = at + (size_t)row * channels + c;
+        float8 value = load_some(x + to, tail) - load_some_f32(factors + c, tail);
+        value = fma(value, load_some_f32(factors + channels + c, tail),
+                    load_some_f32(factors + 2 * channels + c, tail));
+        store_some(activate8(value, ACTIVATION), y + to, tail);
+    }
 }
 #else
 INLINE float sum8(float8 v)
@@ -138,42 +199,36 @@ INLINE float sum8(float8 v)
     return (a.x + a.z) + (a.y + a.w);
 }
 
-__kernel void layer_norm(__global y_type *y, __global const x_type *x,
-                         __global const float *gamma, __global const float *beta,
-                         int rows, int channels, float eps)
+__kernel __attribute__((reqd_work_group_size(LANES, 1, 1)))
+void layer_norm(__global y_type *y, __global const x_type *x, __global const float *gamma,
+                __global const float *beta, int rows, int channels, float eps)
 {
-    size_t row = get_global_id(0);
-    if (row >= rows)
-        return;
-    x += row * channels;
-    y += row * channels;
+    SPACE(space);
+    int lane = get_local_id(0);
+    int first = get_group_id(0) * ROWS;
+    int count = min(ROWS, rows - first);
+    x += (size_t)first * channels;
+    y += (size_t)first * channels;
+    for (int row = 0; row < count; row++, x += channels, y += channels) {
+        float pivot = LOAD_X(x, 0);
+        float8 sums = 0;
+        for (int c = lane * 8; c < channels; c += LANES * 8)
+            sums += within(load_some(x + c, TAIL(c, channels)) - pivot, TAIL(c, channels));
+        float mean = total(sum8(sums), space, lane) / channels;
 
-    float pivot = LOAD_X(x, 0);
-    float8 sums = 0;
-    float rest = 0;
-    int c = 0;
-    for (; c + 8 <= channels; c += 8)
-        sums += LOAD8_X(x, c) - pivot;
-    for (; c < channels; c++)
-        rest += LOAD_X(x, c) - pivot;
-    float mean = (sum8(sums) + rest) / channels;
-
-    float8 squares = 0;
-    rest = 0;
-    for (c = 0; c + 8 <= channels; c += 8) {
-        float8 d = LOAD8_X(x, c) - pivot - mean;
-        squares = fma(d, d, squares);
-    }
-    for (; c < channels; c++) {
-        float d = LOAD_X(x, c) - pivot - mean;
-        rest = fma(d, d, rest);
-    }
-    float inverse = 1 / sqrt((sum8(squares) + rest) / channels + eps);
-    for (c = 0; c < channels; c += 8) {
-        int tail = TAIL(c, channels);
-        float8 value = (load_some(x + c, tail) - pivot - mean) * inverse;
-        value = fma(value, load_some_f32(gamma + c, tail), load_some_f32(beta + c, tail));
-        store_some(value, y + c, tail);
+        float8 squares = 0;
+        for (int c = lane * 8; c < channels; c += LANES * 8) {
+            int tail = TAIL(c, channels);
+            float8 d = within(load_some(x + c, tail) - pivot - mean, tail);
+            squares = fma(d, d, squares);
+        }
+        float inverse = 1 / sqrt(total(sum8(squares), space, lane) / channels + eps);
+        for (int c = lane * 8; c < channels; c += LANES * 8) {
+            int tail = TAIL(c, channels);
+            float8 value = (load_some(x + c, tail) - pivot - mean) * inverse;
+            value = fma(value, load_some_f32(gamma + c, tail), load_some_f32(beta + c, tail));
+            store_some(value, y + c, tail);
+        }
     }
 }
 #endif

@@ -8,8 +8,8 @@ BIN is the folder of the bench programs, PYTHON an interpreter with torch and di
 Absolute times of a shared machine mean little; the ratio of runs taken in turn does: ratio
 is the peer's time over ours, the median of the pairs. spread is that of our times, (third
 quartile - first) / median. --json prints one object a line: work, ours_s, peer_s (medians),
-ratio, spread, fma_peak_gflops and more. Of whole parts both outputs are compared: an answer
-that is wrong has no speed.
+ratio, spread, fma_peak_gflops (of norms copy_gb_per_s) and more. Of whole parts both outputs
+are compared: an answer that is wrong has no speed.
 """
 
 import argparse
@@ -19,12 +19,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
 TOLERANCE = 1e-4
+REST_S = 0.05  # between runs: OpenMP's threads spin for a while after the last
 CONFIGS = {"unet": "sd15_unet", "sdxl-unet": "sdxl_unet", "vae": "sd15_vae"}
 SIZES = {"unet": 64, "sdxl-unet": 128, "vae": 64}
 # Work of one pass at that size, in TFLOP (multiplications and additions).
@@ -62,6 +64,7 @@ def alternate(runners, passes):
     times = {name: [] for name in runners}
     for _ in range(passes):
         for name, runner in runners.items():
+            time.sleep(REST_S)
             times[name].append(runner.seconds())
     result = {f"{name}_s": statistics.median(times[name]) for name in runners}
     if "peer" in runners:
@@ -126,7 +129,9 @@ def measure_ops(options):
             runners["peer"].line()
         result = work | alternate(runners, options.passes)
         for name in runners:
-            result[f"{name}_gflops"] = work["operations"] / result[f"{name}_s"] * 1e-9
+            rate, amount = ("gflops", "operations") if "operations" in work else (
+                "gb_per_s", "bytes")
+            result[f"{name}_{rate}"] = work[amount] / result[f"{name}_s"] * 1e-9
         runners["ours"].ask("next")
         yield result
     for runner in runners.values():
@@ -138,6 +143,7 @@ def plot(results, path):
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    results = [r for r in results if "operations" in r]
     peak = statistics.median(r["fma_peak_gflops"] for r in results)
     figure, axes = pyplot.subplots(figsize=(11, 0.3 * len(results) + 1.5))
     names = [r["work"] for r in results]
@@ -159,8 +165,11 @@ def show(result, options):
         print(json.dumps(result), flush=True)
     elif options.part == "ops":
         ratio = f"{result['ratio']:6.2f}" if "ratio" in result else ""
-        print(f"{result['work']:40} {result['ours_s'] * 1e3:9.3f} ms {result['ours_gflops']:8.1f}"
-              f" GFLOP/s {result['ours_gflops'] / result['fma_peak_gflops']:5.2f} of peak"
+        rate, unit, roof, of = "ours_gflops", "GFLOP/s", "fma_peak_gflops", "peak"
+        if rate not in result:
+            rate, unit, roof, of = "ours_gb_per_s", "GB/s   ", "copy_gb_per_s", "copy"
+        print(f"{result['work']:40} {result['ours_s'] * 1e3:9.3f} ms {result[rate]:8.1f}"
+              f" {unit} {result[rate] / result[roof]:5.2f} of {of}"
               f" {result['spread']:5.2f} {ratio}", flush=True)
     else:
         for key, value in result.items():

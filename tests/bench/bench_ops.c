@@ -27,10 +27,11 @@ struct bench {
     struct peak peak;
 };
 
-/* What is timed: one op, enqueued by `enqueue`. */
+/* What is timed: one op, enqueued by `enqueue`. Its roof is the device's rate of multiply-adds,
+ * or of copying where it says how many bytes it moves instead. */
 struct work {
     char name[100], shape[160]; /* shape: JSON's members for the peer */
-    double operations;
+    double operations, bytes;
     struct tensor y, x, k, v;
     struct linear linear;
     struct conv conv;
@@ -88,9 +89,10 @@ static struct seconds least(struct bench *self,
     return (struct seconds){best.wall / amount * 1e9, best.cpu / amount * 1e9};
 }
 
-static struct seconds fma_peak(struct bench *self)
+/* What 1e9 of a work's operations, or of its bytes, take at least. */
+static struct seconds roof(struct bench *self, const struct work *work)
 {
-    return least(self, peak_fma);
+    return least(self, work->bytes > 0 ? peak_copy : peak_fma);
 }
 
 static void print_copy_bandwidth(struct bench *self)
@@ -187,8 +189,11 @@ static void answer(struct bench *self, struct stream *stream, struct work *work)
 {
     char line[16];
     time_work(self, stream, work); /* kernels are built, pages are there */
-    printf("{\"work\": \"%s\", %s, \"operations\": %.0f, \"fma_peak_gflops\": %.2f}\n",
-           work->name, work->shape, work->operations, 1 / fma_peak(self).wall);
+    const char *amount = work->bytes > 0 ? "bytes" : "operations";
+    printf("{\"work\": \"%s\", %s, \"%s\": %.0f, \"%s\": %.2f}\n", work->name,
+           work->shape, amount, work->bytes + work->operations,
+           work->bytes > 0 ? "copy_gb_per_s" : "fma_peak_gflops",
+           1 / roof(self, work).wall);
     fflush(stdout);
     while (fgets(line, sizeof line, stdin) && line[0] == '\n') {
         printf("%.6f\n", time_work(self, stream, work).wall);
@@ -198,23 +203,24 @@ static void answer(struct bench *self, struct stream *stream, struct work *work)
 
 static void report(struct bench *self, struct stream *stream, struct work *work)
 {
-    struct seconds best = {1e9, 1e9}, peak = fma_peak(self);
+    struct seconds best = {1e9, 1e9}, peak = roof(self, work);
     double spent = 0;
     for (int i = 0; i < 20 && (i < 3 || spent < 1); i++) {
         struct seconds s = time_work(self, stream, work);
         spent += s.wall;
         keep_less(&best, s);
     }
-    keep_less(&peak, fma_peak(self));
-    double rate = work->operations / best.wall * 1e-9;
+    keep_less(&peak, roof(self, work));
+    bool bytes = work->bytes > 0;
+    double amount = (work->bytes + work->operations) * 1e-9, rate = amount / best.wall;
     if (self->json)
-        printf("{\"work\": \"%s\", \"ours_s\": %.6f, \"gflops\": %.2f, "
-               "\"fma_peak_gflops\": %.2f}\n",
-               work->name, best.wall, rate, 1 / peak.wall);
+        printf("{\"work\": \"%s\", \"ours_s\": %.6f, \"%s\": %.2f, \"%s\": %.2f}\n",
+               work->name, best.wall, bytes ? "gb_per_s" : "gflops", rate,
+               bytes ? "copy_gb_per_s" : "fma_peak_gflops", 1 / peak.wall);
     else
-        printf("%-40s %9.3f ms %8.1f GFLOP/s %5.2f of peak %.0f %5.2f\n", work->name,
-               best.wall * 1e3, rate, rate * peak.wall, 1 / peak.wall,
-               work->operations * 1e-9 / best.cpu * peak.cpu);
+        printf("%-40s %9.3f ms %8.1f %s %5.2f of %s %.0f %5.2f\n", work->name,
+               best.wall * 1e3, rate, bytes ? "GB/s   " : "GFLOP/s", rate * peak.wall,
+               bytes ? "copy" : "peak", 1 / peak.wall, amount / best.cpu * peak.cpu);
     fflush(stdout);
 }
 
@@ -314,12 +320,12 @@ static void bench_attention(struct bench *self, size_t queries, size_t keys,
     measure(self, &work);
 }
 
-/* Operations: two a value, so that the rate is comparable with the copy's. */
+/* Bytes: of x, read twice by group_norm, and of y. */
 static void bench_norm(struct bench *self, size_t side, size_t c, bool group)
 {
     struct error error = {0};
     struct work work = {.enqueue = group ? enqueue_group_norm : enqueue_layer_norm,
-                        .operations = 2 * (double)(side * side * c)};
+                        .bytes = (group ? 12 : 8) * (double)(side * side * c)};
     snprintf(work.name, sizeof work.name, "%s_norm %zu^2 x %zu",
              group ? "group" : "layer", side, c);
     snprintf(work.shape, sizeof work.shape,
@@ -364,6 +370,7 @@ static void bench_all(struct bench *self)
     bench_attention(self, 1024, 77, 80, 8);
     bench_attention(self, 4096, 4096, 512, 1);
     bench_norm(self, 64, 320, true);
+    bench_norm(self, 512, 128, true);
     bench_norm(self, 16, 1280, true);
     bench_norm(self, 64, 320, false);
 }

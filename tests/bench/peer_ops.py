@@ -61,8 +61,8 @@ def main():
     for line in sys.stdin:
         if line.strip():
             shape = json.loads(line)
-            for name in ("work", "operations", "fma_peak_gflops"):
-                del shape[name]
+            for name in ("work", "operations", "bytes", "fma_peak_gflops", "copy_gb_per_s"):
+                shape.pop(name, None)
             run = OPS[shape.pop("op")](**shape)
             run()
             print("ready", flush=True)

@@ -63,7 +63,7 @@ LATE = {
     "refiner": "",
     "safety-checker": "",
 }
-ENGINE = 4
+ENGINE = 5
 
 CASES = [
     ({}, None),
