@@ -22,7 +22,14 @@
 
 #define IDLE_S "60"
 
-enum { TICK_MS = 100, PAUSE_MS = 1000, RESTARTS_MOST = 20, STOP_MS = 15000 };
+enum {
+    TICK_MS = 100,
+    PAUSE_MS = 1000,
+    RESTARTS_MOST = 20,
+    STOP_MS = 15000,
+    LEFT_MS = 15000, /* most that a coordinator goes on after its keeper was killed */
+    LEFT_WORKER_MS = 90000, /* and a worker, which finishes its images */
+};
 
 struct child {
     pid_t pid;
@@ -104,6 +111,18 @@ static void start_worker(struct child *self, const char *state, const char *prog
     free(program);
 }
 
+/* Whether what the keeper before this one left behind, when it was killed, has ended: only
+ * one such program runs in `folder`. */
+static bool is_free(const char *state, const char *folder)
+{
+    char *path = path_format("%s/%s" PLACE_LOCK, state, folder);
+    int lock = path_lock(path, false, NULL);
+    if (lock >= 0)
+        close(lock);
+    free(path);
+    return lock >= 0;
+}
+
 /* Whether the child has ended; *status then says how. */
 static bool has_ended(struct child *self, int *status)
 {
@@ -144,22 +163,24 @@ static void keep(const char *state, const char *programs)
     char *joined = path_format("%s/%s", state, KEEPER_JOINED);
     char *address = path_format("%s/%s", state, PLACE_ADDRESS);
     char *failed = path_format("%s/%s", state, KEEPER_FAILED);
+    int64_t began = clock_ms();
     unlink(failed);
-    start_coordinator(&coordinator, state, programs);
     while (!stopped) {
         int status = 0;
+        if (!coordinator.pid && (is_free(state, "") || clock_ms() - began > LEFT_MS))
+            start_coordinator(&coordinator, state, programs);
         usleep(TICK_MS * 1000);
         if (has_ended(&coordinator, &status)) {
             bool wanted = WIFEXITED(status) && !WIFSIGNALED(status);
             if (wanted || !may_restart(&coordinator))
                 break;
-            start_coordinator(&coordinator, state, programs);
         }
         if (has_ended(&worker, &status) &&
             (!note_failure(failed, status) || !may_restart(&worker)))
             break;
         if (!worker.pid && access(joined, F_OK) == 0 &&
-            clock_ms() - worker.started > PAUSE_MS)
+            clock_ms() - worker.started > PAUSE_MS &&
+            (is_free(state, "worker/") || clock_ms() - began > LEFT_WORKER_MS))
             start_worker(&worker, state, programs);
     }
     unlink(address); /* nobody finds it while it ends, which may take its worker long */

@@ -14,6 +14,7 @@
 #include "base/path.h"
 #include "coordinator/store.h"
 #include "proto/files/blob.h"
+#include "proto/places.h"
 
 enum { LIST_LIMIT = 1 << 20 };
 
@@ -282,7 +283,7 @@ static void look_at(void *context, const uint8_t id[BLOB_ID], uint64_t size)
 
 bool backup_repair(const struct coordinator_settings *settings, struct error *error)
 {
-    char *lock_path = path_format("%s/lock", settings->state);
+    char *lock_path = path_format("%s/" PLACE_LOCK, settings->state);
     char *database = path_format("%s/farm.db", settings->state);
     char *blobs = path_format("%s/blobs", settings->state);
     struct looking looking = {0};

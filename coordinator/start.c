@@ -31,7 +31,7 @@ static char *in_state(const struct coordinator *self, const char *name)
 
 static bool lock_state(struct coordinator *self, struct error *error)
 {
-    char *path = in_state(self, "lock");
+    char *path = in_state(self, PLACE_LOCK);
     struct error why = {0};
     bool ok = path_make_folders(self->state, 0700, error);
     if (ok && (self->lock = path_lock(path, false, &why)) < 0) {

@@ -23,6 +23,9 @@
 #define PLACE_BLOBS  "blobs"
 #define PLACE_IMPORT "import"
 
+/* In a coordinator's state folder and in a worker's: locked while the program runs. */
+#define PLACE_LOCK "lock"
+
 /* In a member's folder (farmctl: path_config()/farms/NAME, a worker: its state folder):
  * its key file, and what PLACE_ADDRESS says of the farm it joined. */
 #define PLACE_KEY  "key"

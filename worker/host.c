@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "opencl/gpu.h"
+#include "proto/places.h"
 #include "worker/device.h"
 
 enum {
@@ -246,7 +247,7 @@ static void run(struct host *self)
 
 static bool prepare(struct host *self, int *lock, struct error *error)
 {
-    char *path = path_format("%s/lock", self->settings->state);
+    char *path = path_format("%s/" PLACE_LOCK, self->settings->state);
     *lock = path_lock(path, false, NULL);
     free(path);
     if (*lock < 0)

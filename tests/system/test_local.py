@@ -30,14 +30,20 @@ def test_a_job_that_was_canceled_is_told_in_one_line(local):
         assert re.fullmatch(f"farmctl: job {job[:8]} canceled: \\d+ of 99 images done", complaint)
 
 
-def test_whoever_ends_the_keeper_ends_the_farm(local):
+def test_whoever_ends_the_keeper_ends_the_farm_and_the_next_waits_for_that(local):
     local.ctl("jobs", "--local")
     (coordinator,) = processes(local.folder, "farm-coordinator")
     workers = until(lambda: processes(local.folder, "farm-worker"), "a worker started")
+    os.kill(coordinator, signal.SIGSTOP)  # it takes long to end
     os.kill(parent(coordinator), signal.SIGKILL)
+    command = local.start([BIN / "farmctl", "jobs", "--local", "--json"], "jobs")
+    time.sleep(1)
+    assert command.popen.poll() is None, command.log()
+    os.kill(coordinator, signal.SIGCONT)
     for pid in [coordinator, *workers]:
         until(lambda pid=pid: not alive(pid), f"{pid} ended")
-    assert local.ctl("jobs", "--local", "--json").strip() == "[]"
+    assert command.popen.wait(PATIENCE) == 0, command.log()
+    assert command.log().splitlines()[-1] == "[]"
 
 
 def test_a_farm_that_is_ending_is_waited_for_and_started_again(local):
