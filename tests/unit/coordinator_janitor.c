@@ -38,7 +38,7 @@ static bool finds(const struct janitor_options *options, const uint8_t id[BLOB_I
 {
     struct janitor *janitor = janitor_new(options);
     bool found = false;
-    for (int64_t until = clock_ms() + 5000; !found && clock_ms() < until;) {
+    for (int64_t until = clock_ms() + 60000; !found && clock_ms() < until;) {
         uint8_t which[BLOB_ID];
         bool damaged;
         if (!janitor_found(janitor, which, &damaged))

@@ -8,7 +8,7 @@
 #include "proto/join.h"
 #include "proto/wire.h"
 
-enum { PATIENCE_MS = 5000 };
+enum { PATIENCE_MS = 30000 };
 
 static struct keypair server_key, join_key, own;
 static struct gate *gate;
