@@ -93,7 +93,7 @@ bool gpu_flush(struct gpu *self, struct error *error);
  * cpu16: with vectors of 16 floats, as AVX-512 has them. */
 bool gpu_is_cpu_path(const struct gpu *self);
 
-/* The matrix unit that products of f16 go to, NULL: none. Its name is then at the end of
+/* The matrix unit that products and attention of f16 go to, NULL: none. Its name is then at the end of
  * info.kind. A forced one is in use from the start, the device's own is a candidate until
  * gpu_prove() saw it compute. Weights packed before it changes do not fit after. */
 const struct matrix_unit *gpu_matrix(const struct gpu *self);

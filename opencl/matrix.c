@@ -72,8 +72,12 @@ static bool is_cdna(cl_device_id device, const char *extensions)
 }
 
 /* Unoptimized: what is emulated is tested, and compiling takes most of the time. */
-#define UNIT(name, options, lanes, ...)                                                \
-    {name, options, lanes, {__VA_ARGS__}}, options " -DEMULATED -cl-opt-disable"
+#define UNIT(name, options, lanes, tiles, divisions)                                   \
+    {name, options, lanes, tiles, divisions}, options " -DEMULATED -cl-opt-disable"
+#define LIST(...)                                                                      \
+    {                                                                                  \
+        __VA_ARGS__                                                                    \
+    }
 
 /* A sub-group's sums take up to half of its registers; ./dev offline says what all take. */
 static const struct kind {
@@ -81,20 +85,25 @@ static const struct kind {
     const char *emulated; /* the options that write the instruction out */
     bool (*is_in)(cl_device_id device, const char *extensions);
 } kinds[] = {
-    {UNIT("nvidia-mma", "-DMATRIX_NVIDIA", 32, {128, 128, 64, 32}, {64, 64, 32, 32},
-          {32, 64, 16, 32}),
+    {UNIT("nvidia-mma", "-DMATRIX_NVIDIA", 32,
+          LIST({128, 128, 64, 32}, {64, 64, 32, 32}, {32, 64, 16, 32}),
+          LIST({160, 32, 2})),
      is_nvidia},
-    {UNIT("intel-dpas8", "-DMATRIX_INTEL=8", 8, {64, 128, 16, 16}, {64, 64, 16, 16},
-          {32, 64, 8, 16}),
+    {UNIT("intel-dpas8", "-DMATRIX_INTEL=8", 8,
+          LIST({64, 128, 16, 16}, {64, 64, 16, 16}, {32, 64, 8, 16}),
+          LIST({80, 8, 2}, {160, 8, 4})),
      is_intel8},
-    {UNIT("intel-dpas16", "-DMATRIX_INTEL=16", 16, {128, 128, 16, 32}, {64, 64, 16, 32},
-          {32, 64, 16, 32}),
+    {UNIT("intel-dpas16", "-DMATRIX_INTEL=16", 16,
+          LIST({128, 128, 16, 32}, {64, 64, 16, 32}, {32, 64, 16, 32}),
+          LIST({80, 16, 2}, {160, 8, 2})),
      is_intel16},
-    {UNIT("amd-wmma", "-DMATRIX_WMMA", 32, {128, 128, 64, 32}, {64, 64, 32, 32},
-          {32, 64, 16, 32}),
+    {UNIT("amd-wmma", "-DMATRIX_WMMA", 32,
+          LIST({128, 128, 64, 32}, {64, 64, 32, 32}, {32, 64, 16, 32}),
+          LIST({160, 16, 1})),
      is_rdna3},
-    {UNIT("amd-mfma", "-DMATRIX_MFMA", 64, {128, 128, 64, 64}, {64, 64, 32, 32},
-          {32, 64, 32, 32}),
+    {UNIT("amd-mfma", "-DMATRIX_MFMA", 64,
+          LIST({128, 128, 64, 64}, {64, 64, 32, 32}, {32, 64, 32, 32}),
+          LIST({160, 32, 1})),
      is_cdna},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
@@ -159,4 +168,19 @@ size_t matrix_items(const struct matrix_unit *unit, const struct matrix_tile *ti
 {
     return (size_t)unit->lanes * (tile->rows / tile->span_rows) *
            (tile->columns / tile->span_columns);
+}
+
+const struct matrix_division *matrix_division(const struct matrix_unit *unit,
+                                              size_t head)
+{
+    for (int i = 0; i < MATRIX_DIVISIONS && head % 8 == 0; i++)
+        if (head <= unit->divisions[i].head)
+            return &unit->divisions[i];
+    return NULL;
+}
+
+size_t matrix_division_items(const struct matrix_unit *unit,
+                             const struct matrix_division *division)
+{
+    return (size_t)unit->lanes * (MATRIX_QUERIES / division->span) * division->columns;
 }

@@ -1,4 +1,5 @@
-/* Matrix units of GPUs: which one a device has, and how gemm_matrix.cl divides work for it.
+/* Matrix units of GPUs: which one a device has, and how gemm_matrix.cl and attention_matrix.cl
+ * divide work for it.
  *
  * A unit computes what is stored as f16, and only after the device proved itself with it
  * (prove.h): its sums differ in their last bits from those of plain multiply-adds, so the
@@ -22,11 +23,22 @@ struct matrix_tile {
 
 enum { MATRIX_TILES = 3 }; /* from large to small, the last for few rows */
 
+/* Of attention over heads of up to so many channels, a sub-group's queries of MATRIX_QUERIES
+ * and how many sub-groups share these. */
+struct matrix_division {
+    unsigned head, span, columns;
+};
+
+enum { MATRIX_QUERIES = 64 }; /* of a work-group */
+
+enum { MATRIX_DIVISIONS = 2 }; /* from narrow to wide heads */
+
 struct matrix_unit {
     const char *name;    /* "nvidia-mma"; NULL: no unit */
     const char *options; /* of the kernels' build */
     unsigned lanes;      /* of a sub-group */
     struct matrix_tile tiles[MATRIX_TILES];
+    struct matrix_division divisions[MATRIX_DIVISIONS];
 };
 
 /* The names of all units; NULL from their number on. */
@@ -47,5 +59,14 @@ const struct matrix_tile *matrix_tile(const struct matrix_unit *unit, size_t uni
 
 /* Work-items of a group that computes it. */
 size_t matrix_items(const struct matrix_unit *unit, const struct matrix_tile *tile);
+
+/* How attention over heads of this width is divided; NULL: they are too wide, or no multiple
+ * of 8. */
+const struct matrix_division *matrix_division(const struct matrix_unit *unit,
+                                              size_t head);
+
+/* Work-items of a group that computes it. */
+size_t matrix_division_items(const struct matrix_unit *unit,
+                             const struct matrix_division *division);
 
 #endif

@@ -113,6 +113,45 @@ static void attend_on_gpu(struct stream *s, struct tensor y, struct tensor q,
                (size_t[3]){128, 1, 1});
 }
 
+/* How the device's matrix unit divides the work; NULL: it does not do it. The widest heads
+ * take 45 KiB of local memory. */
+static const struct matrix_division *division_of_unit(const struct gpu *gpu,
+                                                      enum dtype dtype, size_t head)
+{
+    const struct matrix_unit *unit = gpu_matrix(gpu);
+    if (!unit || dtype != DTYPE_F16 || gpu_info(gpu)->local_memory < 48 << 10)
+        return NULL;
+    return matrix_division(unit, head);
+}
+
+/* attention_matrix.cl, whose exponentials are powers of 2: no scratch memory. */
+static void attend_on_matrix_unit(struct stream *s, struct tensor y, struct tensor q,
+                                  struct tensor k, struct tensor v,
+                                  const struct attention_options *options,
+                                  const struct matrix_division *division)
+{
+    static const float LOG2_E = 1.44269504F;
+    struct launch launch;
+    const struct matrix_unit *unit = gpu_matrix(stream_gpu(s));
+    size_t items = matrix_division_items(unit, division);
+    struct launch_options build =
+        launch_options("-DX_HALF=1 -DY_HALF=%d %s -DHEAD=%zu -DSPAN=%u -DCOLUMNS=%u",
+                       y.dtype == DTYPE_F16, unit->options, q.c / options->heads,
+                       division->span, division->columns);
+    if (!launch_begin(&launch, s, "attention_matrix.cl", "attention", build.text))
+        return;
+    launch_tensor(&launch, y);
+    launch_tensor(&launch, q);
+    launch_tensor(&launch, k);
+    launch_tensor(&launch, v);
+    launch_scalars(&launch, q, k, options);
+    launch_float(&launch, scale_of(q, options) * LOG2_E);
+    launch_run(
+        &launch,
+        (size_t[3]){divide_up(q.h * q.w, MATRIX_QUERIES) * items, options->heads, q.n},
+        (size_t[3]){items, 1, 1});
+}
+
 void attention(struct stream *s, struct tensor y, struct tensor q, struct tensor k,
                struct tensor v, const struct attention_options *options)
 {
@@ -120,13 +159,17 @@ void attention(struct stream *s, struct tensor y, struct tensor q, struct tensor
     assert(y.n == q.n && k.n == q.n && v.n == q.n && k.h * k.w == v.h * v.w);
     assert(q.dtype == k.dtype && q.dtype == v.dtype);
     struct gpu *gpu = stream_gpu(s);
+    size_t head = q.c / options->heads;
+    const struct matrix_division *on_unit = division_of_unit(gpu, q.dtype, head);
     const struct division *division = NULL;
     if (gpu_is_cpu_path(gpu)) {
-        size_t head = q.c / options->heads, width = pack_panel(gpu) / 2;
+        size_t width = pack_panel(gpu) / 2;
         division = divide(gpu_info(gpu), head, divide_up(head, width) * width);
     }
     if (division)
         attend_on_cpu(s, y, q, k, v, options, division);
+    else if (on_unit)
+        attend_on_matrix_unit(s, y, q, k, v, options, on_unit);
     else
         attend_on_gpu(s, y, q, k, v, options);
 }

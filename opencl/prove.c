@@ -194,11 +194,32 @@ static void enqueue_wide_conv(struct stream *s, struct proof *p)
            &(struct conv_options){.residual = &p->operand[1]});
 }
 
+/* The widest heads, causal; narrow ones are proved with the other operations. */
+static bool prepare_wide_attention(struct proof *p, struct error *error)
+{
+    enum { QUERIES = 70, KEYS = 77, HEAD = 160 };
+    if (!operand(p, 0, 1, 1, QUERIES, HEAD, error) ||
+        !operand(p, 1, 1, 1, KEYS, HEAD, error) ||
+        !operand(p, 2, 1, 1, KEYS, HEAD, error) ||
+        !result(p, 1, 1, QUERIES, HEAD, error))
+        return false;
+    reference_attention(p->want, p->values[0], p->values[1], p->values[2], 1, QUERIES,
+                        KEYS, HEAD, 1, true, NULL);
+    return true;
+}
+
+static void enqueue_wide_attention(struct stream *s, struct proof *p)
+{
+    attention(s, p->y, p->operand[0], p->operand[1], p->operand[2],
+              &(struct attention_options){.heads = 1, .causal = true});
+}
+
 static const struct operation matrix_operations[] = {
     {"linear on a matrix unit's large tiles", prepare_large, enqueue_tile},
     {"linear on a matrix unit's middle tiles", prepare_middle, enqueue_tile},
     {"linear on a matrix unit's small tiles", prepare_small, enqueue_tile},
     {"conv2d on a matrix unit", prepare_wide_conv, enqueue_wide_conv},
+    {"attention on a matrix unit", prepare_wide_attention, enqueue_wide_attention},
 };
 
 /* ---- The others */
@@ -404,8 +425,8 @@ bool gpu_prove(struct gpu *gpu, struct error *error)
         if (ok)
             return true;
         gpu_use_matrix(gpu, NULL);
-        log_warn("%s: products go without its matrix unit (%s): %s",
-                 gpu_info(gpu)->name, unit->name, why.text);
+        log_warn("%s: its matrix unit (%s) is not used: %s", gpu_info(gpu)->name,
+                 unit->name, why.text);
     }
     return prove_all(gpu, DTYPE_F16, error);
 }

@@ -3,8 +3,9 @@
  * Every operation is run on a small fixed input, in f32 and f16, and compared with plain C
  * (reference.h). A driver that compiles wrong code, a card with broken memory and a kernel
  * cache gone bad are found here and not in somebody's picture. A matrix unit has to show more,
- * on shapes that need each of its tiles and both ways to load a row; where its kernels do not
- * build or compute wrongly, the log says so and the device works without it, as another kind.
+ * on shapes that need each of its tiles, both ways to load a row, and narrow and wide heads of
+ * attention; where its kernels do not build or compute wrongly, the log says so and the device
+ * works without it, as another kind.
  */
 #ifndef FARM_PROVE_H
 #define FARM_PROVE_H

@@ -6,6 +6,7 @@
  *   b_fragment load_b(b, pitch, lane)    from b[k / 2][column]
  *   sums multiply(sum, a, b, lane, scratch)
  *   put_sums(to, pitch, sum, lane)       to[row][column], floats
+ *   sums load_rows(from, lane)           from[row] for every sum
  *
  * With -DEMULATED, multiply() is matrix_emulated.cl's: plain OpenCL C that knows by the
  * vendor's manual which value of a fragment each lane holds, so that all but the one

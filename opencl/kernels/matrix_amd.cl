@@ -44,6 +44,12 @@ INLINE void put_sums(__local float *to, int pitch, sums sum, int lane)
     to[12 * pitch] = sum.s6;
     to[14 * pitch] = sum.s7;
 }
+
+INLINE sums load_rows(__local const float *from, int lane)
+{
+    from += lane / 16;
+    return (float8)(from[0], from[2], from[4], from[6], from[8], from[10], from[12], from[14]);
+}
 #else
 #define LANES 64
 #define HIGH  32
@@ -80,6 +86,12 @@ INLINE void put_sums(__local float *to, int pitch, sums sum, int lane)
     put_four(to + 8 * pitch, pitch, sum.s4567);
     put_four(to + 16 * pitch, pitch, sum.s89ab);
     put_four(to + 24 * pitch, pitch, sum.scdef);
+}
+
+INLINE sums load_rows(__local const float *from, int lane)
+{
+    __local const float4 *four = (__local const float4 *)(from + lane / 32 * 4);
+    return (float16)(four[0], four[2], four[4], four[6]);
 }
 #endif
 

@@ -54,6 +54,11 @@ INLINE void put_sums(__local float *to, int pitch, sums sum, int lane)
     to[7 * pitch] = sum.s7;
 }
 
+INLINE sums load_rows(__local const float *from, int lane)
+{
+    return vload8(0, from);
+}
+
 #ifndef EMULATED
 #undef SUB_GROUP
 #undef LANE

@@ -37,6 +37,12 @@ INLINE void put_sums(__local float *to, int pitch, sums sum, int lane)
     vstore2(sum.hi, 0, to + 8 * pitch);
 }
 
+INLINE sums load_rows(__local const float *from, int lane)
+{
+    from += lane / 4;
+    return (float4)((float2)(from[0]), (float2)(from[8]));
+}
+
 #ifndef EMULATED
 INLINE sums multiply(sums sum, a_fragment a, b_fragment b, int lane, __local float *scratch)
 {

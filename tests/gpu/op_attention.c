@@ -123,9 +123,9 @@ static void each_row_has_its_own_number_of_keys(void **state)
           DTYPE_F32, 4);
 }
 
-static void keys_that_do_not_count_may_hold_anything(void **state)
+static void check_rubbish(enum dtype dtype)
 {
-    enum { KEYS = 100, C = 16 };
+    enum { KEYS = 100, C = 40 };
     static const int32_t counts[] = {37};
     struct sizes z = {.n = 1,
                       .queries = 11,
@@ -133,12 +133,12 @@ static void keys_that_do_not_count_may_hold_anything(void **state)
                       .heads = 1,
                       .width = C,
                       .key_counts = counts};
-    float *q = random_values(11 * C, DTYPE_F32, 1);
-    float *k = random_values(KEYS * C, DTYPE_F32, 2);
-    float *y = attend(z, DTYPE_F32, q, k, k);
+    float *q = random_values(11 * C, dtype, 1);
+    float *k = random_values(KEYS * C, dtype, 2);
+    float *y = attend(z, dtype, q, k, k);
     for (size_t i = 37 * C; i < KEYS * C; i++)
         k[i] = i % 2 ? NAN : 1e30F;
-    float *with_rubbish = attend(z, DTYPE_F32, q, k, k);
+    float *with_rubbish = attend(z, dtype, q, k, k);
     assert_memory_equal(y, with_rubbish, 11 * C * sizeof *y);
     free(q);
     free(k);
@@ -146,9 +146,15 @@ static void keys_that_do_not_count_may_hold_anything(void **state)
     free(with_rubbish);
 }
 
-static void a_row_does_not_depend_on_the_batch(void **state)
+static void keys_that_do_not_count_may_hold_anything(void **state)
 {
-    enum { N = 3, KEYS = 150, C = 80, QUERIES = 29 };
+    check_rubbish(DTYPE_F32);
+}
+
+/* Every picture alone, and without its first queries, gives the same bytes. */
+static void check_alone(enum dtype dtype)
+{
+    enum { N = 3, KEYS = 150, C = 80, QUERIES = 79, LESS = 18 };
     static const int32_t counts[] = {77, 77, 77}, all[] = {77};
     struct sizes z = {.n = N,
                       .queries = QUERIES,
@@ -156,20 +162,77 @@ static void a_row_does_not_depend_on_the_batch(void **state)
                       .heads = 2,
                       .width = 40,
                       .key_counts = counts};
-    float *q = random_values(N * QUERIES * C, DTYPE_F32, 1);
-    float *k = random_values(N * KEYS * C, DTYPE_F32, 2);
-    float *y = attend(z, DTYPE_F32, q, k, k);
+    float *q = random_values(N * QUERIES * C, dtype, 1);
+    float *k = random_values(N * KEYS * C, dtype, 2);
+    float *y = attend(z, dtype, q, k, k);
     z.n = 1;
     z.key_counts = all;
     for (size_t i = 0; i < N; i++) {
-        float *alone = attend(z, DTYPE_F32, q + i * QUERIES * C, k + i * KEYS * C,
-                              k + i * KEYS * C);
-        assert_memory_equal(alone, y + i * QUERIES * C, QUERIES * C * sizeof *y);
+        size_t at = (i * QUERIES + i * LESS) * C;
+        z.queries = QUERIES - i * LESS;
+        float *alone = attend(z, dtype, q + at, k + i * KEYS * C, k + i * KEYS * C);
+        assert_memory_equal(alone, y + at, z.queries * C * sizeof *y);
         free(alone);
     }
     free(q);
     free(k);
     free(y);
+}
+
+static void a_row_depends_on_neither_the_batch_nor_queries_beside_it(void **state)
+{
+    check_alone(DTYPE_F32);
+}
+
+/* ---- Of halves, where matrix units compute them */
+
+static void halves_attend_to_each_other(void **state)
+{
+    check((struct sizes){.n = 2, .queries = 117, .keys = 77, .heads = 2, .width = 40},
+          DTYPE_F16, 4);
+    check((struct sizes){.n = 1, .queries = 33, .keys = 300, .heads = 1, .width = 160},
+          DTYPE_F16, 32);
+}
+
+static void causal_halves_see_none_after_them(void **state)
+{
+    check((struct sizes){.n = 1,
+                         .queries = 150,
+                         .keys = 150,
+                         .heads = 2,
+                         .width = 40,
+                         .causal = true},
+          DTYPE_F16, 4);
+}
+
+static void each_row_of_halves_has_its_own_number_of_keys(void **state)
+{
+    static const int32_t counts[] = {77, 1, 154, 40};
+    check((struct sizes){.n = 4,
+                         .queries = 19,
+                         .keys = 154,
+                         .heads = 2,
+                         .width = 40,
+                         .key_counts = counts},
+          DTYPE_F16, 4);
+}
+
+static void halves_of_heads_that_fit_no_unit_attend_without(void **state)
+{
+    check((struct sizes){.n = 1, .queries = 20, .keys = 45, .heads = 2, .width = 17},
+          DTYPE_F16, 4);
+    check((struct sizes){.n = 1, .queries = 20, .keys = 45, .heads = 1, .width = 512},
+          DTYPE_F16, 4);
+}
+
+static void halves_that_do_not_count_may_hold_anything(void **state)
+{
+    check_rubbish(DTYPE_F16);
+}
+
+static void nor_does_a_row_of_halves(void **state)
+{
+    check_alone(DTYPE_F16);
 }
 
 int main(void)
@@ -181,7 +244,15 @@ int main(void)
         cmocka_unit_test(causal_tokens_see_none_after_them),
         cmocka_unit_test(each_row_has_its_own_number_of_keys),
         cmocka_unit_test(keys_that_do_not_count_may_hold_anything),
-        cmocka_unit_test(a_row_does_not_depend_on_the_batch),
+        cmocka_unit_test(a_row_depends_on_neither_the_batch_nor_queries_beside_it),
     };
-    return run_on_every_path(tests);
+    const struct CMUnitTest half_tests[] = {
+        cmocka_unit_test(halves_attend_to_each_other),
+        cmocka_unit_test(causal_halves_see_none_after_them),
+        cmocka_unit_test(each_row_of_halves_has_its_own_number_of_keys),
+        cmocka_unit_test(halves_of_heads_that_fit_no_unit_attend_without),
+        cmocka_unit_test(halves_that_do_not_count_may_hold_anything),
+        cmocka_unit_test(nor_does_a_row_of_halves),
+    };
+    return run_on_every_path(tests) + run_on_matrix_units(half_tests);
 }
