@@ -17,7 +17,7 @@ shellcheck --severity=warning dev .ci/run tests/lint.sh tests/tsan.sh
 
 # for-each macros of czmq and jansson look to it as if they set nothing.
 echo "cppcheck"
-listed '*.c' ':!tests' | cppcheck --file-list=- --quiet --std=c11 \
+listed '*.c' ':!tests' | cppcheck --file-list=- -j "$(nproc)" --quiet --std=c11 \
     --enable=warning,performance --inline-suppr --suppress=missingInclude \
     --suppress=missingIncludeSystem --suppress=uninitvar --error-exitcode=1 -I.
 

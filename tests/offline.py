@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compiles the GPU kernels for cards that are not here, and looks at what comes out.
 
-    offline.py LIST [--targets A,B] [--tools FOLDER] [--only FILE]
+    offline.py LIST [--quick] [--targets A,B] [--tools FOLDER] [--only FILE]
 
 LIST holds lines "FILE OPTIONS", as programs with FARM_KERNEL_LIST in their environment write
 them for every kernel they build or plan: so what is compiled is what the engine asks for, and
@@ -11,11 +11,15 @@ targets. NVIDIA: clang to PTX, ptxas to code. AMD: clang to assembly. Both with 
 OpenCL's library. Intel: Intel's own compiler, ocloc.
 
 A build fails when it does not compile, needs more registers than it may, spills, or has a
-matrix unit's options and none of its instructions. Prints a table, the worst of each kernel
-file and target; exits 1 when a build failed."""
+matrix unit's options and none of its instructions; the run does too when a file of kernels is
+in no line. Prints a table, the worst of each kernel file and target; exits 1 when it failed.
+
+--quick: of each file and matrix unit only two builds, those whose options hold the largest and
+the smallest numbers."""
 import argparse
 import collections
 import concurrent.futures
+import math
 import os
 import re
 import shutil
@@ -131,9 +135,8 @@ def builds(path, only):
 def retiled(found):
     """Products in every tile that another product has, of the same kernel and matrix unit."""
     def tile_of(name, options):
-        unit = next((o for o in options if o.startswith("-DMATRIX_")), None)
         tile = tuple(o for o in options if re.match("-D(TILE|SPAN)_", o))
-        return (name, unit), tile
+        return (name, unit_of(options)), tile
 
     tiles = collections.defaultdict(set)
     for name, options in found:
@@ -146,9 +149,34 @@ def retiled(found):
             yield name, rest + other
 
 
+def unit_of(options):
+    return next((o[2:] for o in options if o.startswith("-DMATRIX_")), None)
+
+
+def two_of_each(found):
+    """Of each file and matrix unit the builds of the largest and the smallest numbers."""
+    def size(build):
+        numbers = [int(n) for o in build[1] for n in re.findall(r"^-D\w+=(\d+)$", o)]
+        return math.prod(n + 1 for n in numbers), build[1]
+
+    groups = collections.defaultdict(list)
+    for name, options in found:
+        groups[name, unit_of(options)].append((name, options))
+    return sorted({pick(group, key=size) for group in groups.values() for pick in (min, max)})
+
+
+def not_in(found):
+    """Files of GPU kernels of which the list holds no build."""
+    listed = {name for name, _ in found}
+    return [name for name in sorted(os.listdir(KERNELS))
+            if name.endswith(".cl") and not name.endswith("_cpu.cl") and name not in listed
+            and any(line.startswith("__kernel") for line in open(os.path.join(KERNELS, name),
+                                                                 encoding="utf-8"))]
+
+
 def compile_one(job):
     target, name, options, source = job
-    unit = next((o[2:] for o in options if o.startswith("-DMATRIX_")), None)
+    unit = unit_of(options)
     with tempfile.TemporaryDirectory() as folder:
         try:
             text, registers, local, spills = target.compile(source, options, folder)
@@ -173,17 +201,20 @@ def main():
     parser.add_argument("--tools", default="")
     parser.add_argument("--targets", default="")
     parser.add_argument("--only", default="")
+    parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
     wanted = [t for t in targets(arguments.tools)
               if not arguments.targets or t.name in arguments.targets.split(",")]
     sources = tempfile.mkdtemp()
     jobs = []
-    for name, options in builds(arguments.list, arguments.only):
+    found = builds(arguments.list, arguments.only)
+    missing = [] if arguments.only else not_in(found)
+    for name, options in two_of_each(found) if arguments.quick else found:
         source = os.path.join(sources, name)
         if not os.path.exists(source):
             with open(source, "w", encoding="utf-8") as file:
                 file.writelines(whole(name))
-        unit = next((o[2:] for o in options if o.startswith("-DMATRIX_")), None)
+        unit = unit_of(options)
         jobs += [(t, name, options, source) for t in wanted if unit in (None, t.unit)]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(compile_one, jobs))
@@ -202,8 +233,10 @@ def main():
     failed = [result for result in results if result[4]]
     for target, name, options, _, wrong in failed:
         print(f"{target}: {name} {' '.join(options)}: {wrong}")
+    for name in missing:
+        print(f"{name}: no build of it is in {arguments.list}")
     print(f"{len(results)} builds, {len(failed)} failed")
-    return bool(failed or not results)
+    return bool(failed or missing or not results)
 
 
 if __name__ == "__main__":

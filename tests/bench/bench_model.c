@@ -1,10 +1,10 @@
 /* Time of one pass of a full-size model part with invented weights.
  *
- *     bench_model unet|vae CONFIG [--size N] [--rows N] [--f16] [--device N]
+ *     bench_model unet|vae|text CONFIG [--size N] [--rows N] [--f16] [--device N]
  *                 [--passes N] [--steps-from-stdin] [--scales FILE] [--out FILE]
  *                 [--profile] [--trace FILE] [--plan]
  *
- * Size is in latents, both ways. Each pass prints its seconds on a line of its own; the
+ * Size is in latents, both ways; texts have theirs from CONFIG. Each pass prints its seconds on a line of its own; the
  * first, which is not printed, builds kernels. With --steps-from-stdin a pass runs for each
  * line read, so that bench.py can alternate it with a peer. --out: the result as raw
  * float32 [n, h, w, c]. --scales: of invented.c. --profile: what each kernel took, on
@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "opencl/prove.h"
+#include "worker/sd/text_encoder.h"
 #include "worker/sd/unet.h"
 #include "worker/sd/vae.h"
 
@@ -28,6 +29,7 @@ struct bench {
     struct gpu *gpu;
     struct unet unet;
     struct vae vae;
+    struct text_encoder text;
     struct tensor x, y, context, added, step_buffer;
     struct unet_extra extra;
     struct step step;
@@ -57,21 +59,54 @@ static struct tensor input(struct bench *self, size_t n, size_t h, size_t w, siz
     return tensor;
 }
 
-static void load(struct bench *self)
+/* Ids 0, 1 and so on: int32 in a tensor of floats. */
+static struct tensor first_ids(struct bench *self, size_t count)
 {
     struct error error = {0};
-    struct checkpoint *from = checkpoint_open(self->scales, self->part, &error);
-    bool unet = strcmp(self->part, "unet") == 0;
-    bool ok =
-        from &&
-        (unet ? unet_config_load(&self->unet.config, self->config, self->config, &error)
-              : vae_config_load(&self->vae.config, self->config, self->config, &error));
-    if (!ok || !(unet ? unet_load(&self->unet, self->gpu, self->dtype, from, &error)
-                      : vae_load(&self->vae, self->gpu, self->dtype, from, &error)))
+    struct tensor tensor;
+    int32_t *ids = malloc(count * sizeof *ids);
+    if (!ids || !tensor_new(&tensor, self->gpu, DTYPE_F32, 1, 1, 1, count, &error))
         die(&error);
-    checkpoint_close(&from);
+    for (size_t i = 0; i < count; i++)
+        ids[i] = (int32_t)(i % self->text.vocabulary);
+    if (!tensor_upload(&tensor, self->gpu, (const float *)ids, &error))
+        die(&error);
+    free(ids);
+    return tensor;
+}
+
+static bool is_part(const struct bench *self, const char *name)
+{
+    return strcmp(self->part, name) == 0;
+}
+
+static bool read_config(struct bench *self, struct error *error)
+{
+    const char *path = self->config;
+    if (is_part(self, "text"))
+        return text_encoder_config(&self->text, path, path, error);
+    return is_part(self, "unet")
+               ? unet_config_load(&self->unet.config, path, path, error)
+               : vae_config_load(&self->vae.config, path, path, error);
+}
+
+static bool read_weights(struct bench *self, struct checkpoint *from,
+                         struct error *error)
+{
+    if (is_part(self, "text"))
+        return text_encoder_load(&self->text, self->gpu, self->dtype, from, error);
+    return is_part(self, "unet")
+               ? unet_load(&self->unet, self->gpu, self->dtype, from, error)
+               : vae_load(&self->vae, self->gpu, self->dtype, from, error);
+}
+
+static void make_inputs(struct bench *self)
+{
     size_t n = self->rows, side = self->size;
-    if (unet) {
+    if (is_part(self, "text")) {
+        self->x = first_ids(self, n * self->text.tokens);
+        self->y = input(self, n, 1, self->text.tokens, self->text.c);
+    } else if (is_part(self, "unet")) {
         const struct unet_config *c = &self->unet.config;
         self->x = input(self, n, side, side, c->in_channels);
         self->y = input(self, n, side, side, c->out_channels);
@@ -86,6 +121,17 @@ static void load(struct bench *self)
         self->x = input(self, n, side, side, self->vae.config.latent_channels);
         self->y = input(self, n, side * f, side * f, 3);
     }
+}
+
+static void load(struct bench *self)
+{
+    struct error error = {0};
+    const char *scales = self->plan ? NULL : self->scales;
+    struct checkpoint *from = checkpoint_open(scales, self->part, &error);
+    if (!from || !read_config(self, &error) || !read_weights(self, from, &error))
+        die(&error);
+    checkpoint_close(&from);
+    make_inputs(self);
     if (!tensor_new(&self->step_buffer, self->gpu, DTYPE_F32, 1, 1, 1,
                     sizeof(struct step) / sizeof(float), &error))
         die(&error);
@@ -93,7 +139,12 @@ static void load(struct bench *self)
 
 static void forward(struct bench *self)
 {
-    if (strcmp(self->part, "vae") == 0) {
+    const struct text_form form = {.final_norm = true};
+    if (is_part(self, "text")) {
+        text_encode(self->stream, self->y, NULL, self->x.memory, &form, &self->text);
+        return;
+    }
+    if (is_part(self, "vae")) {
         vae_decode(self->stream, self->y, self->x, &self->vae);
         return;
     }
@@ -176,12 +227,13 @@ static void close_all(struct bench *self)
             tensor_destroy(tensors[i], self->gpu);
     unet_clear(&self->unet, self->gpu);
     vae_clear(&self->vae, self->gpu);
+    text_encoder_clear(&self->text, self->gpu);
     gpu_close(&self->gpu);
 }
 
 static void usage(void)
 {
-    fprintf(stderr, "bench_model unet|vae CONFIG [--size N] [--rows N] [--f16] "
+    fprintf(stderr, "bench_model unet|vae|text CONFIG [--size N] [--rows N] [--f16] "
                     "[--device N] [--passes N] [--steps-from-stdin] "
                     "[--scales FILE] [--out FILE] [--profile] [--trace FILE] "
                     "[--plan]\n");
@@ -195,7 +247,7 @@ int main(int count, char **arguments)
         usage();
     self.part = arguments[1];
     self.config = arguments[2];
-    if (strcmp(self.part, "unet") != 0 && strcmp(self.part, "vae") != 0)
+    if (!is_part(&self, "unet") && !is_part(&self, "vae") && !is_part(&self, "text"))
         usage();
     struct {
         const char *name;

@@ -4,6 +4,7 @@
  * Value i of a tensor is a pure function of its name and i (splitmix64), the same as in
  * peer_torch.py. Weights are scaled by their fan-in so that every layer's output is of
  * order one; a file of lines "LAYER EXPONENT" multiplies a layer's by powers of two besides.
+ * For who only plans all values are 0, at once.
  */
 #include <math.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@ enum { SCALES_MOST = 2048 };
 struct checkpoint {
     float *values[RING];
     size_t next;
+    bool zeros;
     struct {
         char layer[120];
         int exponent;
@@ -49,13 +51,16 @@ static float scale_of(const struct checkpoint *self, const char *tensor)
     return 1;
 }
 
+/* path: of a file of scales; "": there is none; NULL: nor are values. */
 struct checkpoint *checkpoint_open(const char *path, const char *name,
                                    struct error *error)
 {
     struct checkpoint *self = calloc(1, sizeof *self);
     if (!self)
         error_set_kind(error, ERROR_MEMORY, "%s: no memory", name);
-    if (self && *path && !read_scales(self, path, error))
+    if (self)
+        self->zeros = !path;
+    if (self && path && *path && !read_scales(self, path, error))
         checkpoint_close(&self);
     return self;
 }
@@ -125,9 +130,12 @@ bool checkpoint_get(struct checkpoint *self, const char *tensor, const size_t *s
     size_t count = host_tensor_count(into), ending = strlen(tensor) - strlen(".weight");
     float **values = &self->values[self->next++ % RING];
     free(*values);
-    *values = malloc(count * sizeof **values);
+    *values = calloc(count, sizeof **values);
     if (!*values)
         return error_set_kind(error, ERROR_MEMORY, "%s: no memory", tensor);
+    into->data = *values;
+    if (self->zeros)
+        return true;
     float scale = 0.1F, offset = 0;
     if (dims > 1)
         scale = (float)sqrt(3.0 * (double)shape[0] / (double)count);
@@ -137,6 +145,5 @@ bool checkpoint_get(struct checkpoint *self, const char *tensor, const size_t *s
     uint64_t hash = name_hash(tensor);
     for (size_t i = 0; i < count; i++)
         (*values)[i] = (uniform(hash + i) * scale + offset) * own;
-    into->data = *values;
     return true;
 }
