@@ -96,22 +96,24 @@ static void many_keys_are_summed_block_by_block(void **state)
           DTYPE_F16, 4);
 }
 
-static void causal_tokens_see_none_after_them(void **state)
+static void check_causal(enum dtype dtype, size_t tokens, size_t width)
 {
-    check(
-        (struct sizes){
-            .n = 2, .queries = 77, .keys = 77, .heads = 3, .width = 64, .causal = true},
-        DTYPE_F32, 4);
-    check((struct sizes){.n = 1,
-                         .queries = 300,
-                         .keys = 300,
-                         .heads = 1,
-                         .width = 16,
+    check((struct sizes){.n = 2,
+                         .queries = tokens,
+                         .keys = tokens,
+                         .heads = 3,
+                         .width = width,
                          .causal = true},
-          DTYPE_F32, 4);
+          dtype, 4);
 }
 
-static void each_row_has_its_own_number_of_keys(void **state)
+static void causal_tokens_see_none_after_them(void **state)
+{
+    check_causal(DTYPE_F32, 77, 64);
+    check_causal(DTYPE_F32, 300, 16);
+}
+
+static void check_counts(enum dtype dtype)
 {
     static const int32_t counts[] = {77, 1, 154, 40};
     check((struct sizes){.n = 4,
@@ -120,7 +122,12 @@ static void each_row_has_its_own_number_of_keys(void **state)
                          .heads = 2,
                          .width = 40,
                          .key_counts = counts},
-          DTYPE_F32, 4);
+          dtype, 4);
+}
+
+static void each_row_has_its_own_number_of_keys(void **state)
+{
+    check_counts(DTYPE_F32);
 }
 
 static void check_rubbish(enum dtype dtype)
@@ -196,25 +203,12 @@ static void halves_attend_to_each_other(void **state)
 
 static void causal_halves_see_none_after_them(void **state)
 {
-    check((struct sizes){.n = 1,
-                         .queries = 150,
-                         .keys = 150,
-                         .heads = 2,
-                         .width = 40,
-                         .causal = true},
-          DTYPE_F16, 4);
+    check_causal(DTYPE_F16, 150, 40);
 }
 
 static void each_row_of_halves_has_its_own_number_of_keys(void **state)
 {
-    static const int32_t counts[] = {77, 1, 154, 40};
-    check((struct sizes){.n = 4,
-                         .queries = 19,
-                         .keys = 154,
-                         .heads = 2,
-                         .width = 40,
-                         .key_counts = counts},
-          DTYPE_F16, 4);
+    check_counts(DTYPE_F16);
 }
 
 static void halves_of_heads_that_fit_no_unit_attend_without(void **state)
