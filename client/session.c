@@ -12,7 +12,12 @@
 #include "config/settings.h"
 #include "proto/places.h"
 
-enum { GREET_PATIENCE_MS = 5000, ASK_PATIENCE_MS = 15000, SILENCE_MS = 10000 };
+enum {
+    GREET_PATIENCE_MS = 5000, /* while nobody listens */
+    BUSY_PATIENCE_MS = 10000, /* for somebody who does */
+    ASK_PATIENCE_MS = 15000,
+    SILENCE_MS = 10000
+};
 
 struct session {
     struct farm farm;
@@ -72,14 +77,22 @@ static enum link_event step(struct session *self, struct message *into)
     return event;
 }
 
+/* A farm that is there but busy gets more time than one that is not. */
+static bool is_overdue(const struct session *self, int64_t since, int patience_ms)
+{
+    if (!link_is_alone(self->link) && patience_ms < BUSY_PATIENCE_MS)
+        patience_ms = BUSY_PATIENCE_MS;
+    return clock_ms() - since >= patience_ms;
+}
+
 static bool wait_for_greeting(struct session *self, int patience_ms,
                               struct error *error)
 {
-    int64_t end = clock_ms() + patience_ms;
+    int64_t since = clock_ms();
     struct error trouble = {.kind = ERROR_UNREACHABLE};
-    snprintf(trouble.text, sizeof trouble.text, "%s: no answer within %d s",
-             self->farm.address, patience_ms / 1000);
-    while (!self->greeted && clock_ms() < end && !interrupt_count()) {
+    snprintf(trouble.text, sizeof trouble.text, "%s: no answer", self->farm.address);
+    while (!self->greeted && !is_overdue(self, since, patience_ms) &&
+           !interrupt_count()) {
         struct message message = {0};
         session_wait(self, 100);
         while (step(self, &message) != LINK_NOTHING)

@@ -45,6 +45,7 @@ struct link {
 
     zsock_t *socket, *monitor;
     bool handshaken, greeted;
+    bool alone;          /* nobody listened at the last try to connect */
     bool announce;       /* LINK_REOPENED is to be returned */
     unsigned unfinished; /* handshakes the server cut, in a row */
     bool asked;          /* something that is answered was sent... */
@@ -215,6 +216,7 @@ zsock_t *link_monitor(struct link *self)
 static void take_event(struct link *self, int64_t now_ms, uint16_t event,
                        uint32_t value)
 {
+    self->alone = event == ZMQ_EVENT_CONNECT_RETRIED;
     switch (event) {
     case ZMQ_EVENT_CONNECT_RETRIED:
         set_trouble(self, ERROR_UNREACHABLE,
@@ -314,7 +316,7 @@ static enum link_event greet(struct link *self, int64_t now_ms, struct message *
 {
     if (into->envelope->body_case == FARM__ENVELOPE__BODY_WELCOME) {
         self->greeted = true;
-        self->troubled = false;
+        self->alone = self->troubled = false;
         self->back_off = BACK_OFF_LEAST_MS;
         return LINK_GREETED;
     }
@@ -400,6 +402,11 @@ bool link_send(struct link *self, const Farm__Envelope *envelope, const void *pa
 bool link_is_up(const struct link *self)
 {
     return self->hello ? self->greeted : self->handshaken;
+}
+
+bool link_is_alone(const struct link *self)
+{
+    return self->alone;
 }
 
 bool link_trouble(const struct link *self, struct error *error)

@@ -65,4 +65,7 @@ bool link_send(struct link *self, const Farm__Envelope *envelope, const void *pa
 bool link_is_up(const struct link *self);
 bool link_trouble(const struct link *self, struct error *error);
 
+/* Whether nobody listened at the last try to connect. */
+bool link_is_alone(const struct link *self);
+
 #endif

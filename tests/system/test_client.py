@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import subprocess
+import time
 
 import pytest
 
@@ -106,6 +107,16 @@ def test_a_farm_that_does_not_answer_is_exit_3(farm):
     lines = conf.read_text().splitlines()
     conf.write_text("\n".join([f"tcp://127.0.0.1:{free_port()}", *lines[1:]]) + "\n")
     assert "127.0.0.1" in one_sentence(farm.ctl("jobs", status=UNREACHABLE))
+
+
+def test_a_farm_that_is_too_busy_to_greet_at_once_is_waited_for(farm):
+    only_farm(farm)
+    farm.coordinator.signal(signal.SIGSTOP)
+    jobs = farm.start([BIN / "farmctl", "jobs", "--json"], "jobs")
+    time.sleep(6)  # longer than for one that is not there
+    assert jobs.running(), jobs.log()
+    farm.coordinator.signal(signal.SIGCONT)
+    assert jobs.popen.wait(PATIENCE) == 0, jobs.log()
 
 
 def test_a_key_others_may_read_is_refused_with_its_mode(farm):

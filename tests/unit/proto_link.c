@@ -191,8 +191,10 @@ static void a_link_finds_the_server_that_starts_later_and_after_a_restart(void *
     struct link *link = open_link(&known, server_key.public_key, 0, true);
     assert_true(wait_for_trouble(link, "nobody listens", &error));
     assert_int_equal(error.kind, ERROR_UNREACHABLE);
+    assert_true(link_is_alone(link));
     serve(port);
     assert_true(wait_for(link, LINK_GREETED, 20000));
+    assert_false(link_is_alone(link));
 
     zsock_destroy(&server);
     assert_true(wait_for_trouble(link, "lost", &error));
