@@ -18,8 +18,14 @@ static size_t divide_up(size_t a, size_t b)
 static struct share share_of(struct stream *s, size_t rows)
 {
     if (gpu_is_cpu_path(stream_gpu(s)))
-        return (struct share){64, 1, 16};
+        return (struct share){rows > 128 * 128 ? 256 : 64, 1, 16};
     return (struct share){rows > 128 * 128 ? 64 : 16, 64, 4};
+}
+
+/* Channels that a work-item sums at once. */
+static size_t wide_of(struct tensor x, size_t lanes)
+{
+    return lanes == 1 && x.c % 16 == 0 ? 16 : 8;
 }
 
 static cl_mem load_vector(struct gpu *gpu, const struct host_tensor *vector,
@@ -62,7 +68,7 @@ void norm_clear(struct norm *self, struct gpu *gpu)
 }
 
 static void group_stats(struct stream *s, struct tensor stats, struct tensor x,
-                        const char *options)
+                        const struct share *share, const char *options)
 {
     struct launch launch;
     if (!launch_begin(&launch, s, "norm.cl", "group_stats", options))
@@ -71,7 +77,10 @@ static void group_stats(struct stream *s, struct tensor stats, struct tensor x,
     launch_tensor(&launch, x);
     launch_size(&launch, x.h * x.w);
     launch_size(&launch, x.c);
-    launch_run(&launch, (size_t[3]){divide_up(x.c, 8), stats.h, x.n}, NULL);
+    if (share->lanes == 1)
+        launch_run(&launch, (size_t[3]){stats.h, x.n, 1}, (size_t[3]){1, 1, 1});
+    else
+        launch_run(&launch, (size_t[3]){divide_up(x.c, 8), stats.h, x.n}, NULL);
 }
 
 static void group_fold(struct stream *s, struct tensor factors, struct tensor stats,
@@ -99,15 +108,15 @@ void group_norm(struct stream *s, struct tensor y, struct tensor x,
     assert(tensor_count(&y) == tensor_count(&x) && y.c == x.c && y.n == x.n);
     assert(activation != ACTIVATION_GEGLU);
     struct share share = share_of(s, x.h * x.w);
-    struct launch_options options =
-        launch_options("-DX_HALF=%d -DY_HALF=%d -DWHOLE=%d -DCHUNK=%zu -DLANES=%zu "
-                       "-DROWS=%zu -DACTIVATION=%d",
-                       x.dtype == DTYPE_F16, y.dtype == DTYPE_F16, x.c % 8 == 0,
-                       share.chunk, share.lanes, share.rows, (int)activation);
+    struct launch_options options = launch_options(
+        "-DX_HALF=%d -DY_HALF=%d -DWHOLE=%d -DWIDE=%zu -DCHUNK=%zu "
+        "-DLANES=%zu -DROWS=%zu -DACTIVATION=%d",
+        x.dtype == DTYPE_F16, y.dtype == DTYPE_F16, x.c % 8 == 0,
+        wide_of(x, share.lanes), share.chunk, share.lanes, share.rows, (int)activation);
     size_t chunks = divide_up(x.h * x.w, share.chunk);
     struct tensor stats = tensor_take_as(s, DTYPE_F32, x.n, chunks, 2, x.c);
     struct tensor factors = tensor_take_as(s, DTYPE_F32, x.n, 1, 3, x.c);
-    group_stats(s, stats, x, options.text);
+    group_stats(s, stats, x, &share, options.text);
     group_fold(s, factors, stats, x, w, groups, share.lanes, options.text);
 
     struct launch launch;
@@ -133,8 +142,9 @@ void layer_norm(struct stream *s, struct tensor y, struct tensor x,
     bool cpu = gpu_is_cpu_path(stream_gpu(s));
     size_t rows = x.n * x.h * x.w, lanes = cpu ? 1 : 64, tall = cpu ? 16 : 1;
     struct launch_options options = launch_options(
-        "-DX_HALF=%d -DY_HALF=%d -DWHOLE=%d -DLANES=%zu -DROWS=%zu",
-        x.dtype == DTYPE_F16, y.dtype == DTYPE_F16, x.c % 8 == 0, lanes, tall);
+        "-DX_HALF=%d -DY_HALF=%d -DWHOLE=%d -DWIDE=%zu -DLANES=%zu -DROWS=%zu",
+        x.dtype == DTYPE_F16, y.dtype == DTYPE_F16, x.c % 8 == 0, wide_of(x, lanes),
+        lanes, tall);
     if (!launch_begin(&launch, s, "norm.cl", "layer_norm", options.text))
         return;
     launch_tensor(&launch, y);

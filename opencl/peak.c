@@ -6,6 +6,21 @@
 
 enum { OUT_BYTES = 1 << 20, COPY_BYTES = 256 << 20, COPY_ITEM = 64, TRIES = 5 };
 
+static bool run(struct peak *self, cl_kernel kernel, size_t items, size_t group,
+                struct error *error)
+{
+    return gpu_enqueue(self->gpu, kernel, "peak", (size_t[3]){items, 1, 1},
+                       (size_t[3]){group, 1, 1}, (struct cost){0}, error) &&
+           gpu_finish(self->gpu, error);
+}
+
+static bool copy(struct peak *self, cl_mem to, cl_mem from, struct error *error)
+{
+    clSetKernelArg(self->copy, 0, sizeof to, &to);
+    clSetKernelArg(self->copy, 1, sizeof from, &from);
+    return run(self, self->copy, COPY_BYTES / COPY_ITEM, COPY_ITEM, error);
+}
+
 bool peak_open(struct peak *self, struct gpu *gpu, struct error *error)
 {
     unsigned width = gpu_info(gpu)->native_width;
@@ -17,7 +32,8 @@ bool peak_open(struct peak *self, struct gpu *gpu, struct error *error)
     self->out = self->copy ? gpu_allocate(gpu, OUT_BYTES, error) : NULL;
     self->from = self->out ? gpu_allocate(gpu, COPY_BYTES, error) : NULL;
     self->to = self->from ? gpu_allocate(gpu, COPY_BYTES, error) : NULL;
-    if (self->to)
+    /* Memory that was never written may be one page of zeros for all, which no copy reads. */
+    if (self->to && copy(self, self->from, self->to, error))
         return true;
     peak_close(self);
     return false;
@@ -28,14 +44,6 @@ void peak_close(struct peak *self)
     gpu_release(self->gpu, &self->out);
     gpu_release(self->gpu, &self->from);
     gpu_release(self->gpu, &self->to);
-}
-
-static bool run(struct peak *self, cl_kernel kernel, size_t items, size_t group,
-                struct error *error)
-{
-    return gpu_enqueue(self->gpu, kernel, "peak", (size_t[3]){items, 1, 1},
-                       (size_t[3]){group, 1, 1}, (struct cost){0}, error) &&
-           gpu_finish(self->gpu, error);
 }
 
 bool peak_fma(struct peak *self, double *operations, struct error *error)
@@ -54,10 +62,8 @@ bool peak_fma(struct peak *self, double *operations, struct error *error)
 
 bool peak_copy(struct peak *self, double *bytes, struct error *error)
 {
-    clSetKernelArg(self->copy, 0, sizeof self->to, &self->to);
-    clSetKernelArg(self->copy, 1, sizeof self->from, &self->from);
     *bytes = 2.0 * COPY_BYTES;
-    return run(self, self->copy, COPY_BYTES / COPY_ITEM, COPY_ITEM, error);
+    return copy(self, self->to, self->from, error);
 }
 
 bool peak_rates(struct gpu *gpu, double *gflops, double *gbps, struct error *error)

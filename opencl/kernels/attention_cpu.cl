@@ -5,7 +5,7 @@
  *
  * attention_pack brings keys and values into the order of the register tile (tile_cpu.cl),
  * work-item (key / PANEL, head, n):
- *     packed_k[n][head][key / PANEL][channel][key % PANEL]     times scale
+ *     packed_k[n][head][key / PANEL][channel][key % PANEL]     times scale / ln 2
  *     packed_v[n][head][channel / PANEL][key][PANEL], the last panel WIDTH wide where half
  *     of it would be empty
  *
@@ -13,13 +13,13 @@
  *
  *     for each block of KEYS keys
  *         s[query][key] = q packed_k               depth HEAD
- *         s = exp(s - top), total += sum of s      top: the running maximum of each row;
+ *         s = 2^(s - top), total += sum of s       top: the running maximum of each row;
  *         o[query][HEAD] = o shrink + s v          when it rises, what is there shrinks
  *     y = o / total
  *
  * Blocks begin at fixed keys, so a row depends neither on the batch nor on other queries.
  * Keys that do not count are never multiplied. Up to KEYS keys are one block.
- * Cost: 4 HEAD operations and one exp a score.
+ * Cost: 4 HEAD operations and one power of 2 a score.
  */
 #define B_SPACE __global
 #include "common.cl"
@@ -44,36 +44,30 @@ __kernel void attention_pack(__global float *packed_k, __global float *packed_v,
     size_t plane = n * get_global_size(1) + head;
     packed_k += (plane * panels + panel) * HEAD * PANEL;
     packed_v += plane * panels * PANEL * HEAD_ROOM;
+    scale *= LOG2_E;
     for (int j = 0; j < PANEL; j++, from += channels) {
         int key = panel * PANEL + j;
+        bool there = key < keys;
         for (int c = 0; c < HEAD; c++)
-            packed_k[c * PANEL + j] = key < keys ? LOAD_X(k, from + c) * scale : 0;
-        for (int c = 0; c < HEAD_ROOM; c++) {
+            packed_k[c * PANEL + j] = there ? LOAD_X(k, from + c) * scale : 0;
+        for (int c = 0; c < HEAD_ROOM; c += 8) {
             int wide = c / PANEL < FULL ? PANEL : WIDTH;
-            size_t at = (size_t)(c / PANEL) * PANEL * panels * PANEL +
-                        (size_t)key * wide + c % PANEL;
-            packed_v[at] = key < keys && c < HEAD ? LOAD_X(v, from + c) : 0;
+            __global float *to = packed_v +
+                                 (size_t)(c / PANEL) * PANEL * panels * PANEL +
+                                 (size_t)key * wide + c % PANEL;
+            vstore8(there ? load_some(v + from + c, HEAD - c) : (float8)(0), 0, to);
         }
     }
 }
 
-/* exp of values up to 0, by x = n ln 2 + f: adding 1.5 2^23 rounds to n and leaves it in the
- * lowest bits, from where it moves into the exponent. */
-INLINE vector exp_negative(vector x)
+DEFINE_EXP2(exp2_wide, vector, AS_VECTOR, AS_INT)
+
+/* 2^x for x up to 0. */
+INLINE vector exp2_negative(vector x)
 {
-    x = x > -87.0f ? x : (vector)(-87.0f);
-    vector t = fma(x, (vector)(1.44269504f), (vector)(12582912.0f));
-    vector n = t - 12582912.0f;
-    vector f = fma(n, (vector)(-0.693145752f), x);
-    f = fma(n, (vector)(-1.42860677e-6f), f);
-    vector p = (vector)(1.98756916e-4f);
-    p = fma(p, f, (vector)(1.39819994e-3f));
-    p = fma(p, f, (vector)(8.33345205e-3f));
-    p = fma(p, f, (vector)(4.16657962e-2f));
-    p = fma(p, f, (vector)(1.66666657e-1f));
-    p = fma(p, f, (vector)(0.5f));
-    p = fma(p, f * f, f + 1.0f);
-    return AS_VECTOR(AS_INT(p) + (AS_INT(t) << 23));
+    x = HIGHER(x, (vector)(-126.0f));
+    vector t = x + INTEGER;
+    return exp2_wide(t, x - (t - INTEGER));
 }
 
 /* Makes one row of scores weights relative to *top, adds them to *total; both as they stand
@@ -89,13 +83,13 @@ INLINE float soften(__local float *s, int count, int room, float *top, float *to
     float most = fmax(*top, HIGHEST(tops));
     vector sums = (vector)(0.0f);
     for (int j = 0; j < room; j += WIDTH) {
-        vector weights = exp_negative(LOADV(s + j) - most);
+        vector weights = exp2_negative(LOADV(s + j) - most);
         STOREV(weights, s + j);
         sums += weights;
     }
     for (int j = count; j < room; j++)
         s[j] = 0;
-    float shrink = *top > -1e29f ? exp(*top - most) : 0;
+    float shrink = *top > -1e29f ? exp2_negative((vector)(*top - most)).s0 : 0;
     *total = *total * shrink + TOTAL(sums);
     *top = most;
     return shrink;

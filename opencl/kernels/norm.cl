@@ -3,10 +3,10 @@
  *   x, y   [rows][channels]; a picture has h w rows a batch row; y may be x
  *
  * group_norm, three kernels:
- *   group_stats   the picture's rows in chunks of CHUNK; work-item (c / 8, chunk, n): mean
- *                 and sum of squared deviations of its 8 channels over its chunk, in two
- *                 passes (the second hits the cache)
+ *   group_stats   the picture's rows in chunks of CHUNK: mean and sum of squared deviations of
+ *                 each channel over a chunk, in two passes (the second hits the cache)
  *                     stats[n][chunk][mean, squares][channels]
+ *                 On CPUs (LANES is 1) a work-item takes a chunk, elsewhere 8 of its channels.
  *   group_fold    work-group (group, n): joins chunks and channels, its items taking every
  *                 LANES-th chunk, into factors[n][pivot, scale, shift][channels]
  *   group_apply   work-group (ROWS rows, n): y = act((x - pivot) scale + shift)
@@ -16,10 +16,11 @@
  * Cost: x is read twice from memory, y written once.
  *
  * layer_norm: LANES work-items a row, a work-group takes ROWS of them in turn; mean, squared
- * deviations, output: three passes over a row that stays in the cache.
+ * deviations, output: three passes over a row that stays in the cache. Items' sums are added
+ * in pairs, always the same.
  *
- * With -DWHOLE=1, 8 divides the channels. On CPUs LANES is 1: a work-group is one work-item with more rows. Items' sums are added in
- * pairs, always the same.
+ * With -DWHOLE=1, 8 divides the channels. WIDE channels are summed at once: 8, or 16, which
+ * then divides the channels.
  */
 #include "common.cl"
 
@@ -28,16 +29,6 @@
 #else
 #define TAIL(c, channels) min(8, (channels) - (c))
 #endif
-
-INLINE float8 load_some(__global const x_type *x, int count)
-{
-    if (count == 8)
-        return LOAD8_X(x, 0);
-    float values[8] = {0, 0, 0, 0, 0, 0, 0, 0};
-    for (int i = 0; i < count; i++)
-        values[i] = LOAD_X(x, i);
-    return vload8(0, values);
-}
 
 INLINE void store_some(float8 value, __global y_type *y, int count)
 {
@@ -54,11 +45,23 @@ INLINE void store_some(float8 value, __global y_type *y, int count)
 INLINE float8 load_some_f32(__global const float *x, int count)
 {
     if (count == 8)
-        return vload8(0, x);
+        return LOAD8_0(x, 0);
     float values[8] = {0, 0, 0, 0, 0, 0, 0, 0};
     for (int i = 0; i < count; i++)
         values[i] = x[i];
     return vload8(0, values);
+}
+
+INLINE void store_some_f32(float8 value, __global float *y, int count)
+{
+    if (count == 8) {
+        vstore8(value, 0, y);
+        return;
+    }
+    float values[8];
+    vstore8(value, 0, values);
+    for (int i = 0; i < count; i++)
+        y[i] = values[i];
 }
 
 /* The first `count` of eight, zeros for the others. */
@@ -66,6 +69,12 @@ INLINE float8 within(float8 value, int count)
 {
     int8 number = (int8)(0, 1, 2, 3, 4, 5, 6, 7);
     return count == 8 ? value : select((float8)(0), value, number < (int8)(count));
+}
+
+INLINE float sum8(float8 v)
+{
+    float4 a = v.lo + v.hi;
+    return (a.x + a.z) + (a.y + a.w);
 }
 
 #if LANES == 1
@@ -94,7 +103,58 @@ INLINE float total(float value, __local float *space, int lane)
 }
 #endif
 
+#if WIDE == 16
+typedef float16 wide;
+#define LOAD_WIDE(x, count)         ((float16)(LOAD8_X(x, 0), LOAD8_X(x, 8)))
+#define LOAD_WIDE_F32(x, count)     vload16(0, x)
+#define STORE_WIDE_F32(v, y, count) vstore16(v, 0, y)
+#define WITHIN(v, count)            (v)
+#define SUM(v)                      sum8((v).lo + (v).hi)
+#else
+typedef float8 wide;
+#define LOAD_WIDE(x, count)         load_some(x, count)
+#define LOAD_WIDE_F32(x, count)     load_some_f32(x, count)
+#define STORE_WIDE_F32(v, y, count) store_some_f32(v, y, count)
+#define WITHIN(v, count)            within(v, count)
+#define SUM(v)                      sum8(v)
+#endif
+
 #ifdef CHUNK
+#if LANES == 1
+/* Rows are taken by eight, so that memory is read in order and sums stay in registers. */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void group_stats(__global float *stats, __global const x_type *x, int rows, int channels)
+{
+    int first = get_group_id(0) * CHUNK;
+    size_t n = get_group_id(1);
+    int count = min(CHUNK, rows - first);
+    x += (n * rows + first) * channels;
+    __global float *means = stats + (n * get_num_groups(0) + get_group_id(0)) * 2 * channels;
+    __global float *squares = means + channels;
+
+    for (int r = 0; r < count; r += 8)
+        for (int c = 0; c < channels; c += WIDE) {
+            int tail = TAIL(c, channels);
+            wide pivot = LOAD_WIDE(x + c, tail), sum = r ? LOAD_WIDE_F32(means + c, tail) : 0;
+            for (int i = r; i < min(r + 8, count); i++)
+                sum += LOAD_WIDE(x + (size_t)i * channels + c, tail) - pivot;
+            if (r + 8 >= count)
+                sum = pivot + sum / count;
+            STORE_WIDE_F32(sum, means + c, tail);
+        }
+    for (int r = 0; r < count; r += 8)
+        for (int c = 0; c < channels; c += WIDE) {
+            int tail = TAIL(c, channels);
+            wide mean = LOAD_WIDE_F32(means + c, tail);
+            wide sum = r ? LOAD_WIDE_F32(squares + c, tail) : 0;
+            for (int i = r; i < min(r + 8, count); i++) {
+                wide d = LOAD_WIDE(x + (size_t)i * channels + c, tail) - mean;
+                sum = fma(d, d, sum);
+            }
+            STORE_WIDE_F32(sum, squares + c, tail);
+        }
+}
+#else
 __kernel void group_stats(__global float *stats, __global const x_type *x, int rows,
                           int channels)
 {
@@ -117,14 +177,10 @@ __kernel void group_stats(__global float *stats, __global const x_type *x, int r
         squares = fma(d, d, squares);
     }
     stats += ((size_t)n * get_global_size(1) + chunk) * 2 * channels + c;
-    float means[8], sums[8];
-    vstore8(mean, 0, means);
-    vstore8(squares, 0, sums);
-    for (int i = 0; i < tail; i++) {
-        stats[i] = means[i];
-        stats[channels + i] = sums[i];
-    }
+    store_some_f32(mean, stats, tail);
+    store_some_f32(squares, stats + channels, tail);
 }
+#endif
 
 __kernel __attribute__((reqd_work_group_size(LANES, 1, 1)))
 void group_fold(__global float *factors, __global const float *stats,
@@ -169,6 +225,15 @@ void group_fold(__global float *factors, __global const float *stats,
     }
 }
 
+INLINE void apply_some(__global y_type *y, __global const x_type *x,
+                       __global const float *factors, int channels, int count)
+{
+    float8 value = load_some(x, count) - load_some_f32(factors, count);
+    value = fma(value, load_some_f32(factors + channels, count),
+                load_some_f32(factors + 2 * channels, count));
+    store_some(activate8(value, ACTIVATION), y, count);
+}
+
 __kernel __attribute__((reqd_work_group_size(LANES, 1, 1)))
 void group_apply(__global y_type *y, __global const x_type *x,
                  __global const float *factors, int rows, int channels)
@@ -178,27 +243,25 @@ void group_apply(__global y_type *y, __global const x_type *x,
     size_t at = (n * rows + first) * channels;
     int count = min(ROWS, rows - first);
     factors += n * 3 * channels;
+#if LANES == 1
+    x += at;
+    y += at;
+    for (int row = 0; row < count; row++, x += channels, y += channels)
+        for (int c = 0; c < channels; c += 8)
+            apply_some(y + c, x + c, factors + c, channels, TAIL(c, channels));
+#else
     int width = (channels + 7) / 8 * 8;
     for (int row = 0, c = get_local_id(0) * 8;; c += LANES * 8) {
         for (; c >= width; row++)
             c -= width;
         if (row >= count)
             return;
-        int tail = TAIL(c, channels);
         size_t to = at + (size_t)row * channels + c;
-        float8 value = load_some(x + to, tail) - load_some_f32(factors + c, tail);
-        value = fma(value, load_some_f32(factors + channels + c, tail),
-                    load_some_f32(factors + 2 * channels + c, tail));
-        store_some(activate8(value, ACTIVATION), y + to, tail);
+        apply_some(y + to, x + to, factors + c, channels, TAIL(c, channels));
     }
+#endif
 }
 #else
-INLINE float sum8(float8 v)
-{
-    float4 a = v.lo + v.hi;
-    return (a.x + a.z) + (a.y + a.w);
-}
-
 __kernel __attribute__((reqd_work_group_size(LANES, 1, 1)))
 void layer_norm(__global y_type *y, __global const x_type *x, __global const float *gamma,
                 __global const float *beta, int rows, int channels, float eps)
@@ -211,18 +274,20 @@ void layer_norm(__global y_type *y, __global const x_type *x, __global const flo
     y += (size_t)first * channels;
     for (int row = 0; row < count; row++, x += channels, y += channels) {
         float pivot = LOAD_X(x, 0);
-        float8 sums = 0;
-        for (int c = lane * 8; c < channels; c += LANES * 8)
-            sums += within(load_some(x + c, TAIL(c, channels)) - pivot, TAIL(c, channels));
-        float mean = total(sum8(sums), space, lane) / channels;
-
-        float8 squares = 0;
-        for (int c = lane * 8; c < channels; c += LANES * 8) {
+        wide sums = 0;
+        for (int c = lane * WIDE; c < channels; c += LANES * WIDE) {
             int tail = TAIL(c, channels);
-            float8 d = within(load_some(x + c, tail) - pivot - mean, tail);
+            sums += WITHIN(LOAD_WIDE(x + c, tail) - pivot, tail);
+        }
+        float mean = total(SUM(sums), space, lane) / channels;
+
+        wide squares = 0;
+        for (int c = lane * WIDE; c < channels; c += LANES * WIDE) {
+            int tail = TAIL(c, channels);
+            wide d = WITHIN(LOAD_WIDE(x + c, tail) - pivot - mean, tail);
             squares = fma(d, d, squares);
         }
-        float inverse = 1 / sqrt(total(sum8(squares), space, lane) / channels + eps);
+        float inverse = 1 / sqrt(total(SUM(squares), space, lane) / channels + eps);
         for (int c = lane * 8; c < channels; c += LANES * 8) {
             int tail = TAIL(c, channels);
             float8 value = (load_some(x + c, tail) - pivot - mean) * inverse;

@@ -63,7 +63,7 @@ LATE = {
     "refiner": "",
     "safety-checker": "",
 }
-ENGINE = 5
+ENGINE = 6
 
 CASES = [
     ({}, None),
