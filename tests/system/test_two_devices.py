@@ -37,17 +37,21 @@ def test_two_unlike_devices_make_the_same_pictures_within_tolerance(bare_farm):
     farm.worker("first", "--devices", 0)
     alone = farm.ctl(*submit).strip()
     farm.ctl("wait", alone, patience=900)
+    first = farm.ctl_json("nodes")[0]["name"]
     farm.worker("second", "--devices", 1)
     until(lambda: sum(node["state"] == "ok" for node in farm.ctl_json("nodes")) == 2,
           "both devices are ready", 600)
-    both = farm.ctl(*submit, "--force").strip()
-    farm.ctl("wait", both, patience=900)
+    farm.ctl("drain", first)
+    again = farm.ctl(*submit, "--force").strip()
+    farm.ctl("wait", again, patience=900)
 
     nodes = farm.ctl_json("nodes")
     assert len({node["device"]["name"] for node in nodes}) == 2
-    assert len({task["node"] for task in farm.tasks(both)}) == 2
+    assert {task["node"] for task in farm.tasks(alone)} == {first}
+    second = {node["name"] for node in nodes} - {first}
+    assert {task["node"] for task in farm.tasks(again)} == second
     one = farm.fetch(alone, farm.folder / "alone")
-    two = farm.fetch(both, farm.folder / "both")
+    two = farm.fetch(again, farm.folder / "again")
     assert one.keys() == two.keys() and len(one) == 2 * TASKS
     for name, content in one.items():
         if name.endswith(".png"):
