@@ -66,8 +66,8 @@ DEFINE_EXP2(exp2_wide, vector, AS_VECTOR, AS_INT)
 INLINE vector exp2_negative(vector x)
 {
     x = HIGHER(x, (vector)(-126.0f));
-    vector t = x + INTEGER;
-    return exp2_wide(t, x - (t - INTEGER));
+    vector t = x + ROUNDER;
+    return exp2_wide(t, x - (t - ROUNDER));
 }
 
 /* Makes one row of scores weights relative to *top, adds them to *total; both as they stand

@@ -9,7 +9,8 @@
 
 #define LOAD_0(p, i)  ((p)[i])
 #define LOAD_1(p, i)  vload_half((size_t)(i), p)
-#if defined(__x86_64__) || defined(__aarch64__) /* PoCL's vload8 is computed with in quarters */
+/* PoCL makes vload8 of four loads, and what follows is then computed in quarters. */
+#if defined(__x86_64__) || defined(__aarch64__)
 typedef float8 __attribute__((aligned(4))) float8_anywhere;
 #define LOAD8_0(p, i) (*(const __global float8_anywhere *)((p) + (i)))
 #else
@@ -54,6 +55,12 @@ typedef JOIN(TYPE_, Y_HALF) y_type;
 #define STORE8_Y(v, p, i) JOIN(STORE8_, Y_HALF)(v, p, i)
 #endif
 
+INLINE float total8(float8 v)
+{
+    float4 a = v.lo + v.hi;
+    return (a.x + a.z) + (a.y + a.w);
+}
+
 #define NONE       0
 #define SILU       1
 #define GELU       2
@@ -64,13 +71,14 @@ typedef JOIN(TYPE_, Y_HALF) y_type;
 #define RELU       7
 #define SOFT_CLAMP 8
 
-/* Defines a function that returns 2^(n + f) of t = n + 1.5 2^23 and |f| <= 1/2. A sum with
- * 1.5 2^23 has n in its lowest bits, from where it moves into the exponent. 2^f is the polynomial
- * with the least largest relative error among those of its degree that are 1 at 0: 9.2e-8, and
- * 2e-7 with rounding. Its terms are taken in pairs, a chain of five would keep the processor
- * waiting. */
-#define INTEGER 12582912.0f
-#define LOG2_E  1.44269504f
+#define LOG2_E 1.44269504f
+/* 1.5 2^23: a small number added to it is rounded to an integer, which its lowest bits hold. */
+#define ROUNDER 12582912.0f
+
+/* Defines a function that returns 2^(n + f) of t = n + ROUNDER and |f| <= 1/2: n moves from t's
+ * lowest bits into the exponent. 2^f is the polynomial with the least largest relative error
+ * among those of its degree that are 1 at 0: 9.2e-8, and 2e-7 with rounding. Its terms are
+ * taken in pairs, a chain of five would keep the processor waiting. */
 #define DEFINE_EXP2(name, vector, as_vector, as_int)                                     \
     INLINE vector name(vector t, vector f)                                               \
     {                                                                                    \
@@ -90,8 +98,8 @@ INLINE float8 exp8(float8 x, float rate)
     float8 most = 87.0f / fabs(rate);
     x = x > -most ? x : -most;
     x = x < most ? x : most;
-    float8 t = fma(x, (float8)(rate * LOG2_E), (float8)(INTEGER));
-    return exp2_8(t, fma(x, (float8)(rate * LOG2_E), INTEGER - t));
+    float8 t = fma(x, (float8)(rate * LOG2_E), (float8)(ROUNDER));
+    return exp2_8(t, fma(x, (float8)(rate * LOG2_E), ROUNDER - t));
 }
 
 /* 0.5 x (1 + erf(x / sqrt 2)), erf by Abramowitz and Stegun 7.1.26 (error below 1.5e-7). */

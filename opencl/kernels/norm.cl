@@ -71,12 +71,6 @@ INLINE float8 within(float8 value, int count)
     return count == 8 ? value : select((float8)(0), value, number < (int8)(count));
 }
 
-INLINE float sum8(float8 v)
-{
-    float4 a = v.lo + v.hi;
-    return (a.x + a.z) + (a.y + a.w);
-}
-
 #if LANES == 1
 #define SPACE(name) __local float *name = 0
 
@@ -109,14 +103,14 @@ typedef float16 wide;
 #define LOAD_WIDE_F32(x, count)     vload16(0, x)
 #define STORE_WIDE_F32(v, y, count) vstore16(v, 0, y)
 #define WITHIN(v, count)            (v)
-#define SUM(v)                      sum8((v).lo + (v).hi)
+#define SUM(v)                      total8((v).lo + (v).hi)
 #else
 typedef float8 wide;
 #define LOAD_WIDE(x, count)         load_some(x, count)
 #define LOAD_WIDE_F32(x, count)     load_some_f32(x, count)
 #define STORE_WIDE_F32(v, y, count) store_some_f32(v, y, count)
 #define WITHIN(v, count)            within(v, count)
-#define SUM(v)                      sum8(v)
+#define SUM(v)                      total8(v)
 #endif
 
 #ifdef CHUNK

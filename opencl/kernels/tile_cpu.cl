@@ -89,12 +89,6 @@ INLINE void multiply_narrow(A_SPACE float *c, int c_row, A_SPACE const float *a,
 #undef END
 }
 
-INLINE float total8(float8 v)
-{
-    float4 a = v.lo + v.hi;
-    return (a.x + a.z) + (a.y + a.w);
-}
-
 INLINE float highest8(float8 v)
 {
     float4 a = HIGHER(v.lo, v.hi);
