@@ -9,11 +9,13 @@
 static const char *const kernel_names[TUNING_KERNELS] = {"gemm_cpu", "gemm_gpu",
                                                          "gemm_matrix"};
 
-/* gemm_cpu.cl: the first that fits in local memory is the default (gemm.c). A block of A and
- * its sums then stay in the second-level cache, a panel of W and a few rows of A in the
- * first. */
+/* gemm_cpu.cl: the first that fits in local memory, with PoCL the second-level cache, is the
+ * default (gemm.c). A block of A and its sums then stay there, a panel of W and a few rows of
+ * A in the first level. W is read once a block of rows: with 2 MiB, products of 256 rows read
+ * it once instead of three times and take 0.83 of the time. */
 static const struct tuning_variant cpu_variants[] = {
     {.name = "default"},
+    {"264x320", 264, 320, 320, 0, 0},
     {"96x320", 96, 320, 320, 0, 0},
     {"96x256", 96, 256, 320, 0, 0},
     {"48x256", 48, 256, 320, 0, 0},
