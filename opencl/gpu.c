@@ -197,8 +197,8 @@ static struct gpu *gpu_new(const struct found *found, struct error *error)
     const char *path = getenv("FARM_GPU_PATH");
     if (path && path[0])
         self->cpu_path = strncmp(path, "cpu", 3) == 0;
-    if (path && strcmp(path, "cpu16") == 0)
-        self->info.native_width = 16;
+    if (path && strncmp(path, "cpu", 3) == 0 && atoi(path + 3) > 0)
+        self->info.native_width = (unsigned)atoi(path + 3);
     limit_memory(&self->info, getenv("FARM_GPU_MEMORY"));
     const char *units = getenv("FARM_GPU_UNITS");
     if (units && atoi(units) > 0)

@@ -89,8 +89,8 @@ bool gpu_enqueue(struct gpu *self, cl_kernel kernel, const char *name,
 bool gpu_flush(struct gpu *self, struct error *error);
 
 /* Whether ops take their kernels for CPUs (explicit vectors, one work-item a group) or
- * those for GPUs. FARM_GPU_PATH=gpu|cpu|cpu16 in the environment overrides the device's type;
- * cpu16: with vectors of 16 floats, as AVX-512 has them. */
+ * those for GPUs. FARM_GPU_PATH=gpu|cpu|cpu8|cpu16 in the environment overrides the device's type;
+ * cpu8, cpu16: with vectors of so many floats, as AVX2 and AVX-512 have them. */
 bool gpu_is_cpu_path(const struct gpu *self);
 
 /* The matrix unit that products and attention of f16 go to, NULL: none. Its name is then at the end of

@@ -27,25 +27,30 @@ static size_t divide_up(size_t a, size_t b)
     return (a + b - 1) / b;
 }
 
-/* How attention_cpu.cl divides the work: the first row whose scores, queries and sums fit
- * in local memory. A function of device and head width, so that results are too. Keys come
- * in whole panels, of 16 or 32. */
+/* How attention_cpu.cl divides the work: no queries, it does not. `keys`, a block, decides how
+ * results are rounded and is a function of the heads' width alone: keys and values of a block
+ * take up to 100 KiB. As many panels of three registers of queries as fit beside its scores
+ * share them. */
 struct division {
-    size_t queries, keys;
+    size_t width, queries, keys;
 };
 
-static const struct division *divide(const struct gpu_info *info, size_t head,
-                                     size_t room)
+static struct division divide(const struct gpu *gpu, size_t head)
 {
-    static const struct division divisions[] = {
-        {96, 320}, {48, 160}, {24, 160}, {12, 96}};
-    for (size_t i = 0; i < sizeof divisions / sizeof *divisions; i++) {
-        const struct division *d = &divisions[i];
-        size_t bytes = d->queries * (head + room + d->keys) * sizeof(float);
-        if (bytes <= info->local_memory && bytes <= 256 << 10)
-            return d;
-    }
-    return NULL;
+    enum { MOST_QUERIES = 96, MOST_KEYS = 160, BLOCK = 12800, CACHE = 512 << 10 };
+    size_t width = pack_panel(gpu) / 2, panel = 3 * width,
+           room = divide_up(head, 8) * 8;
+    size_t keys = BLOCK / room / 8 * 8;
+    if (keys > MOST_KEYS)
+        keys = MOST_KEYS;
+    size_t memory = gpu_info(gpu)->local_memory / 2;
+    if (memory > CACHE)
+        memory = CACHE;
+    size_t floats = memory / sizeof(float), block = keys * (2 * room + panel) + panel;
+    size_t queries = floats > block ? (floats - block) / (2 * room + 2) : 0;
+    if (queries > MOST_QUERIES)
+        queries = MOST_QUERIES;
+    return (struct division){width, keys ? queries / panel * panel : 0, keys};
 }
 
 static void attend_on_cpu(struct stream *s, struct tensor y, struct tensor q,
@@ -54,17 +59,16 @@ static void attend_on_cpu(struct stream *s, struct tensor y, struct tensor q,
                           const struct division *division)
 {
     struct launch launch;
-    size_t head = q.c / options->heads, width = pack_panel(stream_gpu(s)) / 2;
-    size_t room = divide_up(head, width) * width, keys = k.h * k.w;
-    size_t panels = divide_up(keys, 2 * width), queries = division->queries;
+    size_t queries = division->queries, keys = k.h * k.w, room = divide_up(keys, 8) * 8;
+    size_t head = q.c / options->heads, head_room = divide_up(head, 8) * 8;
     struct launch_options build = launch_options(
         "-DX_HALF=%d -DY_HALF=%d -DHEAD=%zu -DWIDTH=%zu -DQUERIES=%zu -DKEYS=%zu",
-        q.dtype == DTYPE_F16, y.dtype == DTYPE_F16, head, width, queries,
+        q.dtype == DTYPE_F16, y.dtype == DTYPE_F16, head, division->width, queries,
         division->keys);
     struct tensor packed_k =
-        tensor_take_as(s, DTYPE_F32, q.n, options->heads, panels * 2 * width, head);
+        tensor_take_as(s, DTYPE_F32, q.n, options->heads, room, head_room);
     struct tensor packed_v =
-        tensor_take_as(s, DTYPE_F32, q.n, options->heads, panels * 2 * width, room);
+        tensor_take_as(s, DTYPE_F32, q.n, options->heads, room, head_room);
     if (launch_begin(&launch, s, "attention_cpu.cl", "attention_pack", build.text)) {
         launch_tensor(&launch, packed_k);
         launch_tensor(&launch, packed_v);
@@ -72,8 +76,7 @@ static void attend_on_cpu(struct stream *s, struct tensor y, struct tensor q,
         launch_tensor(&launch, v);
         launch_size(&launch, keys);
         launch_size(&launch, q.c);
-        launch_float(&launch, scale_of(q, options));
-        launch_run(&launch, (size_t[3]){panels, options->heads, q.n},
+        launch_run(&launch, (size_t[3]){room / 8, options->heads, q.n},
                    (size_t[3]){1, 1, 1});
     }
     if (launch_begin(&launch, s, "attention_cpu.cl", "attention", build.text)) {
@@ -82,6 +85,7 @@ static void attend_on_cpu(struct stream *s, struct tensor y, struct tensor q,
         launch_tensor(&launch, packed_k);
         launch_tensor(&launch, packed_v);
         launch_scalars(&launch, q, k, options);
+        launch_float(&launch, scale_of(q, options));
         launch_run(&launch,
                    (size_t[3]){divide_up(q.h * q.w, queries), options->heads, q.n},
                    (size_t[3]){1, 1, 1});
@@ -161,13 +165,11 @@ void attention(struct stream *s, struct tensor y, struct tensor q, struct tensor
     struct gpu *gpu = stream_gpu(s);
     size_t head = q.c / options->heads;
     const struct matrix_division *on_unit = division_of_unit(gpu, q.dtype, head);
-    const struct division *division = NULL;
-    if (gpu_is_cpu_path(gpu)) {
-        size_t width = pack_panel(gpu) / 2;
-        division = divide(gpu_info(gpu), head, divide_up(head, width) * width);
-    }
-    if (division)
-        attend_on_cpu(s, y, q, k, v, options, division);
+    struct division division = {0};
+    if (gpu_is_cpu_path(gpu))
+        division = divide(gpu, head);
+    if (division.queries)
+        attend_on_cpu(s, y, q, k, v, options, &division);
     else if (on_unit)
         attend_on_matrix_unit(s, y, q, k, v, options, on_unit);
     else

@@ -53,6 +53,19 @@ typedef JOIN(TYPE_, Y_HALF) y_type;
 #define LOAD8_Y(p, i)     JOIN(LOAD8_, Y_HALF)(p, i)
 #define STORE_Y(v, p, i)  JOIN(STORE_, Y_HALF)(v, p, i)
 #define STORE8_Y(v, p, i) JOIN(STORE8_, Y_HALF)(v, p, i)
+
+/* The first `count` of eight values, or all. */
+INLINE void store_some(float8 value, __global y_type *y, int count)
+{
+    if (count >= 8) {
+        STORE8_Y(value, y, 0);
+        return;
+    }
+    float values[8];
+    vstore8(value, 0, values);
+    for (int i = 0; i < count; i++)
+        STORE_Y(values[i], y, i);
+}
 #endif
 
 INLINE float total8(float8 v)

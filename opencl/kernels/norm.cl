@@ -30,18 +30,6 @@
 #define TAIL(c, channels) min(8, (channels) - (c))
 #endif
 
-INLINE void store_some(float8 value, __global y_type *y, int count)
-{
-    if (count == 8) {
-        STORE8_Y(value, y, 0);
-        return;
-    }
-    float values[8];
-    vstore8(value, 0, values);
-    for (int i = 0; i < count; i++)
-        STORE_Y(values[i], y, i);
-}
-
 INLINE float8 load_some_f32(__global const float *x, int count)
 {
     if (count == 8)

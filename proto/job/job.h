@@ -38,7 +38,7 @@ bool task_unpack(struct task *into, Farm__Setting *const *settings, size_t count
 /* BLAKE2b-256 over the canonical text of all that decides the pixels: "name=value\n" of
  * the deciding options sorted by name (model as manifest id, floats as %a, width and
  * height resolved), then "engine=N\n". `salt` (a job id) makes it unique; NULL otherwise. */
-enum { ENGINE_NUMERICS = 6 };
+enum { ENGINE_NUMERICS = 7 };
 void task_key(const struct task *self, const uint8_t salt[16], uint8_t key[32]);
 
 #endif

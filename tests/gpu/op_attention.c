@@ -158,6 +158,30 @@ static void keys_that_do_not_count_may_hold_anything(void **state)
     check_rubbish(DTYPE_F32);
 }
 
+static void check_none(enum dtype dtype)
+{
+    enum { KEYS = 20, C = 40 };
+    static const int32_t counts[] = {0};
+    float *q = random_values(3 * C, dtype, 1), *k = random_values(KEYS * C, dtype, 2);
+    float *y = attend((struct sizes){.n = 1,
+                                     .queries = 3,
+                                     .keys = KEYS,
+                                     .heads = 1,
+                                     .width = C,
+                                     .key_counts = counts},
+                      dtype, q, k, k);
+    for (size_t i = 0; i < 3 * C; i++)
+        assert_float_equal(y[i], 0, 0);
+    free(q);
+    free(k);
+    free(y);
+}
+
+static void without_any_key_that_counts_there_are_zeros(void **state)
+{
+    check_none(DTYPE_F32);
+}
+
 /* Every picture alone, and without its first queries, gives the same bytes. */
 static void check_alone(enum dtype dtype)
 {
@@ -224,6 +248,11 @@ static void halves_that_do_not_count_may_hold_anything(void **state)
     check_rubbish(DTYPE_F16);
 }
 
+static void without_any_key_that_counts_halves_are_zeros(void **state)
+{
+    check_none(DTYPE_F16);
+}
+
 static void nor_does_a_row_of_halves(void **state)
 {
     check_alone(DTYPE_F16);
@@ -238,6 +267,7 @@ int main(void)
         cmocka_unit_test(causal_tokens_see_none_after_them),
         cmocka_unit_test(each_row_has_its_own_number_of_keys),
         cmocka_unit_test(keys_that_do_not_count_may_hold_anything),
+        cmocka_unit_test(without_any_key_that_counts_there_are_zeros),
         cmocka_unit_test(a_row_depends_on_neither_the_batch_nor_queries_beside_it),
     };
     const struct CMUnitTest half_tests[] = {
@@ -246,6 +276,7 @@ int main(void)
         cmocka_unit_test(each_row_of_halves_has_its_own_number_of_keys),
         cmocka_unit_test(halves_of_heads_that_fit_no_unit_attend_without),
         cmocka_unit_test(halves_that_do_not_count_may_hold_anything),
+        cmocka_unit_test(without_any_key_that_counts_halves_are_zeros),
         cmocka_unit_test(nor_does_a_row_of_halves),
     };
     return run_on_every_path(tests) + run_on_matrix_units(half_tests);

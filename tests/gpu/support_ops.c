@@ -19,6 +19,11 @@ int open_cpu_path(void **state)
     return open_path("cpu");
 }
 
+int open_cpu8_path(void **state)
+{
+    return open_path("cpu8");
+}
+
 int open_cpu16_path(void **state)
 {
     return open_path("cpu16");

@@ -1,7 +1,7 @@
 /* What the tests of ops share: a device, random tensors, one op run through a stream.
  *
- * A group of tests is run on the kernels for CPUs and on those for GPUs, or also on those for
- * CPUs with vectors of 16 floats:
+ * A group of tests is run on the kernels for CPUs and on those for GPUs, or on those for
+ * CPUs with vectors of 8 and of 16 floats:
  *     return run_on_both_paths(tests);
  *     return run_on_every_path(tests);
  */
@@ -26,6 +26,7 @@ extern struct gpu *gpu; /* open while a group runs */
     } while (0)
 
 int open_cpu_path(void **state);
+int open_cpu8_path(void **state);
 int open_cpu16_path(void **state);
 int open_gpu_path(void **state);
 int close_gpu(void **state);
@@ -33,7 +34,7 @@ int close_gpu(void **state);
     (cmocka_run_group_tests_name("cpu", tests, open_cpu_path, close_gpu) +             \
      cmocka_run_group_tests_name("gpu", tests, open_gpu_path, close_gpu))
 #define run_on_every_path(tests)                                                       \
-    (cmocka_run_group_tests_name("cpu", tests, open_cpu_path, close_gpu) +             \
+    (cmocka_run_group_tests_name("cpu8", tests, open_cpu8_path, close_gpu) +           \
      cmocka_run_group_tests_name("cpu16", tests, open_cpu16_path, close_gpu) +         \
      cmocka_run_group_tests_name("gpu", tests, open_gpu_path, close_gpu))
 

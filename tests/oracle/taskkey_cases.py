@@ -63,7 +63,7 @@ LATE = {
     "refiner": "",
     "safety-checker": "",
 }
-ENGINE = 6
+ENGINE = 7
 
 CASES = [
     ({}, None),
