@@ -70,13 +70,16 @@ static void run_on_cpu(struct stream *s, const struct gemm *g, size_t variant,
     const struct tuning_variant *d =
         divide(info, variant, w->panel, w->dtype == DTYPE_F16);
     size_t span_most = d->columns / w->panel;
+    bool gathers =
+        g->size != 1 || g->stride != 1 || g->up_h != g->x.h || g->up_w != g->x.w;
+    size_t rows = g->y.n * g->y.h * g->y.w, blocks = divide_up(rows, d->rows);
+    bool direct = !gathers && g->x.dtype == DTYPE_F32 && rows >= tall;
     struct launch_options options = launch_options(
-        "%s -DWIDTH=%zu -DBLOCK_MOST=%zu -DSPAN_MOST=%zu -DDEPTH=%zu -DGATHER=%d",
-        types, w->panel / 2, d->rows, span_most, d->depth,
-        g->size != 1 || g->stride != 1 || g->up_h != g->x.h || g->up_w != g->x.w);
+        "%s -DWIDTH=%zu -DBLOCK_MOST=%zu -DSPAN_MOST=%zu -DDEPTH=%zu -DGATHER=%d "
+        "-DDIRECT=%d",
+        types, w->panel / 2, d->rows, span_most, d->depth, gathers, direct);
     if (!launch_begin(&launch, s, "gemm_cpu.cl", "gemm", options.text))
         return;
-    size_t rows = g->y.n * g->y.h * g->y.w, blocks = divide_up(rows, d->rows);
     size_t block = divide_up(divide_up(rows, blocks), tall) * tall;
     size_t span = divide_up(w->panels, divide_up(w->panels, span_most));
     while (span > 4 && blocks * divide_up(w->panels, span) < 4 * (size_t)info->units)

@@ -7,11 +7,14 @@
  * A work-group is one work-item and takes `block` rows by `span` panels:
  *
  *     for each DEPTH of k
- *         a[row][k]     its rows of A, gathered from x                (second-level cache)
+ *         a[row][k]     its rows of A: x itself if DIRECT, else gathered from it
+ *                                                                     (second-level cache)
  *         for each panel: b[k][PANEL]                                 (first-level cache)
  *             for each TALL rows: c[TALL][PANEL] += a b               (registers, tile_cpu.cl)
  *     y = epilogue(c)
  *
+ * DIRECT: rows of A are rows of floats of x, TALL or more. The last tile of a block then ends
+ * with it, and may compute rows before it for nothing.
  * k runs in order for every row, so that a row's bytes depend on nothing but the row.
  * Cost: 2 block span PANEL K operations for (block + span PANEL) K values read.
  */
@@ -23,6 +26,12 @@
 #else
 #define B_SPACE __global
 #endif
+#if DIRECT
+#define A_SPACE __global
+#else
+#define A_SPACE __local
+#endif
+#define C_SPACE __local
 #include "tile_cpu.cl"
 
 struct geometry {
@@ -66,7 +75,9 @@ void gemm(__global y_type *y, __global const x_type *x, __global const w_type *w
           int xw, int up_h, int up_w, int size, int stride, int pad, int panels, int block,
           int span)
 {
+#if !DIRECT
     __local float a[BLOCK_MOST * DEPTH];
+#endif
     __local float c[BLOCK_MOST * SPAN_MOST * PANEL];
 #if W_HALF
     __local float b[DEPTH * PANEL];
@@ -81,8 +92,14 @@ void gemm(__global y_type *y, __global const x_type *x, __global const w_type *w
 
     for (int k = 0; k < all; k += DEPTH) {
         int depth = min(DEPTH, all - k);
+#if DIRECT
+        __global const float *a = x + (size_t)first_row * in + k;
+        int a_row = in, last = block - TALL;
+#else
+        int a_row = DEPTH, last = (tiles - 1) * TALL;
         for (int r = 0; r < block; r++)
             gather(a + r * DEPTH, x, geometry, first_row + r, k, depth);
+#endif
         for (int p = 0; p < span; p++) {
             __local float *sums = c + p * tiles * TALL * PANEL;
             __global const w_type *from = weights + ((size_t)(first_panel + p) * all + k) * PANEL;
@@ -93,8 +110,8 @@ void gemm(__global y_type *y, __global const x_type *x, __global const w_type *w
             __global const float *b = from;
 #endif
             for (int t = 0; t < tiles; t++)
-                multiply(sums + t * TALL * PANEL, PANEL, a + t * TALL * DEPTH, DEPTH, b,
-                         depth, k > 0);
+                multiply(sums + t * TALL * PANEL, PANEL, a + min(t * TALL, last) * a_row,
+                         a_row, b, depth, k > 0);
         }
     }
 
@@ -107,8 +124,9 @@ void gemm(__global y_type *y, __global const x_type *x, __global const w_type *w
     for (int r = 0; r < block; r++) {
         size_t row = first_row + r;
         size_t n = row / (h * w);
+        int shift = DIRECT && r >= (tiles - 1) * TALL ? tiles * TALL - block : 0;
         for (int p = 0; p < span; p++) {
-            __local const float *sums = c + (p * tiles * TALL + r) * PANEL;
+            __local const float *sums = c + (p * tiles * TALL + r + shift) * PANEL;
             int column = (first_panel + p) * COLUMNS;
             for (int i = 0; i < COLUMNS && column + i < out; i += 8) {
                 float8 value = vload8(0, sums + i);

@@ -8,15 +8,12 @@
  *        a[1][k]         | c10     | c11     |
  *
  * Every sum has a name of its own: an array of vectors would be spilled to memory. Columns
- * of b lie side by side; rows of a and c have any distance. B_SPACE is b's address space,
- * A_SPACE that of a and c (local unless said).
+ * of b lie side by side; rows of a and c have any distance. A_SPACE, B_SPACE and C_SPACE are
+ * their address spaces.
  * Without `more`, c is not read: c = a b.
  * Cost: 2 TALL multiply-adds for TALL + 2 loads a step.
  */
 #include "vector_cpu.cl"
-#ifndef A_SPACE
-#define A_SPACE __local
-#endif
 #if WIDTH == 16
 #define TALL     12
 #define EACH_ROW EACH_12
@@ -28,7 +25,7 @@
 #define EACH_12(DO) EACH_6(DO) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
 #define PANEL       (2 * WIDTH)
 
-INLINE void multiply(A_SPACE float *c, int c_row, A_SPACE const float *a, int a_row,
+INLINE void multiply(C_SPACE float *c, int c_row, A_SPACE const float *a, int a_row,
                      B_SPACE const float *b, int depth, int more)
 {
 #define BEGIN(r)                                                                         \

@@ -24,6 +24,7 @@
 #include "epilogue.cl"
 
 #define A_SPACE __global
+#define C_SPACE __global
 #define B_SPACE __global
 #include "tile_cpu.cl"
 
