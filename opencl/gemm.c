@@ -59,7 +59,14 @@ static void launch_operands(struct launch *launch, const struct gemm *g)
     launch_op(launch, g->size == 1 ? "linear" : g->size == 3 ? "conv 3x3" : "conv");
 }
 
-/* Blocks of equal height, and enough groups for every core. */
+/* Whether cores are busy for nine tenths of the time it takes. */
+static bool keeps_busy(const struct gpu_info *info, size_t groups)
+{
+    size_t rounds = divide_up(groups, info->units);
+    return 10 * groups >= 9 * rounds * info->units;
+}
+
+/* Blocks of equal height, and groups for every core. */
 static void run_on_cpu(struct stream *s, const struct gemm *g, size_t variant,
                        const char *types)
 {
@@ -82,7 +89,7 @@ static void run_on_cpu(struct stream *s, const struct gemm *g, size_t variant,
         return;
     size_t block = divide_up(divide_up(rows, blocks), tall) * tall;
     size_t span = divide_up(w->panels, divide_up(w->panels, span_most));
-    while (span > 4 && blocks * divide_up(w->panels, span) < 4 * (size_t)info->units)
+    while (span > 4 && !keeps_busy(info, blocks * divide_up(w->panels, span)))
         span = divide_up(span, 2);
     launch_operands(&launch, g);
     launch_size(&launch, w->panels);
