@@ -56,12 +56,13 @@ enum { SIDE = 6, POINTS = SIDE * SIDE, TILE = 4, DEPTH = 320, SPARE = 16 };
 /* G of three values. */
 #define G_OF(r, a, b, c)                                                                 \
     {                                                                                    \
-        double8 ends = (a + c) / 6, wide = a / 24 + c / 6;                               \
-        r[0] = a / 4;                                                                    \
-        r[1] = -ends - b / 6;                                                            \
-        r[2] = b / 6 - ends;                                                             \
-        r[3] = wide + b / 12;                                                            \
-        r[4] = wide - b / 12;                                                            \
+        double8 ends = (a + c) * (1.0 / 6), wide = a * (1.0 / 24) + c * (1.0 / 6);       \
+        double8 middle = b * (1.0 / 6);                                                  \
+        r[0] = a * 0.25;                                                                 \
+        r[1] = -ends - middle;                                                           \
+        r[2] = middle - ends;                                                            \
+        r[3] = wide + 0.5 * middle;                                                      \
+        r[4] = wide - 0.5 * middle;                                                      \
         r[5] = c;                                                                        \
     }
 
