@@ -109,9 +109,15 @@ void gemm(__global y_type *y, __global const x_type *x, __global const w_type *w
 #else
             __global const float *b = from;
 #endif
-            for (int t = 0; t < tiles; t++)
+            __global const w_type *next =
+                p + 1 < span ? from + (size_t)all * PANEL
+                             : weights + ((size_t)first_panel * all + k + DEPTH) * PANEL;
+            for (int t = 0; t < tiles; t++) {
+                if (tiles > 16) /* fewer leave memory no time */
+                    fetch_part(next, depth * PANEL * sizeof *next, t, tiles);
                 multiply(sums + t * TALL * PANEL, PANEL, a + min(t * TALL, last) * a_row,
                          a_row, b, depth, k > 0);
+            }
         }
     }
 

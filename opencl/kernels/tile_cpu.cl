@@ -51,3 +51,22 @@ INLINE void multiply(C_SPACE float *c, int c_row, A_SPACE const float *a, int a_
 #undef STEP
 #undef END
 }
+
+/* PoCL does nothing in prefetch(). */
+#ifdef __has_builtin
+#if __has_builtin(__builtin_prefetch)
+#define FETCH(p) __builtin_prefetch((const void *)(uintptr_t)(p), 0, 2)
+#endif
+#endif
+#ifndef FETCH
+#define FETCH(p) prefetch(p, 64)
+#endif
+
+/* Asks the second-level cache for one of `parts` of so many bytes: those of b that come next,
+ * a part with each tile. They may lie beyond its end. */
+INLINE void fetch_part(__global const void *next, int bytes, int part, int parts)
+{
+    int lines = (bytes + 63) / 64, share = (lines + parts - 1) / parts;
+    for (int i = part * share; i < min(lines, (part + 1) * share); i++)
+        FETCH((__global const char *)next + i * 64);
+}
